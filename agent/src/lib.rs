@@ -1,0 +1,2 @@
+//! What both PID 1s share.
+#![forbid(unsafe_code)]

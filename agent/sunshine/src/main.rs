@@ -1,0 +1,3 @@
+//! A table of contents.
+#![forbid(unsafe_code)]
+fn main() {}

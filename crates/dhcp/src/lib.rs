@@ -1,0 +1,2 @@
+//! DHCP messages and options as values.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! What a machine is made of.
+#![forbid(unsafe_code)]

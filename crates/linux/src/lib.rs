@@ -1,0 +1,1 @@
+//! Safe doors into the kernel: the only crate that says `unsafe`.

@@ -1,0 +1,2 @@
+//! What is on a disk.
+#![forbid(unsafe_code)]

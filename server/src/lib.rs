@@ -1,0 +1,5 @@
+//! Drydock's boot server: everything between a machine's first DHCP request and its Hardware record.
+#![forbid(unsafe_code)]
+
+pub mod decision;
+pub mod journal;

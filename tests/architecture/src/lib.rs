@@ -1,0 +1,2 @@
+//! What must never depend on what.
+#![forbid(unsafe_code)]

@@ -3,10 +3,23 @@
 //! An entry names whom it is about by what was known at that moment: a MAC address in DHCP, an address in TFTP,
 //! a machine once the agent has announced. [`Journal`] joins them.
 
-use std::net::Ipv4Addr;
+mod line;
+mod neighbours;
+mod queue;
+mod store;
+
+use std::{
+    net::Ipv4Addr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use protocol::MacAddress;
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    queue::Journal,
+    store::{JournalError, Subject},
+};
 
 /// Something that happened, when, to whom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +39,22 @@ pub struct Entry {
     /// What happened.
     #[serde(flatten)]
     pub what: What,
+}
+
+impl Entry {
+    /// Returns an entry of this moment.
+    pub fn about(mac: Option<MacAddress>, address: Option<Ipv4Addr>, what: What) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_milliseconds = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        Self { unix_milliseconds, mac, address, machine: None, what }
+    }
+
+    /// Returns the same entry, about a machine that is known by name.
+    #[must_use]
+    pub fn of_machine(mut self, name: &str) -> Self {
+        self.machine = Some(name.to_owned());
+        self
+    }
 }
 
 /// What kind of client speaks DHCP. Facts: bootserver.md 2.1.

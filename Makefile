@@ -1,0 +1,95 @@
+# The commands of this checkout; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help deps image drydock empty-initrd check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
+.DEFAULT_GOAL := help
+
+musl := target/x86_64-unknown-linux-musl
+parts := target/image/parts
+scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
+
+help: ## lists the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
+
+deps: ## installs what the others need, on Debian 12 and 13
+	@scripts/deps
+
+image: dist/sunshineos-x86_64.initrd dist/SHA256SUMS ## builds dist/
+	@image/check-image
+
+drydock: dist/drydock-x86_64 ## builds the server alone
+
+refresh: ## has the next image built from the newest Debian packages
+	rm -f target/image/parts.stamp
+
+# The tree of Debian packages: built once, then only when its description changes or after `make refresh`.
+target/image/parts.stamp: mkosi.conf image/build-parts
+	image/build-parts
+	touch $@
+
+# Modules change seldom and the agent often: the initramfs is two compressed archives in a row.
+target/image/modules.cpio.zst: target/image/parts.stamp image/select-modules $(wildcard image/modules/*)
+	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/modules
+	image/pack target/image/modules $@
+
+target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine
+	image/pack-system sunshineos $< $@
+
+target/image/empty-init.cpio.zst: $(musl)/agent/empty-init
+	image/pack-system empty-init $< $@
+
+# cargo knows what is out of date; make only asks it.
+$(musl)/agent/sunshine $(musl)/agent/empty-init: FORCE
+	image/build-static $(@F) agent
+
+$(musl)/release/drydock: FORCE
+	image/build-static drydock release
+
+dist/sunshineos-x86_64.initrd: target/image/modules.cpio.zst target/image/sunshineos.cpio.zst
+	mkdir -p $(@D)
+	cat $^ >$@
+
+dist/drydock-x86_64: $(musl)/release/drydock
+	mkdir -p $(@D)
+	install -m 755 $< $@
+	image/checksums
+
+dist/packages.txt: target/image/parts.stamp image/collect-parts
+	image/collect-parts
+
+dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd
+	image/checksums
+
+empty-initrd: target/bench/empty.initrd ## builds what boot times are compared with
+
+target/bench/empty.initrd: target/image/empty-init.cpio.zst
+	mkdir -p $(@D)
+	cp $< $@
+
+check: ## format, lints, tests without virtual machines, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --exclude qemu --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	shellcheck $(scripts)
+
+check-image: image ## says what is in the image, and fails on what does not belong there
+
+check-reproducible: image ## builds the image again elsewhere, and compares the bytes
+	image/check-reproducible
+
+test: deps check image drydock empty-initrd ## every mechanism once, whole machines included
+	cargo run --locked --package qemu -- test
+
+test-qemu: deps image drydock ## CASE=name: one case, with the serial console shown
+	cargo run --locked --package qemu -- case "$(CASE)" --show-serial
+
+soak: deps image drydock ## the full matrices, for hours
+	cargo run --locked --package qemu -- soak
+
+bench: deps image drydock empty-initrd ## measures; AREA=name: one area
+	cargo run --locked --release --package qemu -- bench $(AREA)
+
+demo: deps image drydock ## boots a machine over the network, and prints its record
+	cargo run --locked --package qemu -- demo

@@ -142,9 +142,14 @@ fn fat(region: &mut Region<'_, '_>) -> Option<Signature> {
         0x29 => (le32(&block, extension + 3), field::text(&block, extension + 7, 11)),
         _ => (None, None),
     };
-    let serial = serial.map(|serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff));
+    let serial = serial.and_then(volume_serial);
     let label = label.filter(|label| label != "NO NAME");
     Some(Signature::new("vfat", 0).uuid(serial).label(label))
+}
+
+/// Shows a serial number as Windows does; none when it is zero.
+fn volume_serial(serial: u32) -> Option<String> {
+    (serial != 0).then(|| format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff))
 }
 
 fn exfat(region: &mut Region<'_, '_>) -> Option<Signature> {
@@ -152,8 +157,7 @@ fn exfat(region: &mut Region<'_, '_>) -> Option<Signature> {
     if block.get(3..11)? != b"EXFAT   " {
         return None;
     }
-    let serial =
-        le32(&block, 100).map(|serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff));
+    let serial = le32(&block, 100).and_then(volume_serial);
     Some(Signature::new("exfat", 3).uuid(serial))
 }
 
@@ -165,8 +169,9 @@ fn ntfs(region: &mut Region<'_, '_>) -> Option<Signature> {
 pub(crate) fn ntfs_at(region: &mut Region<'_, '_>, start: u64) -> Option<Signature> {
     let block = region.at(start, 512)?;
     (block.get(3..11)? == b"NTFS    ").then(|| {
-        Signature::new("ntfs", start + 3)
-            .uuid(le64(&block, 72).map(|serial| format!("{serial:016X}")))
+        Signature::new("ntfs", start + 3).uuid(
+            le64(&block, 72).filter(|serial| *serial != 0).map(|serial| format!("{serial:016X}")),
+        )
     })
 }
 

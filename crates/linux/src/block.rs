@@ -1,0 +1,91 @@
+//! Block devices: size, sectors, and the kernel's read-only flag.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+};
+
+/// Whether the kernel lets anybody write to a block device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Every write is refused, also with a descriptor opened for writing later.
+    ReadOnly,
+    /// Writes are passed to the device.
+    Writable,
+}
+
+mod raw {
+    use nix::libc::{c_int, c_uint};
+
+    nix::ioctl_read!(size, 0x12, 114, u64);
+    nix::ioctl_read_bad!(logical_sector, nix::request_code_none!(0x12, 104), c_int);
+    nix::ioctl_read_bad!(physical_sector, nix::request_code_none!(0x12, 123), c_uint);
+    nix::ioctl_read_bad!(read_only, nix::request_code_none!(0x12, 94), c_int);
+    nix::ioctl_write_ptr_bad!(set_read_only, nix::request_code_none!(0x12, 93), c_int);
+}
+
+/// Returns the capacity in bytes (`BLKGETSIZE64`).
+pub fn size(device: impl AsFd) -> io::Result<u64> {
+    let mut bytes = 0_u64;
+    // SAFETY: `BLKGETSIZE64` writes exactly one `u64`, and `bytes` is one.
+    unsafe { raw::size(device.as_fd().as_raw_fd(), &raw mut bytes) }?;
+    Ok(bytes)
+}
+
+/// Returns the smallest addressable unit in bytes (`BLKSSZGET`).
+pub fn logical_sector(device: impl AsFd) -> io::Result<u32> {
+    let mut bytes = 0;
+    // SAFETY: `BLKSSZGET` writes exactly one `int`, and `bytes` is one.
+    unsafe { raw::logical_sector(device.as_fd().as_raw_fd(), &raw mut bytes) }?;
+    u32::try_from(bytes).map_err(io::Error::other)
+}
+
+/// Returns the unit in bytes that the medium writes without reading first (`BLKPBSZGET`).
+pub fn physical_sector(device: impl AsFd) -> io::Result<u32> {
+    let mut bytes = 0;
+    // SAFETY: `BLKPBSZGET` writes exactly one `unsigned int`, and `bytes` is one.
+    unsafe { raw::physical_sector(device.as_fd().as_raw_fd(), &raw mut bytes) }?;
+    Ok(bytes)
+}
+
+/// Returns the kernel's read-only flag (`BLKROGET`); the device itself may refuse writes all the same.
+pub fn access(device: impl AsFd) -> io::Result<Access> {
+    let mut flag = 0;
+    // SAFETY: `BLKROGET` writes exactly one `int`, and `flag` is one.
+    unsafe { raw::read_only(device.as_fd().as_raw_fd(), &raw mut flag) }?;
+    Ok(if flag == 0 { Access::Writable } else { Access::ReadOnly })
+}
+
+/// Sets the kernel's read-only flag of a whole disk or a partition (`BLKROSET`); needs `CAP_SYS_ADMIN`.
+///
+/// It does not reach descriptors that are open for writing already: check [`access`] and open afterwards.
+pub fn set_access(device: impl AsFd, access: Access) -> io::Result<()> {
+    let flag = match access {
+        Access::ReadOnly => 1,
+        Access::Writable => 0,
+    };
+    // SAFETY: `BLKROSET` reads exactly one `int`, and `flag` is one that outlives the call.
+    unsafe { raw::set_read_only(device.as_fd().as_raw_fd(), &raw const flag) }?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A loop device or a real disk needs privileges; `tests/qemu` sees the true answers.
+    #[test]
+    fn a_file_is_no_block_device_for_any_call() {
+        let file = tempfile::tempfile().unwrap();
+        let errors = [
+            size(&file).unwrap_err(),
+            logical_sector(&file).unwrap_err(),
+            physical_sector(&file).unwrap_err(),
+            access(&file).unwrap_err(),
+            set_access(&file, Access::ReadOnly).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.raw_os_error(), Some(nix::libc::ENOTTY), "{error}");
+        }
+    }
+}

@@ -1,3 +1,18 @@
-//! A table of contents.
+//! Whole machines in QEMU against the real server, as a newcomer would plug them in.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod cases;
+mod checkout;
+mod command;
+mod interrupt;
+mod lab;
+mod machine;
+mod process;
+mod router;
+mod story;
+mod suite;
+mod wait;
+
+fn main() -> std::process::ExitCode {
+    command::run()
+}

@@ -1,0 +1,87 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+
+use crate::{
+    cases::{CASES, When},
+    interrupt, lab,
+    story::{complain, say},
+    suite,
+};
+
+/// Boots whole machines in QEMU against the real server.
+///
+/// Exit code 0: everything went as told. 1: something did not. 2: the command line is wrong.
+#[derive(Debug, Parser)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Tells every mechanism once.
+    Test {
+        /// Shows the serial consoles while the machines talk.
+        #[arg(long)]
+        show_serial: bool,
+    },
+    /// Tells one case.
+    Case {
+        /// Its name, as `list` prints it; or the beginning of several names.
+        name: String,
+        /// Shows the serial consoles while the machines talk.
+        #[arg(long)]
+        show_serial: bool,
+    },
+    /// Tells everything, the matrices included.
+    Soak,
+    /// Prints the names of all cases and what they show.
+    List,
+    /// Removes what runs that were killed have left behind.
+    Clean,
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    match obey(CommandLine::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(verb: Verb) -> Result<()> {
+    interrupt::listen()?;
+    match verb {
+        Verb::Test { show_serial } => {
+            let mut cases = CASES.to_vec();
+            cases.retain(|case| case.when == When::Test);
+            suite::run(&cases, show_serial)
+        }
+        Verb::Case { name, show_serial } => {
+            let mut cases = CASES.to_vec();
+            match CASES.iter().find(|case| case.name == name) {
+                Some(case) => cases = vec![*case],
+                None => cases.retain(|case| case.name.starts_with(&name)),
+            }
+            if cases.is_empty() {
+                bail!("no case is called {name}: see `qemu list`");
+            }
+            suite::run(&cases, show_serial)
+        }
+        Verb::Soak => suite::run(CASES, false),
+        Verb::List => {
+            for case in CASES {
+                say(&format!("{:36} {}", case.name, case.claim));
+            }
+            Ok(())
+        }
+        Verb::Clean => lab::clean_leftovers(),
+    }
+}

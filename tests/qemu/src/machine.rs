@@ -1,0 +1,329 @@
+//! Machines: described, then switched on.
+//!
+//! A description can be switched on again and again: its identity, its disks and its firmware's variables stay.
+
+mod acceleration;
+mod booted;
+pub(crate) mod chance;
+mod disk;
+mod program;
+mod qmp;
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+pub(crate) use self::{
+    booted::Booted,
+    disk::{Bus, Disk, OWN_DISK, write_network_programs},
+};
+use crate::lab::Lab;
+
+/// Debian's firmware; the same place on Debian 12 and 13.
+const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const OVMF_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// What a machine starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF that tries PXE.
+    Uefi,
+    /// OVMF that tries HTTP Boot only.
+    UefiHttp,
+}
+
+/// A kind of network card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Card {
+    /// A virtio card without a ROM: under UEFI the firmware's own network stack boots from it. BIOS cannot.
+    Plain,
+    /// A virtio card with QEMU's boot ROM, which is iPXE.
+    WithIpxe,
+    /// An Intel card with QEMU's boot ROM, which is iPXE.
+    IntelWithIpxe,
+    /// A network card on USB, without a ROM; no firmware here boots from it.
+    Usb,
+}
+
+/// A network port with its address, which moves with the card from machine to machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Port {
+    card: Card,
+    /// Its permanent address.
+    pub(crate) mac: String,
+}
+
+/// A kernel that QEMU loads itself, where the boot path is not the subject.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    /// A bzImage.
+    pub(crate) image: PathBuf,
+    pub(crate) initrd: PathBuf,
+    pub(crate) command_line: String,
+}
+
+/// A machine that can be switched on.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    /// How logs call it.
+    pub(crate) name: String,
+    pub(crate) firmware: Firmware,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) disks: Vec<Disk>,
+    /// SMBIOS type 1.
+    pub(crate) uuid: String,
+    pub(crate) serial: String,
+    memory_mib: u32,
+    boots_through: usize,
+    clock: Option<String>,
+    kernel: Option<Kernel>,
+    watchdog: bool,
+}
+
+impl Port {
+    /// Takes a card with a fresh address out of its box.
+    pub(crate) fn new(card: Card) -> Port {
+        Port { card, mac: chance::mac() }
+    }
+}
+
+impl Machine {
+    /// Describes a BIOS machine of 256 MiB with one port that boots, no disk, and an identity of its own.
+    pub(crate) fn bios(name: &str) -> Machine {
+        Machine::with(name, Firmware::Bios, Port::new(Card::WithIpxe))
+    }
+
+    /// Describes the same with UEFI firmware, whose own network stack boots.
+    pub(crate) fn uefi(name: &str) -> Machine {
+        Machine::with(name, Firmware::Uefi, Port::new(Card::Plain))
+    }
+
+    /// Describes the same with UEFI firmware that boots by HTTP only.
+    pub(crate) fn uefi_http(name: &str) -> Machine {
+        Machine::with(name, Firmware::UefiHttp, Port::new(Card::Plain))
+    }
+
+    /// Describes a machine of 256 MiB without disks.
+    pub(crate) fn with(name: &str, firmware: Firmware, port: Port) -> Machine {
+        Machine {
+            name: name.to_owned(),
+            firmware,
+            ports: vec![port],
+            disks: Vec::new(),
+            uuid: chance::uuid(),
+            serial: format!("TUG{}", chance::digits(8)),
+            memory_mib: 256,
+            boots_through: 0,
+            clock: None,
+            kernel: None,
+            watchdog: false,
+        }
+    }
+
+    /// Puts a disk in.
+    pub(crate) fn disk(mut self, disk: Disk) -> Machine {
+        self.disks.push(disk);
+        self
+    }
+
+    /// Puts another network port in.
+    pub(crate) fn port(mut self, port: Port) -> Machine {
+        self.ports.push(port);
+        self
+    }
+
+    /// Boots through another port than the first, counted from 0.
+    pub(crate) fn boots_through(mut self, port: usize) -> Machine {
+        self.boots_through = port;
+        self
+    }
+
+    /// Carries this UUID and serial number instead of its own.
+    pub(crate) fn identified_by(mut self, uuid: &str, serial: &str) -> Machine {
+        uuid.clone_into(&mut self.uuid);
+        serial.clone_into(&mut self.serial);
+        self
+    }
+
+    /// Believes that it is this time, for example `2001-01-01T00:00:00`.
+    pub(crate) fn clock(mut self, time: &str) -> Machine {
+        self.clock = Some(time.to_owned());
+        self
+    }
+
+    /// Loads this kernel without firmware's help.
+    pub(crate) fn kernel(mut self, kernel: Kernel) -> Machine {
+        self.kernel = Some(kernel);
+        self
+    }
+
+    /// Has a watchdog, which restarts the machine once it was armed and starves.
+    pub(crate) fn watchdog(mut self) -> Machine {
+        self.watchdog = true;
+        self
+    }
+
+    /// Returns the address of the port that it boots through.
+    pub(crate) fn mac(&self) -> &str {
+        &self.ports[self.boots_through].mac
+    }
+
+    /// Returns the address of the port that it boots through, as file names spell it.
+    pub(crate) fn mac_in_paths(&self) -> String {
+        self.mac().replace(':', "-")
+    }
+
+    /// Switches the machine on.
+    pub(crate) fn boot(&self, lab: &Lab) -> Result<Booted> {
+        Booted::switch_on(self.clone(), lab)
+    }
+
+    /// Returns QEMU's arguments, and makes the files that they name.
+    fn arguments(&self, lab: &Lab, taps: &[String], files: &Files) -> Result<Vec<OsString>> {
+        let mut line = Arguments::default();
+        line.add("-name", format!("{},debug-threads=on", self.name));
+        line.words(&["-nodefaults", "-no-user-config", "-display", "none"]);
+        line.add("-machine", "q35,graphics=off");
+        line.words(&acceleration::arguments());
+        line.add("-m", self.memory_mib.to_string());
+        line.add("-boot", "strict=on");
+        line.add(
+            "-smbios",
+            format!(
+                "type=1,manufacturer=Evoteum,product=Test Tug,serial={},uuid={}",
+                self.serial, self.uuid
+            ),
+        );
+        line.add("-device", "virtio-rng-pci");
+        line.add("-serial", format!("file:{}", files.serial.display()));
+        line.add("-chardev", format!("file,id=beacon,path={}", files.beacon.display()));
+        line.add("-device", "isa-debugcon,iobase=0xe9,chardev=beacon");
+        line.add("-qmp", format!("unix:{},server=on,wait=off", files.control.display()));
+        if let Some(clock) = &self.clock {
+            line.add("-rtc", format!("base={clock}"));
+        }
+        if self.watchdog {
+            line.add("-device", "i6300esb");
+        }
+        if let Some(kernel) = &self.kernel {
+            line.add("-kernel", &kernel.image);
+            line.add("-initrd", &kernel.initrd);
+            line.add("-append", &kernel.command_line);
+        }
+        self.firmware_arguments(lab, &mut line)?;
+        self.port_arguments(taps, &mut line);
+        self.disk_arguments(lab, &mut line)?;
+        Ok(line.words)
+    }
+
+    fn firmware_arguments(&self, lab: &Lab, line: &mut Arguments) -> Result<()> {
+        if self.firmware == Firmware::Bios {
+            return Ok(());
+        }
+        ensure!(Path::new(OVMF_CODE).exists(), "{OVMF_CODE} is missing: install the package ovmf");
+        let variables = lab.scratch(&format!("{}.variables", self.name));
+        if !variables.exists() {
+            fs::copy(OVMF_VARIABLES, &variables).context("copying the firmware's variables")?;
+        }
+        let flash = |file: &Path, mode| {
+            format!("if=pflash,format=raw,file={},readonly={mode}", file.display())
+        };
+        line.add("-drive", flash(Path::new(OVMF_CODE), "on"));
+        line.add("-drive", flash(&variables, "off"));
+        if self.firmware == Firmware::UefiHttp {
+            for family in ["IPv4PXESupport", "IPv6PXESupport"] {
+                line.add("-fw_cfg", format!("name=opt/org.tianocore/{family},string=n"));
+            }
+        }
+        Ok(())
+    }
+
+    fn port_arguments(&self, taps: &[String], line: &mut Arguments) {
+        for (number, (port, tap)) in self.ports.iter().zip(taps).enumerate() {
+            line.add(
+                "-netdev",
+                format!("tap,id=wire{number},ifname={tap},script=no,downscript=no"),
+            );
+            let device = match port.card {
+                Card::Plain => "virtio-net-pci,romfile=",
+                Card::WithIpxe => "virtio-net-pci",
+                Card::IntelWithIpxe => "e1000e",
+                Card::Usb => {
+                    line.add("-device", format!("qemu-xhci,id=usb{number}"));
+                    "usb-net"
+                }
+            };
+            let order = if number == self.boots_through && port.card != Card::Usb {
+                ",bootindex=0"
+            } else {
+                ""
+            };
+            let mac = &port.mac;
+            line.add(
+                "-device",
+                format!("{device},id=port{number},netdev=wire{number},mac={mac}{order}"),
+            );
+        }
+    }
+
+    fn disk_arguments(&self, lab: &Lab, line: &mut Arguments) -> Result<()> {
+        if self.disks.iter().any(|disk| disk.bus == Bus::Scsi) {
+            line.add("-device", "virtio-scsi-pci,id=scsi");
+        }
+        for (number, disk) in self.disks.iter().enumerate() {
+            let file = lab.scratch(&format!("{}-{number}.disk", self.name));
+            disk.create(&file)?;
+            line.add(
+                "-drive",
+                format!(
+                    "if=none,id=medium{number},format=raw,cache=unsafe,file={}",
+                    file.display()
+                ),
+            );
+            let device = match disk.bus {
+                Bus::Virtio => "virtio-blk-pci".to_owned(),
+                Bus::Nvme => "nvme".to_owned(),
+                Bus::Sata => format!("ide-hd,bus=ide.{number},wwn={}", disk.wwn),
+                Bus::Scsi => format!("scsi-hd,bus=scsi.0,wwn={}", disk.wwn),
+            };
+            let order = number + 1;
+            let serial = &disk.serial;
+            line.add(
+                "-device",
+                format!("{device},drive=medium{number},serial={serial},bootindex={order}"),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The files of a machine that is switched on.
+#[derive(Debug)]
+struct Files {
+    serial: PathBuf,
+    beacon: PathBuf,
+    control: PathBuf,
+}
+
+/// A growing command line.
+#[derive(Debug, Default)]
+struct Arguments {
+    words: Vec<OsString>,
+}
+
+impl Arguments {
+    fn add(&mut self, option: &str, value: impl Into<OsString>) {
+        self.words.push(option.into());
+        self.words.push(value.into());
+    }
+
+    fn words(&mut self, words: &[&str]) {
+        self.words.extend(words.iter().map(OsString::from));
+    }
+}

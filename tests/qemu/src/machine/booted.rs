@@ -1,0 +1,196 @@
+//! A machine that is switched on.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use super::{Files, Machine, qmp::Qmp};
+use crate::{
+    lab::{Lab, START_PATIENCE},
+    process::Process,
+    wait,
+};
+
+/// A machine that is switched on; switched off in `Drop`.
+#[derive(Debug)]
+pub(crate) struct Booted {
+    /// What was switched on.
+    pub(crate) machine: Machine,
+    /// When.
+    pub(crate) since: Instant,
+    files: Files,
+    // Dropped in this order: the conversation, the machine, its cables.
+    qmp: Qmp,
+    process: Process,
+    _show: Option<Show>,
+    taps: Vec<String>,
+    lab: Lab,
+}
+
+impl Booted {
+    pub(super) fn switch_on(machine: Machine, lab: &Lab) -> Result<Booted> {
+        let taps: Vec<String> = machine.ports.iter().map(|_| lab.tap()).collect::<Result<_>>()?;
+        let name = &boot_name(&machine.name, lab);
+        let files = Files {
+            serial: lab.log(&format!("{name}.serial.log")),
+            beacon: lab.scratch(&format!("{name}.beacon")),
+            control: lab.scratch(&format!("{name}.qmp")),
+        };
+        let arguments: Vec<OsString> = machine.arguments(lab, &taps, &files)?;
+        let qemu = Path::new("qemu-system-x86_64");
+        let log = lab.log(&format!("{name}.qemu.log"));
+        let since = Instant::now();
+        let show = lab.shows_serial().then(|| Show::start(name, &files.serial));
+        let mut process = Process::start(&lab.switch(), name, qemu, &arguments, &log)?;
+        let qmp = wait::until("QEMU's control socket", START_PATIENCE, || {
+            process.must_run()?;
+            Qmp::connect(&files.control)
+        })?;
+        Ok(Booted { machine, since, files, qmp, process, _show: show, taps, lab: lab.clone() })
+    }
+
+    /// Returns the seconds since it was switched on.
+    pub(crate) fn seconds(&self) -> f32 {
+        self.since.elapsed().as_secs_f32()
+    }
+
+    /// Presses its reset button.
+    pub(crate) fn reset(&mut self) -> Result<()> {
+        self.qmp.command("system_reset", &json!({})).map(drop)
+    }
+
+    /// Pulls the cable of a port, counted from 0.
+    pub(crate) fn pull_cable(&mut self, port: usize) -> Result<()> {
+        self.set_link(port, false)
+    }
+
+    /// Puts the cable of a port back.
+    pub(crate) fn put_cable_back(&mut self, port: usize) -> Result<()> {
+        self.set_link(port, true)
+    }
+
+    /// Returns how often the machine restarted of itself since it was switched on; the reset button does not count.
+    pub(crate) fn restarts(&self) -> usize {
+        self.qmp.restarts()
+    }
+
+    /// Returns the lines that boot programs of the harness have said through the debug port.
+    pub(crate) fn beacon(&self) -> Result<Vec<String>> {
+        let bytes = fs::read(&self.files.beacon).context("reading the beacon")?;
+        let text = String::from_utf8_lossy(&bytes);
+        // A line counts once it is whole.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        Ok(whole.lines().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect())
+    }
+
+    /// Returns how often the machine started its own disk since it was switched on.
+    pub(crate) fn own_disk_starts(&self) -> Result<usize> {
+        Ok(self.beacon()?.iter().filter(|line| *line == super::OWN_DISK).count())
+    }
+
+    /// Waits until the machine has started its own disk that often, and returns when it was seen to.
+    pub(crate) fn starts_own_disk(&mut self, times: usize, limit: Duration) -> Result<Instant> {
+        let what = format!("{} to start its own disk", self.machine.name);
+        wait::until(&what, limit, || {
+            self.process.must_run()?;
+            Ok((self.own_disk_starts()? >= times).then(Instant::now))
+        })
+    }
+
+    /// Waits until the machine has switched itself off.
+    pub(crate) fn switches_off(&mut self, limit: Duration) -> Result<()> {
+        let what = format!("{} to switch itself off", self.machine.name);
+        wait::until(&what, limit, || Ok(self.process.ended()?.map(drop)))
+    }
+
+    /// Returns where its serial console is written.
+    pub(crate) fn serial_log(&self) -> &Path {
+        &self.files.serial
+    }
+
+    fn set_link(&mut self, port: usize, up: bool) -> Result<()> {
+        let arguments = json!({ "name": format!("port{port}"), "up": up });
+        self.qmp.command("set_link", &arguments).map(drop)
+    }
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        for tap in &self.taps {
+            // Goes with its namespace otherwise.
+            drop(self.lab.remove_tap(tap));
+        }
+    }
+}
+
+/// Shows a serial console on standard error while it is written.
+#[derive(Debug)]
+struct Show {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Show {
+    fn start(name: &str, log: &Path) -> Show {
+        let ends = Arc::new(AtomicBool::new(false));
+        let (name, log, ending) = (name.to_owned(), log.to_owned(), Arc::clone(&ends));
+        let thread = thread::spawn(move || {
+            let mut file: Option<File> = None;
+            let mut line = Vec::new();
+            loop {
+                // Asked first, so that what was written before the end is still shown.
+                let last = ending.load(Ordering::Relaxed);
+                file = file.or_else(|| File::open(&log).ok());
+                let mut bytes = Vec::new();
+                if let Some(file) = &mut file {
+                    drop(file.read_to_end(&mut bytes));
+                }
+                line.extend(bytes);
+                while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+                    let text: Vec<u8> = line.drain(..=end).collect();
+                    let mut terminal = std::io::stderr().lock();
+                    drop(write!(terminal, "{name}| "));
+                    drop(terminal.write_all(&text));
+                }
+                if last {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        Show { ends, thread: Some(thread) }
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Returns how logs call this boot: the machine's name, from the second boot on with a number.
+fn boot_name(machine: &str, lab: &Lab) -> String {
+    let mut name = machine.to_owned();
+    let mut number = 1;
+    while lab.log(&format!("{name}.serial.log")).exists() {
+        number += 1;
+        name = format!("{machine}-{number}");
+    }
+    name
+}

@@ -1,0 +1,85 @@
+//! The network's router, as people have it: a real dnsmasq.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    lab::{Lab, START_PATIENCE, Station},
+    machine,
+    process::Process,
+    wait,
+};
+
+/// Where the router lives in every lab.
+pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// What the boot programs of [`Router::with_own_boot_server`] say.
+pub(crate) const FROM_NETWORK: &str = "STARTED FROM THE NETWORK";
+
+/// A router that gives addresses; stopped in `Drop`.
+#[derive(Debug)]
+pub(crate) struct Router {
+    _process: Process,
+    leases: PathBuf,
+}
+
+impl Router {
+    /// Starts a router that knows nothing of network boot.
+    pub(crate) fn plain(lab: &Lab) -> Result<Router> {
+        Router::configured(lab, "")
+    }
+
+    /// Starts a router whose owner has added these lines to its configuration.
+    pub(crate) fn configured(lab: &Lab, lines: &str) -> Result<Router> {
+        let station = lab.station("router", ROUTER)?;
+        Router::start(lab, &station, lines)
+    }
+
+    /// Starts a router that boots machines by itself, into programs that say [`FROM_NETWORK`]: without Drydock.
+    pub(crate) fn with_own_boot_server(lab: &Lab) -> Result<Router> {
+        let files = lab.scratch("tftp");
+        fs::create_dir(&files).context("making the router's TFTP directory")?;
+        machine::write_network_programs(&files, FROM_NETWORK)?;
+        let lines = format!(
+            "enable-tftp\ntftp-root={}\ndhcp-match=set:efi,option:client-arch,7\n\
+             dhcp-boot=tag:efi,program.efi\ndhcp-boot=tag:!efi,program.bios\n",
+            files.display()
+        );
+        Router::configured(lab, &lines)
+    }
+
+    fn start(lab: &Lab, station: &Station, lines: &str) -> Result<Router> {
+        let leases = lab.scratch("router.leases");
+        let file = lab.log("router.conf");
+        let text = format!(
+            "# The router as it comes.\nport=0\nuser=root\ngroup=root\ninterface=lan\nbind-interfaces\nlog-dhcp\n\
+             dhcp-authoritative\ndhcp-range=10.77.0.100,10.77.0.199,1h\ndhcp-leasefile={}\n\
+             # What its owner added.\n{lines}\n",
+            leases.display()
+        );
+        fs::write(&file, text).context("writing the router's configuration")?;
+        let configuration = format!("--conf-file={}", file.display());
+        let arguments =
+            ["--keep-in-foreground", "--log-facility=-", &configuration].map(Into::into);
+        let log = lab.log("router.log");
+        let dnsmasq = Path::new("dnsmasq");
+        let mut process = Process::start(&station.namespace, "dnsmasq", dnsmasq, &arguments, &log)?;
+        wait::until("the router", START_PATIENCE, || {
+            process.must_run()?;
+            let words = fs::read_to_string(&log).context("reading the router's log")?;
+            Ok(words.contains("DHCP, IP range").then_some(()))
+        })?;
+        Ok(Router { _process: process, leases })
+    }
+
+    /// Returns whether the router has given an address to this port.
+    pub(crate) fn has_leased_to(&self, mac: &str) -> bool {
+        let leases = fs::read_to_string(&self.leases).unwrap_or_default();
+        leases.lines().any(|line| line.split(' ').nth(1) == Some(mac))
+    }
+}

@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod decision;
+pub mod dhcp;
 pub mod journal;

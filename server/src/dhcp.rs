@@ -1,0 +1,17 @@
+//! The server's side of DHCP: authoritative, proxy or silent, per interface.
+//!
+//! ```text
+//!  sockets ──► Caller ──► pace, watch ──► decide ──► respond ──► ARP probe ──► store ──► sockets
+//!   (wire)    who asks   may it be       what it     pure          is it       survives
+//!                        answered now    shall boot                free        a power cut
+//! ```
+
+pub mod answer;
+pub mod caller;
+pub mod lease;
+pub mod pace;
+pub mod program;
+pub mod settings;
+pub mod watch;
+
+pub use self::settings::{Mode, ModeAsWritten, Settings, SettingsError, Subnet, SubnetAsWritten};

@@ -1,0 +1,676 @@
+//! Packets in, packets out: every family in every mode, and every silence.
+
+use dhcp::Operation;
+use protocol::MacAddress;
+
+use super::*;
+use crate::{
+    decision::{Boot, System},
+    dhcp::{
+        caller::PROXY_PORT,
+        lease::State,
+        settings::{ModeAsWritten, SubnetAsWritten, tests::check, tests::written},
+    },
+};
+
+const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const UUID: &str = "11223344-5566-7788-99aa-bbccddeeff00";
+const NOW: UnixTime = UnixTime(1_800_000_000_000);
+
+/// A server with an empty table.
+struct Server {
+    settings: Settings,
+    leases: Leases,
+    course: Course,
+    now: UnixTime,
+}
+
+impl Server {
+    fn new(mode: ModeAsWritten) -> Self {
+        Self {
+            settings: check(mode).unwrap(),
+            leases: Leases::default(),
+            course: Course::Decided(Boot::System(System::Sunshine)),
+            now: NOW,
+        }
+    }
+
+    fn authoritative() -> Self {
+        Self::new(ModeAsWritten::Authoritative { subnets: vec![written()], force: false })
+    }
+
+    fn proxy() -> Self {
+        Self::new(ModeAsWritten::Proxy)
+    }
+
+    fn booting(mut self, course: Course) -> Self {
+        self.course = course;
+        self
+    }
+
+    fn ask(&mut self, caller: &Caller) -> Response {
+        // As the wire has it: nothing may depend on what encoding loses.
+        let message = Message::parse(&caller.message.encode(1500)).unwrap();
+        let caller = Caller::recognise(message, caller.source, caller.port).unwrap();
+        respond(&caller, &self.settings, &mut self.leases, &self.course, self.now)
+    }
+
+    fn reply(&mut self, caller: &Caller) -> Reply {
+        let response = self.ask(caller);
+        assert_eq!(response.silence, None);
+        let reply = response.reply.expect("an answer");
+        assert_eq!(reply.payload, reply.message.encode(1500), "nothing was left out");
+        assert!(reply.payload.len() >= 300);
+        reply
+    }
+
+    fn silence(&mut self, caller: &Caller) -> Silence {
+        let response = self.ask(caller);
+        assert_eq!(response.reply, None);
+        response.silence.expect("a silence")
+    }
+
+    /// Takes a client through DISCOVER and REQUEST.
+    fn lend(&mut self, client: &dyn Fn(MessageType) -> Caller) -> Ipv4Addr {
+        let offer = self.reply(&client(MessageType::Discover)).message;
+        let ack = self.reply(&selecting(client(MessageType::Request), offer.yiaddr)).message;
+        assert_eq!(ack.options.message_type(), Some(MessageType::Ack));
+        assert_eq!(ack.yiaddr, offer.yiaddr);
+        ack.yiaddr
+    }
+}
+
+fn caller(kind: MessageType, change: impl FnOnce(&mut Message)) -> Caller {
+    let mut message = Message::request(MAC, 0xdead_beef);
+    message.options.set_message_type(kind);
+    change(&mut message);
+    let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT);
+    Caller::recognise(message, source, SERVER_PORT).unwrap()
+}
+
+fn firmware(kind: MessageType, class: &str, architecture: u16) -> Caller {
+    caller(kind, |message| {
+        message.set_broadcast();
+        message.options.set_text(code::VENDOR_CLASS, class);
+        message.options.set_architectures(&[architecture]);
+        message.options.set_uuid(UUID);
+    })
+}
+
+fn bios(kind: MessageType) -> Caller {
+    firmware(kind, "PXEClient:Arch:00000:UNDI:002001", 0)
+}
+
+fn uefi(kind: MessageType) -> Caller {
+    firmware(kind, "PXEClient:Arch:00007:UNDI:003000", 7)
+}
+
+fn http(kind: MessageType) -> Caller {
+    firmware(kind, "HTTPClient:Arch:00016:UNDI:003000", 16)
+}
+
+fn ipxe(kind: MessageType) -> Caller {
+    caller(kind, |message| {
+        message.options.set_text(code::VENDOR_CLASS, "PXEClient:Arch:00007:UNDI:003010");
+        message.options.set_architectures(&[7]);
+        message.options.set_text(code::USER_CLASS, "iPXE");
+        message.options.set(code::CLIENT_IDENTIFIER, [1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+    })
+}
+
+fn agent(kind: MessageType) -> Caller {
+    caller(kind, |message| message.options.set_text(code::VENDOR_CLASS, "drydock-agent"))
+}
+
+fn telephone(kind: MessageType) -> Caller {
+    caller(kind, |message| message.options.set_text(code::VENDOR_CLASS, "android-dhcp-14"))
+}
+
+fn selecting(mut caller: Caller, address: Ipv4Addr) -> Caller {
+    caller.message.options.set_address(code::SERVER_IDENTIFIER, SERVER);
+    caller.message.options.set_address(code::REQUESTED_ADDRESS, address);
+    caller
+}
+
+fn of(mut caller: Caller, last: u8) -> Caller {
+    caller.message.chaddr.0[5] = last;
+    caller
+}
+
+fn relayed(mut caller: Caller, relay: Ipv4Addr) -> Caller {
+    caller.message.giaddr = relay;
+    caller.source = SocketAddrV4::new(relay, SERVER_PORT);
+    caller
+}
+
+/// The question on port 4011, as OVMF asks it: from its leased address and from port 4011.
+fn on_4011(mut caller: Caller) -> Caller {
+    caller.message.ciaddr = Ipv4Addr::new(10, 77, 0, 42);
+    caller.message.flags = 0;
+    caller.source = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 42), PROXY_PORT);
+    caller.port = PROXY_PORT;
+    caller
+}
+
+fn broadcast() -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT)
+}
+
+/// Shows a reply as lines, for golden tests.
+fn shown(reply: &Reply) -> String {
+    let Reply { message, destination, port, .. } = reply;
+    assert_eq!(message.op, Operation::Reply);
+    let mut lines = vec![
+        format!("from :{port} to {destination} xid {:x} flags {:x}", message.xid, message.flags),
+        format!(
+            "yiaddr {} siaddr {} file {:?}",
+            message.yiaddr,
+            message.siaddr,
+            String::from_utf8_lossy(&message.file)
+        ),
+    ];
+    for (code, value) in message.options.iter() {
+        let text = match code {
+            53 => message.options.message_type().map_or("?", MessageType::name).to_owned(),
+            1 | 28 | 54 => message.options.address(code).unwrap().to_string(),
+            3 | 6 => format!("{:?}", message.options.addresses(code)),
+            51 | 58 | 59 => message.options.seconds(code).unwrap().to_string(),
+            15 | 56 | 60 | 66 | 67 => format!("{:?}", std::str::from_utf8(value).unwrap()),
+            97 => message.options.uuid().unwrap_or_default(),
+            _ => format!("{value:02x?}"),
+        };
+        lines.push(format!("{code}: {text}"));
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn proxy_offers_name_the_boot_file_as_each_family_reads_it() {
+    let golden: [(&str, Caller); 4] = [
+        ("bios", bios(MessageType::Discover)),
+        ("uefi", uefi(MessageType::Discover)),
+        ("http", http(MessageType::Discover)),
+        ("ipxe", ipxe(MessageType::Discover)),
+    ];
+    for (name, caller) in golden {
+        insta::assert_snapshot!(format!("proxy_{name}"), shown(&Server::proxy().reply(&caller)));
+    }
+}
+
+#[test]
+fn authoritative_offers_lend_an_address_and_name_the_boot_file() {
+    let golden: [(&str, Caller); 6] = [
+        ("bios", bios(MessageType::Discover)),
+        ("uefi", uefi(MessageType::Discover)),
+        ("http", http(MessageType::Discover)),
+        ("ipxe", ipxe(MessageType::Discover)),
+        ("agent", agent(MessageType::Discover)),
+        ("telephone", telephone(MessageType::Discover)),
+    ];
+    for (name, caller) in golden {
+        let reply = Server::authoritative().reply(&caller);
+        insta::assert_snapshot!(format!("authoritative_{name}"), shown(&reply));
+    }
+}
+
+#[test]
+fn port_4011_is_answered_to_the_asker_in_both_modes() {
+    for mut server in [Server::proxy(), Server::authoritative()] {
+        let response = server.ask(&on_4011(uefi(MessageType::Request)));
+        assert_eq!(response.has_address, Some(Ipv4Addr::new(10, 77, 0, 42)));
+        insta::assert_snapshot!("on_4011", shown(&response.reply.unwrap()));
+    }
+}
+
+#[test]
+fn own_disk_is_a_file_that_is_not_there() {
+    let file = |server: Server, caller| {
+        let course = Course::Decided(Boot::OwnDisk);
+        server.booting(course).reply(&caller).message.boot_file().unwrap()
+    };
+    let own_disk = "boot/52-54-00-12-34-56/own-disk";
+    for kind in [bios, uefi] {
+        assert_eq!(file(Server::proxy(), kind(MessageType::Discover)), own_disk);
+        assert_eq!(file(Server::authoritative(), kind(MessageType::Discover)), own_disk);
+    }
+    assert_eq!(
+        file(Server::proxy(), http(MessageType::Discover)),
+        format!("http://10.77.0.1:7480/{own_disk}")
+    );
+    assert_eq!(
+        file(Server::proxy(), ipxe(MessageType::Discover)),
+        "http://10.77.0.1:7480/boot/52-54-00-12-34-56/boot.ipxe",
+        "iPXE leaves by a script"
+    );
+}
+
+#[test]
+fn out_of_a_loop_leads_no_script() {
+    let mut server = Server::proxy().booting(Course::OutOfLoop);
+    assert_eq!(
+        server.reply(&ipxe(MessageType::Discover)).message.boot_file().unwrap(),
+        "http://10.77.0.1:7480/boot/52-54-00-12-34-56/own-disk"
+    );
+    let uefi = server.reply(&uefi(MessageType::Discover)).message.boot_file();
+    assert_eq!(uefi.as_deref(), Some("boot/52-54-00-12-34-56/own-disk"));
+}
+
+#[test]
+fn what_was_decided_to_be_silence_is_silence() {
+    let course = Course::Decided(Boot::Silence(Silence::Ignored));
+    for server in [Server::proxy(), Server::authoritative()] {
+        let mut server = server.booting(course.clone());
+        assert_eq!(server.silence(&uefi(MessageType::Discover)), Silence::Ignored);
+        assert_eq!(server.leases.count(), 0, "no address is kept");
+        assert_eq!(server.silence(&on_4011(uefi(MessageType::Request))), Silence::Ignored);
+    }
+    // What does not boot from the network is not a question of booting.
+    let mut server = Server::authoritative().booting(course);
+    server.reply(&telephone(MessageType::Discover));
+}
+
+#[test]
+fn proxy_leaves_to_the_router_what_is_the_routers() {
+    let mut server = Server::proxy();
+    for caller in [telephone(MessageType::Discover), agent(MessageType::Discover)] {
+        assert_eq!(server.silence(&caller), Silence::NotNetworkBoot);
+    }
+    let router = Ipv4Addr::new(10, 77, 0, 254);
+    let mut request = uefi(MessageType::Request);
+    request.message.options.set_address(code::SERVER_IDENTIFIER, router);
+    assert_eq!(server.silence(&request), Silence::OtherServer { server: router });
+    assert_eq!(server.silence(&uefi(MessageType::Request)), Silence::NotNetworkBoot);
+    let release = server.ask(&uefi(MessageType::Release));
+    assert_eq!(release, Response::default());
+}
+
+#[test]
+fn off_is_silence() {
+    let mut server = Server::new(ModeAsWritten::Off);
+    assert_eq!(server.silence(&uefi(MessageType::Discover)), Silence::Off);
+}
+
+#[test]
+fn architectures_have_their_programs() {
+    let file = |architectures: &[u16]| {
+        let mut caller = uefi(MessageType::Discover);
+        caller.message.options.set_architectures(architectures);
+        let reply = Server::proxy().ask(&caller);
+        reply.reply.map(|reply| reply.message.boot_file().unwrap()).ok_or(reply.silence)
+    };
+    for (architectures, program) in [
+        (&[0][..], "undionly.kpxe"),
+        (&[7], "snponly.efi"),
+        (&[8], "snponly.efi"),
+        (&[9], "snponly.efi"),
+        (&[11], "ipxe-arm64.efi"),
+        (&[6, 7], "snponly.efi"),
+    ] {
+        let path = format!("boot/52-54-00-12-34-56/{program}");
+        assert_eq!(file(architectures), Ok(path), "{architectures:?}");
+    }
+    for architecture in [2, 6, 10, 12, 21, 31] {
+        let silence = Silence::UnknownArchitecture { architecture };
+        assert_eq!(file(&[architecture]), Err(Some(silence)));
+    }
+}
+
+#[test]
+fn a_rom_that_does_not_say_its_architecture_is_read_by_its_class() {
+    let mut caller = firmware(MessageType::Discover, "PXEClient:Arch:00007:UNDI:003000", 0);
+    caller.message.options.remove(code::ARCHITECTURES);
+    let reply = Server::proxy().reply(&caller);
+    assert_eq!(reply.message.boot_file().unwrap(), "boot/52-54-00-12-34-56/snponly.efi");
+    let mut caller = firmware(MessageType::Discover, "PXEClient", 0);
+    caller.message.options.remove(code::ARCHITECTURES);
+    let reply = Server::proxy().reply(&caller);
+    assert_eq!(reply.message.boot_file().unwrap(), "boot/52-54-00-12-34-56/undionly.kpxe");
+}
+
+#[test]
+fn a_raspberry_pi_is_not_taken_for_a_bios() {
+    let mut caller = bios(MessageType::Discover);
+    caller.message.chaddr = MacAddress([0xdc, 0xa6, 0x32, 1, 2, 3]);
+    let silence = Server::proxy().silence(&caller);
+    assert_eq!(silence, Silence::UnknownArchitecture { architecture: 0 });
+}
+
+#[test]
+fn one_machine_has_one_address_through_firmware_ipxe_agent_and_system() {
+    let mut server = Server::authoritative();
+    let address = server.lend(&uefi);
+    server.now = server.now.after(Duration::from_secs(20));
+    assert_eq!(server.lend(&ipxe), address);
+    assert_eq!(server.lend(&agent), address);
+    assert_eq!(server.lend(&telephone), address);
+    // A day later, through a lapsed lease.
+    server.now = server.now.after(Duration::from_secs(3 * 24 * 3600));
+    assert_eq!(server.lend(&http), address);
+    assert_eq!(server.leases.count(), 1);
+}
+
+#[test]
+fn a_long_lease_is_not_shortened_by_a_reboot() {
+    let mut server = Server::authoritative();
+    let address = server.lend(&telephone);
+    let until = server.leases.get(address).unwrap().until;
+    assert_eq!(until, NOW.after(Duration::from_secs(24 * 3600)));
+    server.lend(&uefi);
+    assert_eq!(server.leases.get(address).unwrap().until, until);
+}
+
+#[test]
+fn an_address_is_probed_unless_it_is_the_askers_own() {
+    let mut server = Server::authoritative();
+    let offer = server.ask(&uefi(MessageType::Discover));
+    assert_eq!(offer.probe, Some(offer.reply.unwrap().message.yiaddr));
+    let address = server.lend(&uefi);
+    assert_eq!(server.ask(&ipxe(MessageType::Discover)).probe, None);
+    server.now = server.now.after(Duration::from_secs(301));
+    assert_eq!(server.ask(&uefi(MessageType::Discover)).probe, Some(address), "lapsed");
+}
+
+#[test]
+fn an_acknowledged_address_must_be_stored_first() {
+    let mut server = Server::authoritative();
+    let offer = server.ask(&uefi(MessageType::Discover));
+    assert_eq!(offer.store, None);
+    let address = offer.reply.unwrap().message.yiaddr;
+    let ack = server.ask(&selecting(uefi(MessageType::Request), address));
+    assert_eq!(ack.store, Some((address, *server.leases.get(address).unwrap())));
+    assert_eq!(ack.has_address, Some(address));
+}
+
+#[test]
+fn a_client_may_keep_an_address_that_is_free() {
+    let mut server = Server::authoritative();
+    let address = Ipv4Addr::new(10, 77, 0, 150);
+    let mut rebooting = telephone(MessageType::Request);
+    rebooting.message.options.set_address(code::REQUESTED_ADDRESS, address);
+    assert_eq!(server.reply(&rebooting).message.yiaddr, address);
+
+    let mut renewing = of(telephone(MessageType::Request), 2);
+    renewing.message.ciaddr = Ipv4Addr::new(10, 77, 0, 151);
+    let reply = server.reply(&renewing);
+    assert_eq!(reply.message.options.message_type(), Some(MessageType::Ack));
+    assert_eq!(reply.destination, SocketAddrV4::new(renewing.message.ciaddr, CLIENT_PORT));
+}
+
+#[test]
+fn a_wrong_address_is_refused_by_broadcast() {
+    let mut server = Server::authoritative();
+    let taken = server.lend(&uefi);
+    let elsewhere = Ipv4Addr::new(192, 168, 1, 5);
+    let outside_pool = Ipv4Addr::new(10, 77, 0, 20);
+    for address in [taken, elsewhere, outside_pool] {
+        let mut rebooting = of(telephone(MessageType::Request), 2);
+        rebooting.message.options.set_address(code::REQUESTED_ADDRESS, address);
+        let mut renewing = of(telephone(MessageType::Request), 2);
+        renewing.message.ciaddr = address;
+        for caller in [rebooting, renewing] {
+            let reply = server.reply(&caller);
+            assert_eq!(reply.message.options.message_type(), Some(MessageType::Nak), "{address}");
+            assert_eq!(reply.destination, broadcast());
+            assert_eq!(reply.message.yiaddr, Ipv4Addr::UNSPECIFIED);
+            assert!(!reply.message.options.contains(code::LEASE_TIME));
+        }
+    }
+    assert_eq!(server.leases.count(), 1);
+}
+
+#[test]
+fn an_offer_that_went_to_another_server_is_withdrawn() {
+    let mut server = Server::authoritative();
+    server.reply(&uefi(MessageType::Discover));
+    let other = Ipv4Addr::new(10, 77, 0, 9);
+    let mut request = uefi(MessageType::Request);
+    request.message.options.set_address(code::SERVER_IDENTIFIER, other);
+    assert_eq!(server.silence(&request), Silence::OtherServer { server: other });
+    assert_eq!(server.leases.count(), 0);
+}
+
+#[test]
+fn a_declined_address_rests() {
+    let mut server = Server::authoritative();
+    let address = server.lend(&telephone);
+    let stranger = of(telephone(MessageType::Decline), 9);
+    assert_eq!(server.ask(&selecting(stranger, address)), Response::default(), "not its own");
+    let response = server.ask(&selecting(telephone(MessageType::Decline), address));
+    assert_eq!(response.store.map(|(_, lease)| lease.state), Some(State::Quarantined));
+    assert_eq!(response.reply, None);
+    let next = server.lend(&telephone);
+    assert_ne!(next, address);
+    server.now = server.now.after(Duration::from_secs(11 * 3600));
+    let mut keeper = of(telephone(MessageType::Request), 3);
+    keeper.message.options.set_address(code::REQUESTED_ADDRESS, address);
+    assert_eq!(server.reply(&keeper).message.yiaddr, address);
+}
+
+#[test]
+fn a_released_address_stays_its_clients_until_it_is_needed() {
+    let mut server = Server::authoritative();
+    let address = server.lend(&telephone);
+    let mut release = telephone(MessageType::Release);
+    release.message.ciaddr = address;
+    let response = server.ask(&release);
+    assert_eq!(response.store.map(|(_, lease)| lease.until), Some(NOW));
+    assert_eq!(server.lend(&telephone), address);
+}
+
+#[test]
+fn inform_is_answered_without_an_address() {
+    let mut server = Server::authoritative();
+    let mut inform = telephone(MessageType::Inform);
+    inform.message.ciaddr = Ipv4Addr::new(10, 77, 0, 20);
+    let reply = server.reply(&inform);
+    assert_eq!(reply.destination, SocketAddrV4::new(inform.message.ciaddr, CLIENT_PORT));
+    assert_eq!(reply.message.yiaddr, Ipv4Addr::UNSPECIFIED);
+    assert!(!reply.message.options.contains(code::LEASE_TIME));
+    assert_eq!(reply.message.options.addresses(code::ROUTERS).len(), 1);
+    assert_eq!(server.leases.count(), 0);
+}
+
+#[test]
+fn relays_get_their_own_subnet_and_their_own_words_back() {
+    let behind = SubnetAsWritten {
+        key: "spec.network.vlans[1]".to_owned(),
+        network: Ipv4Addr::new(10, 78, 0, 0),
+        range_start: Ipv4Addr::new(10, 78, 0, 10),
+        range_end: Ipv4Addr::new(10, 78, 0, 20),
+        routers: vec![Ipv4Addr::new(10, 78, 0, 1)],
+        ..written()
+    };
+    let subnets = vec![written(), behind];
+    let mut server = Server::new(ModeAsWritten::Authoritative { subnets, force: false });
+    let relay = Ipv4Addr::new(10, 78, 0, 1);
+    let mut discover = relayed(uefi(MessageType::Discover), relay);
+    discover.message.options.set(code::RELAY_INFORMATION, [1, 2, 0xab, 0xcd]);
+    let response = server.ask(&discover);
+    assert_eq!(response.probe, None, "ARP does not reach there");
+    let reply = response.reply.unwrap();
+    assert_eq!(reply.destination, SocketAddrV4::new(relay, SERVER_PORT));
+    assert_eq!(reply.message.giaddr, relay);
+    assert!(server.settings.subnets()[1].lends(reply.message.yiaddr));
+    let wire = Message::parse(&reply.payload).unwrap();
+    assert_eq!(wire.options.iter().last(), Some((82, &[1, 2, 0xab, 0xcd][..])));
+
+    let mut refused = relayed(uefi(MessageType::Request), relay);
+    refused.message.options.set_address(code::REQUESTED_ADDRESS, Ipv4Addr::new(1, 2, 3, 4));
+    let reply = server.reply(&refused);
+    assert_eq!(reply.message.options.message_type(), Some(MessageType::Nak));
+    assert!(reply.message.wants_broadcast());
+
+    // The relay's own address lies elsewhere, and it says so. RFC 3527.
+    let mut selected = relayed(of(uefi(MessageType::Discover), 7), Ipv4Addr::new(172, 16, 0, 1));
+    selected.message.options.set(code::RELAY_INFORMATION, [5, 4, 10, 78, 0, 0]);
+    let reply = server.reply(&selected);
+    assert!(server.settings.subnets()[1].lends(reply.message.yiaddr));
+    assert_eq!(reply.destination, SocketAddrV4::new(Ipv4Addr::new(172, 16, 0, 1), SERVER_PORT));
+
+    // Its renewal comes without the relay.
+    let mut renewing = of(uefi(MessageType::Request), 8);
+    renewing.message.ciaddr = Ipv4Addr::new(10, 78, 0, 20);
+    assert_eq!(server.reply(&renewing).message.options.addresses(code::ROUTERS), [relay]);
+}
+
+#[test]
+fn a_relay_of_an_unknown_subnet_is_not_answered() {
+    let relay = Ipv4Addr::new(10, 99, 0, 1);
+    let silence = Server::authoritative().silence(&relayed(uefi(MessageType::Discover), relay));
+    assert_eq!(silence, Silence::UnknownSubnet { relay });
+}
+
+#[test]
+fn an_exhausted_pool_serves_those_who_are_in_it() {
+    let mut subnet = written();
+    subnet.range_end = Ipv4Addr::new(10, 77, 0, 101);
+    let mut server =
+        Server::new(ModeAsWritten::Authoritative { subnets: vec![subnet], force: false });
+    let first = server.lend(&|kind| of(telephone(kind), 1));
+    server.lend(&|kind| of(telephone(kind), 2));
+    assert_eq!(server.silence(&of(telephone(MessageType::Discover), 3)), Silence::PoolExhausted);
+    assert_eq!(server.lend(&|kind| of(telephone(kind), 1)), first);
+    // The lease that lapsed first makes room.
+    server.now = server.now.after(Duration::from_secs(3600));
+    server.lend(&|kind| of(telephone(kind), 1));
+    server.now = server.now.after(Duration::from_secs(23 * 3600 + 1));
+    server.lend(&|kind| of(telephone(kind), 3));
+    assert_eq!(server.lend(&|kind| of(telephone(kind), 1)), first);
+}
+
+#[test]
+fn invented_clients_crowd_out_offers_but_no_leases() {
+    let mut server = Server::authoritative();
+    let known = server.lend(&telephone);
+    for number in 0..20_000_u32 {
+        let mut caller = telephone(MessageType::Discover);
+        let [a, b, c, d] = number.to_be_bytes();
+        caller.message.chaddr = MacAddress([2, 9, a, b, c, d]);
+        server.now = server.now.after(Duration::from_millis(5));
+        server.ask(&caller);
+    }
+    assert!(server.leases.count() <= 100);
+    assert_eq!(server.lend(&telephone), known);
+    // Clients ask again after some seconds; by then the oldest offers yield.
+    server.now = server.now.after(Duration::from_secs(10));
+    server.lend(&|kind| of(telephone(kind), 2));
+}
+
+#[test]
+fn a_reserved_address_is_never_given_away() {
+    let mut subnet = written();
+    subnet.range_end = subnet.range_start;
+    let mut server =
+        Server::new(ModeAsWritten::Authoritative { subnets: vec![subnet], force: false });
+    let address = server.lend(&uefi);
+    let subnet = server.settings.subnets()[0].clone();
+    let (reserved, lease) = server.leases.reserve(MAC, &subnet).unwrap();
+    assert_eq!((reserved, lease.reserved), (address, true));
+    server.now = server.now.after(Duration::from_secs(365 * 24 * 3600));
+    assert_eq!(server.silence(&of(telephone(MessageType::Discover), 3)), Silence::PoolExhausted);
+    assert_eq!(server.ask(&uefi(MessageType::Discover)).probe, None, "known to be its own");
+    assert_eq!(server.lend(&uefi), address);
+    assert!(server.leases.get(address).unwrap().reserved);
+    server.leases.unreserve(MAC);
+    server.now = server.now.after(Duration::from_secs(301));
+    server.lend(&|kind| of(telephone(kind), 3));
+}
+
+#[test]
+fn leases_outlive_the_server_where_the_pool_still_holds_them() {
+    let mut server = Server::authoritative();
+    let address = server.lend(&telephone);
+    let stored = [
+        (address, *server.leases.get(address).unwrap()),
+        (Ipv4Addr::new(10, 99, 0, 1), *server.leases.get(address).unwrap()),
+    ];
+    server.leases = Leases::restore(stored, server.settings.subnets());
+    assert_eq!(server.leases.count(), 1);
+    assert_eq!(server.lend(&telephone), address);
+}
+
+#[test]
+fn a_restarted_server_honours_the_offers_of_its_forerunner() {
+    let mut server = Server::authoritative();
+    let offered = server.reply(&uefi(MessageType::Discover)).message.yiaddr;
+    server.leases = Leases::default();
+    let reply = server.reply(&selecting(uefi(MessageType::Request), offered));
+    assert_eq!(reply.message.options.message_type(), Some(MessageType::Ack));
+}
+
+#[test]
+fn a_small_client_gets_what_matters_within_its_limit() {
+    let mut caller = uefi(MessageType::Discover);
+    caller.message.options.set_maximum_size(576);
+    caller.message.options.set(code::RELAY_INFORMATION, vec![1; 150]);
+    let reply = Server::authoritative().reply_raw(&caller);
+    assert!(reply.payload.len() + 28 <= 576);
+    let wire = Message::parse(&reply.payload).unwrap();
+    for code in [53, 54, 51, 1, 60, 43, 67, 82] {
+        assert!(wire.options.contains(code), "{code}");
+    }
+}
+
+impl Server {
+    /// The reply, which may lack on the wire what did not fit.
+    fn reply_raw(&mut self, caller: &Caller) -> Reply {
+        self.ask(caller).reply.expect("an answer")
+    }
+}
+
+#[test]
+fn requests_that_make_no_sense_are_said_to() {
+    let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT);
+    let problem = |message: Message| match Caller::recognise(message, source, SERVER_PORT) {
+        Err(Silence::Malformed { problem }) => problem,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(problem(Message::request(MAC, 1)), "no message type: plain BOOTP");
+    let mut offer = Message::request(MAC, 1);
+    offer.options.set_message_type(MessageType::Offer);
+    assert_eq!(problem(offer.clone()), "a server's message from a client");
+    assert_eq!(problem(offer.reply()), "a reply where a request belongs");
+    assert_eq!(
+        Server::authoritative().silence(&telephone(MessageType::Request)),
+        Silence::Malformed { problem: "a REQUEST without an address".to_owned() }
+    );
+}
+
+#[test]
+fn entries_tell_the_story() {
+    let caller = on_4011(uefi(MessageType::Request));
+    let entry = request_entry(&caller, NOW);
+    assert_eq!(entry.mac, Some(MAC));
+    assert_eq!(entry.address, Some(Ipv4Addr::new(10, 77, 0, 42)));
+    assert_eq!(
+        entry.what,
+        What::DhcpRequest {
+            message: "REQUEST".to_owned(),
+            family: ClientFamily::UefiPxe,
+            architecture: Some(7),
+            port: 4011,
+            chosen_server: None,
+        }
+    );
+    let reply = Server::proxy().reply(&caller);
+    assert_eq!(
+        reply_entry(&caller, &reply, NOW).what,
+        What::DhcpReply {
+            message: "ACK".to_owned(),
+            address: None,
+            file: Some("boot/52-54-00-12-34-56/snponly.efi".to_owned()),
+        }
+    );
+}
+
+#[test]
+fn options_of_an_unknown_kind_do_no_harm() {
+    let mut caller = uefi(MessageType::Discover);
+    caller.message.options.set(code::PARAMETER_REQUEST_LIST, [1, 3, 0xeb, 67]);
+    caller.message.options.set(code::MACHINE_UUID, [7, 7]);
+    caller.message.options.set(code::VENDOR_INFORMATION, [71, 200]);
+    caller.message.options.set(224, [9; 9]);
+    let reply = Server::proxy().reply(&caller);
+    assert_eq!(reply.message.options.get(code::MACHINE_UUID), Some(&[7, 7][..]), "echoed");
+}

@@ -1,0 +1,58 @@
+//! Which boot file a client is told: names as in ARCHITECTURE.md, "The wire".
+
+use crate::{
+    decision::Boot,
+    dhcp::{caller::Caller, settings::Settings},
+    journal::{ClientFamily, Silence},
+};
+
+/// What to boot, with what DHCP itself has noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Course {
+    /// As decided.
+    Decided(Boot),
+    /// The machine went in circles through us: its own disk, and not by way of a script.
+    OutOfLoop,
+}
+
+/// Names the boot file, as TFTP path or URL; or says why there is none.
+pub fn boot_file(caller: &Caller, course: &Course, settings: &Settings) -> Result<String, Silence> {
+    if let Course::Decided(Boot::Silence(silence)) = course {
+        return Err(silence.clone());
+    }
+    let program = program(caller)?;
+    let name = match (course, caller.family) {
+        // iPXE leaves by `exit 1`, which a script must say: a missing file holds old ones up for 20 s.
+        (Course::Decided(_), ClientFamily::Ipxe) => "boot.ipxe",
+        (Course::Decided(Boot::System(_)), _) => program,
+        (Course::Decided(_) | Course::OutOfLoop, _) => "own-disk",
+    };
+    let path = format!("boot/{}/{name}", caller.mac().hyphenated());
+    Ok(match caller.family {
+        ClientFamily::UefiHttp | ClientFamily::Ipxe => {
+            format!("http://{}:{}/{path}", settings.server_address(), settings.http_port())
+        }
+        _ => path,
+    })
+}
+
+/// Chooses the boot program by the first architecture that there is one for.
+fn program(caller: &Caller) -> Result<&'static str, Silence> {
+    let architectures = caller.architectures();
+    let unknown =
+        || Silence::UnknownArchitecture { architecture: *architectures.first().unwrap_or(&0) };
+    if caller.family == ClientFamily::RaspberryPi {
+        return Err(unknown());
+    }
+    architectures.iter().find_map(|number| program_of(*number)).ok_or_else(unknown)
+}
+
+/// IANA "Processor Architecture Types". x64 firmware says 7, 8 or 9: RFC 4578 and its registry disagree.
+fn program_of(architecture: u16) -> Option<&'static str> {
+    match architecture {
+        0 | 20 => Some("undionly.kpxe"),
+        7..=9 | 16 | 17 => Some("snponly.efi"),
+        11 | 19 => Some("ipxe-arm64.efi"),
+        _ => None,
+    }
+}

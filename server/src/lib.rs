@@ -3,3 +3,4 @@
 
 pub mod decision;
 pub mod journal;
+pub mod machine;

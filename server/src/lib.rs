@@ -4,3 +4,4 @@
 pub mod decision;
 pub mod dhcp;
 pub mod journal;
+pub mod machine;

@@ -1,0 +1,282 @@
+//! All known machines in memory, with their indexes. No I/O and no clock: what follows is returned.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use protocol::{Instruction, MacAddress, Verb};
+
+use super::{
+    Machine, Session,
+    evidence::{Kind, Soundness},
+    limit::Limit,
+};
+use crate::journal::{Entry, What};
+
+mod announce;
+mod lookup;
+mod order;
+
+pub use self::{
+    announce::AnnounceError,
+    order::{Order, OrderError},
+};
+
+/// A session that polled or announced within this time is alive. An agent's long poll lasts 30 s.
+const ALIVE: Duration = Duration::from_secs(90);
+
+/// A machine with data restarts after this time, unless a person says otherwise (SAFETY.md 18).
+pub(super) const PATIENCE_SECONDS: u32 = 60;
+
+/// How many replaced sessions and past boots a machine remembers.
+const REMEMBERED: usize = 8;
+
+/// A moment, by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Now {
+    /// For people and the database.
+    pub(super) unix_milliseconds: i64,
+    /// For liveness: since the server started, never backwards.
+    pub(super) uptime: Duration,
+}
+
+/// How many strangers are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Machines that were never approved.
+    pub(super) strangers: usize,
+    /// The bytes of their inventories.
+    pub(super) stranger_bytes: u64,
+}
+
+/// Says that no machine belongs to a session: the agent must announce itself again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown session: announce again")]
+pub struct UnknownSession;
+
+/// All known machines.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    bounds: Bounds,
+    machines: HashMap<String, Machine>,
+    /// Who shows an item. Sound ones, and permanent addresses that software made up: enough to look, not to believe.
+    items: HashMap<(Kind, String), BTreeSet<String>>,
+    /// Running and replaced sessions.
+    sessions: HashMap<Session, String>,
+    /// When a session was last heard.
+    heard: HashMap<Session, Duration>,
+    /// Names that a person took from a machine: never given again.
+    retired: HashSet<String>,
+    /// Who was just sent to its own disk and is about to come back through a port that tells nothing.
+    expected: HashMap<MacAddress, Expected>,
+    limit: Limit,
+    strangers: usize,
+    stranger_bytes: u64,
+    /// When it was last tried in vain to make room.
+    crowded: Option<Duration>,
+}
+
+/// Who comes back through a port.
+#[derive(Debug, Clone)]
+struct Expected {
+    name: String,
+    until: Duration,
+}
+
+/// What follows from something that happened.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// For the journal.
+    pub(super) entries: Vec<Entry>,
+    /// Machines to be written again, or removed where they are no more.
+    pub(super) changed: BTreeSet<String>,
+    /// Whether waiting agents should look for instructions.
+    pub(super) ring: bool,
+}
+
+impl Effects {
+    fn tell(&mut self, machine: &Machine, now: Now, what: What) {
+        self.entries.push(Entry {
+            unix_milliseconds: now.unix_milliseconds,
+            mac: machine.last_mac,
+            address: None,
+            machine: Some(machine.name.clone()),
+            what,
+        });
+    }
+}
+
+impl Fleet {
+    /// Takes over what the database knows.
+    pub(super) fn new(
+        bounds: Bounds,
+        machines: impl IntoIterator<Item = Machine>,
+        retired: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let mut fleet = Self {
+            bounds,
+            machines: HashMap::new(),
+            items: HashMap::new(),
+            sessions: HashMap::new(),
+            heard: HashMap::new(),
+            retired: retired.into_iter().collect(),
+            expected: HashMap::new(),
+            limit: Limit::default(),
+            strangers: 0,
+            stranger_bytes: 0,
+            crowded: None,
+        };
+        for machine in machines {
+            fleet.put(machine);
+        }
+        fleet
+    }
+
+    /// Returns a machine by its name.
+    pub(super) fn get(&self, name: &str) -> Option<&Machine> {
+        self.machines.get(name)
+    }
+
+    /// Returns all machines, in no order.
+    pub(super) fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
+    }
+
+    /// Returns the machine of a session, also of one that another has replaced.
+    pub(super) fn of_session(&self, session: Session) -> Option<&Machine> {
+        self.machines.get(self.sessions.get(&session)?)
+    }
+
+    /// Holds when the machine's agent was heard a short while ago.
+    pub(super) fn is_online(&self, machine: &Machine, now: Now) -> bool {
+        machine
+            .session
+            .as_ref()
+            .and_then(|boot| self.heard.get(&boot.session))
+            .is_some_and(|&heard| now.uptime.saturating_sub(heard) <= ALIVE)
+    }
+
+    /// Changes what is recorded of a machine without any other consequence.
+    pub(super) fn amend(&mut self, name: &str, amend: impl FnOnce(&mut Machine)) {
+        if let Some(machine) = self.machines.get_mut(name) {
+            amend(machine);
+        }
+    }
+
+    /// Hands a session what comes after `after`.
+    ///
+    /// A session that another has replaced must be silent: one that speaks again is a second machine, and both are held.
+    pub(super) fn poll(
+        &mut self,
+        session: Session,
+        after: u64,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<Option<Instruction>, UnknownSession> {
+        let name = self.sessions.get(&session).ok_or(UnknownSession)?.clone();
+        self.heard.insert(session, now.uptime);
+        let machine = self.machines.get_mut(&name).ok_or(UnknownSession)?;
+        machine.last_seen = now.unix_milliseconds;
+        if machine.session.as_ref().is_none_or(|boot| boot.session != session) {
+            self.hold_two_sessions(&name, now, effects);
+            return Ok(None);
+        }
+        // After a database was lost the agent may know a higher number than we do.
+        machine.sequence = machine.sequence.max(after);
+        if machine.instruction.as_ref().is_some_and(|next| next.sequence <= after) {
+            machine.instruction = None;
+            effects.changed.insert(name);
+            return Ok(None);
+        }
+        Ok(machine.instruction.clone())
+    }
+
+    /// Takes an approval back, voids orders, and asks for a person.
+    fn hold(&mut self, name: &str, reason: String, now: Now, effects: &mut Effects) {
+        let Some(machine) = self.machines.get_mut(name) else {
+            return;
+        };
+        if matches!(&machine.approval, super::Approval::Held { reason: old } if *old == reason) {
+            return;
+        }
+        machine.approval = super::Approval::Held { reason: reason.clone() };
+        machine.void_orders();
+        instruct(machine, Verb::Wait {}, now);
+        effects.tell(machine, now, What::Held { reason });
+        effects.changed.insert(name.to_owned());
+        effects.ring = true;
+    }
+
+    fn hold_two_sessions(&mut self, name: &str, now: Now, effects: &mut Effects) {
+        let reason = "two agents with different keys run as this machine at once".to_owned();
+        self.hold(name, reason, now, effects);
+    }
+
+    /// Puts a machine in its place, and the indexes right.
+    fn put(&mut self, machine: Machine) {
+        self.take(&machine.name.clone());
+        for key in looked_up(&machine) {
+            self.items.entry(key).or_default().insert(machine.name.clone());
+        }
+        let boots = machine.session.iter().map(|boot| boot.session);
+        for session in boots.chain(machine.replaced.iter().copied()) {
+            self.sessions.insert(session, machine.name.clone());
+        }
+        if !machine.ever_approved {
+            self.strangers += 1;
+            self.stranger_bytes += machine.inventory_bytes.0;
+        }
+        self.machines.insert(machine.name.clone(), machine);
+    }
+
+    /// Removes a machine from its place and from the indexes.
+    fn take(&mut self, name: &str) -> Option<Machine> {
+        let machine = self.machines.remove(name)?;
+        for key in looked_up(&machine) {
+            if let Some(names) = self.items.get_mut(&key) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.items.remove(&key);
+                }
+            }
+        }
+        let boots = machine.session.iter().map(|boot| boot.session);
+        for session in boots.chain(machine.replaced.iter().copied()) {
+            self.sessions.remove(&session);
+        }
+        if !machine.ever_approved {
+            self.strangers -= 1;
+            self.stranger_bytes -= machine.inventory_bytes.0;
+        }
+        Some(machine)
+    }
+}
+
+/// Lists the items under which a machine is found.
+fn looked_up(machine: &Machine) -> impl Iterator<Item = (Kind, String)> {
+    machine
+        .evidence
+        .items()
+        .iter()
+        .filter(|item| matches!(item.soundness, Soundness::Sound | Soundness::LocallyAdministered))
+        .map(|item| (item.kind, item.value.clone()))
+}
+
+/// Gives a machine's running session an instruction, in place of one that it has not fetched.
+///
+/// The number is at least the time, so that it rises even when a database was restored.
+fn instruct(machine: &mut Machine, verb: Verb, now: Now) {
+    let time = u64::try_from(now.unix_milliseconds).unwrap_or_default();
+    machine.sequence = machine.sequence.saturating_add(1).max(time);
+    machine.instruction = Some(Instruction { sequence: machine.sequence, verb });
+}
+
+impl Machine {
+    /// Voids what was ordered and chosen: it does not hold for another machine.
+    fn void_orders(&mut self) {
+        self.told_to_wait = None;
+        self.chosen_disks.clear();
+        self.instruction = None;
+    }
+}

@@ -1,0 +1,146 @@
+//! Which machine boots there: from a port's address, a UUID, a serial number to a known machine, before any agent runs.
+
+use std::collections::BTreeSet;
+
+use protocol::MacAddress;
+
+use super::{Effects, Fleet, Machine, Now};
+use crate::{
+    decision::{self, Boot, Errand, Known, Names, Traveller},
+    journal::{Entry, What},
+    machine::evidence::{Kind, garbage},
+};
+
+/// What a traveller turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    /// This machine.
+    Machine(String),
+    /// Nobody known.
+    Nobody,
+    /// Its signs contradict each other.
+    Unclear(String),
+}
+
+impl Fleet {
+    /// Decides what a traveller boots.
+    pub(in crate::machine) fn decide(
+        &mut self,
+        lists: &decision::Lists,
+        traveller: &Traveller,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Boot {
+        let found = self.find(traveller, now);
+        let machine = match &found {
+            Found::Machine(name) => self.machines.get(name),
+            Found::Nobody | Found::Unclear(_) => None,
+        };
+        if let Err(silence) = decision::answer(lists, &names(traveller, machine)) {
+            return Boot::Silence(silence);
+        }
+        if let Found::Unclear(reason) = found {
+            effects.entries.push(Entry {
+                unix_milliseconds: now.unix_milliseconds,
+                mac: traveller.mac,
+                address: None,
+                machine: None,
+                what: What::Held { reason },
+            });
+            return decision::decide(None);
+        }
+        decision::decide(machine.map(known).as_ref())
+    }
+
+    /// Finds a machine by its port, else by its UUID, else by its serial number, else because it is awaited.
+    /// Signs that contradict each other make it a stranger: SunshineOS then finds out.
+    fn find(&mut self, traveller: &Traveller, now: Now) -> Found {
+        let uuid = traveller.uuid.as_deref().and_then(garbage::uuid_key);
+        let by_uuid = uuid.as_ref().and_then(|uuid| self.only_one(Kind::Uuid, uuid));
+        if let Some(by_port) = traveller.mac.and_then(|mac| self.by_port(mac, uuid.as_deref())) {
+            let shown = self.machines.get(by_port).and_then(|machine| machine.evidence.uuid());
+            return match (&uuid, shown) {
+                (Some(uuid), Some(shown)) if uuid != shown => Found::Unclear(format!(
+                    "its port belongs to {by_port}, its UUID to {}: taken for a stranger",
+                    by_uuid.unwrap_or("no known machine")
+                )),
+                _ => Found::Machine(by_port.to_owned()),
+            };
+        }
+        if let Some(name) = by_uuid {
+            return Found::Machine(name.to_owned());
+        }
+        let serial =
+            traveller.serial.as_deref().filter(|serial| !garbage::is_garbage_serial(serial));
+        if let Some(name) = serial
+            .and_then(|serial| self.only_one(Kind::SystemSerial, &garbage::normalised(serial)))
+        {
+            return Found::Machine(name.to_owned());
+        }
+        self.awaited(traveller, uuid.as_deref(), now).map_or(Found::Nobody, Found::Machine)
+    }
+
+    /// Returns the machine that has a port. Where several were seen with it, those of another UUID are out;
+    /// of the others the last one seen has it: cards are moved.
+    fn by_port(&self, mac: MacAddress, uuid: Option<&str>) -> Option<&str> {
+        let names = self.items.get(&(Kind::Mac, mac.to_string()))?;
+        let machines = || names.iter().filter_map(|name| self.machines.get(name));
+        let fits = |machine: &&Machine| {
+            let shown = machine.evidence.uuid();
+            uuid.is_none() || shown.is_none() || shown == uuid
+        };
+        let since = |machine: &&Machine| machine.session.as_ref().map(|boot| boot.since);
+        machines()
+            .filter(fits)
+            .max_by_key(since)
+            .or_else(|| machines().max_by_key(since))
+            .map(|machine| machine.name.as_str())
+    }
+
+    fn only_one(&self, kind: Kind, value: &str) -> Option<&str> {
+        let names: &BTreeSet<String> = self.items.get(&(kind, value.to_owned()))?;
+        names.first().filter(|_| names.len() == 1).map(String::as_str)
+    }
+
+    /// Returns the machine that was sent to its own disk and is expected back through a port that tells nothing
+    /// (a USB card, together with a garbage UUID): it would otherwise be discovered for ever.
+    fn awaited(&mut self, traveller: &Traveller, uuid: Option<&str>, now: Now) -> Option<String> {
+        let mac = traveller.mac?;
+        let expected = self.expected.get_mut(&mac)?;
+        if expected.until < now.uptime {
+            self.expected.remove(&mac);
+            return None;
+        }
+        // Firmware asks a few times within one boot.
+        expected.until = expected.until.min(now.uptime + super::ALIVE);
+        let machine = self.machines.get(&expected.name)?;
+        let fits = uuid.is_none() || machine.evidence.uuid().is_none();
+        fits.then(|| expected.name.clone())
+    }
+}
+
+fn known(machine: &Machine) -> Known {
+    Known {
+        load: machine.load(),
+        order: machine.told_to_wait.as_ref().map(|_| Errand::Sunshine),
+        claimed_by: machine.claimed_by.clone(),
+    }
+}
+
+/// Collects everything by which a person may have put the machine on a list.
+fn names(traveller: &Traveller, machine: Option<&Machine>) -> Names {
+    let mut names = Names {
+        macs: traveller.mac.into_iter().collect(),
+        uuid: traveller.uuid.clone(),
+        words: traveller.serial.iter().cloned().collect(),
+    };
+    if let Some(machine) = machine {
+        names.macs.extend(machine.ports.iter().filter(|port| !port.removable).map(|port| port.mac));
+        names.words.push(machine.name.clone());
+        names.words.extend(machine.description.serial.clone());
+        if names.uuid.is_none() {
+            names.uuid = machine.evidence.uuid().map(str::to_owned);
+        }
+    }
+    names
+}

@@ -1,0 +1,259 @@
+//! What people say of machines: approve, forget, wait, restart.
+
+use protocol::Verb;
+
+use super::{Effects, Fleet, Now, instruct};
+use crate::{
+    journal::What,
+    machine::{Approval, Machine, Told, evidence::Strength},
+};
+
+/// What a person can order. None of these destroys anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Stays in SunshineOS, now and at every boot, until released.
+    Wait,
+    /// Ends [`Order::Wait`].
+    Release,
+    /// Restarts, once, at once: only while its agent runs.
+    Reboot,
+    /// Switches off, once, at once: only while its agent runs.
+    PowerOff,
+    /// Collects its inventory and announces again: only while its agent runs.
+    Announce,
+}
+
+impl Order {
+    /// Names it as the command does.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Release => "release",
+            Self::Reboot => "reboot",
+            Self::PowerOff => "power-off",
+            Self::Announce => "announce",
+        }
+    }
+
+    /// Reads the name that [`Order::name`] gives.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Wait, Self::Release, Self::Reboot, Self::PowerOff, Self::Announce]
+            .into_iter()
+            .find(|order| order.name() == name)
+    }
+}
+
+/// Why an order was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// There is no such machine.
+    #[error("no machine of this name: {name}")]
+    NoMachine {
+        /// The name.
+        name: String,
+    },
+    /// Its agent has not finished looking at it.
+    #[error("the machine has not reported completely yet: {name}")]
+    Incomplete {
+        /// The name.
+        name: String,
+    },
+    /// A rule may not approve it (SAFETY.md 3).
+    #[error("a rule approves only a machine of strong identity whose disks are all blank: {name}")]
+    NotForRules {
+        /// The name.
+        name: String,
+    },
+    /// Its agent does not run, so nobody would carry the order out.
+    #[error("the machine's agent does not run: {name}")]
+    Offline {
+        /// The name.
+        name: String,
+    },
+    /// The machine has no such disk, or none that can be chosen.
+    #[error("the machine has no such disk that could be chosen: {disk}")]
+    NoDisk {
+        /// What was asked for.
+        disk: String,
+    },
+    /// It holds, but only in memory: the database could not be written. It is tried again.
+    #[error("taken, but not yet stored: {reason}")]
+    NotStored {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Fleet {
+    /// Approves a machine as it is now, also one that is held.
+    pub(in crate::machine) fn approve(
+        &mut self,
+        name: &str,
+        by: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), OrderError> {
+        let mut machine = self.known(name)?.clone();
+        if !machine.complete {
+            return Err(OrderError::Incomplete { name: name.to_owned() });
+        }
+        if machine.is_approved() {
+            return Ok(());
+        }
+        let was_held = matches!(machine.approval, Approval::Held { .. });
+        machine.approval = Approval::Approved { by: by.to_owned(), at: now.unix_milliseconds };
+        machine.ever_approved = true;
+        machine.notice = None;
+        if was_held {
+            let verb = machine.standing_verb();
+            instruct(&mut machine, verb, now);
+        }
+        self.ordered(machine, "approve", by, now, effects);
+        Ok(())
+    }
+
+    /// Approves a machine in the name of a rule: only one that is beyond doubt and empty (SAFETY.md 3).
+    pub(in crate::machine) fn approve_by_rule(
+        &mut self,
+        name: &str,
+        rule: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), OrderError> {
+        if !self.known(name)?.is_approvable_by_rule() {
+            return Err(OrderError::NotForRules { name: name.to_owned() });
+        }
+        self.approve(name, rule, now, effects)
+    }
+
+    /// Removes a machine from the list, and from nothing else (SAFETY.md 13). Its name is never given again.
+    pub(in crate::machine) fn forget(
+        &mut self,
+        name: &str,
+        by: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), OrderError> {
+        self.known(name)?;
+        if let Some(machine) = self.take(name) {
+            effects.tell(
+                &machine,
+                now,
+                What::Ordered { order: "forget".to_owned(), by: by.to_owned() },
+            );
+            effects.changed.insert(name.to_owned());
+            effects.ring = true;
+            self.retired.insert(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Chooses a disk for installing, after those chosen before.
+    pub(in crate::machine) fn choose_disk(
+        &mut self,
+        name: &str,
+        disk: &str,
+        by: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), OrderError> {
+        let mut machine = self.known(name)?.clone();
+        let mut found = machine.disks.iter().filter(|known| known.identity == disk);
+        let chosen = found.next().filter(|known| !known.portable && !known.read_only);
+        let (Some(chosen), None) = (chosen, found.next()) else {
+            return Err(OrderError::NoDisk { disk: disk.to_owned() });
+        };
+        let chosen = chosen.identity.clone();
+        if !machine.chosen_disks.contains(&chosen) {
+            machine.chosen_disks.push(chosen);
+        }
+        self.ordered(machine, &format!("choose disk {disk}"), by, now, effects);
+        Ok(())
+    }
+
+    /// Takes an order.
+    pub(in crate::machine) fn order(
+        &mut self,
+        name: &str,
+        order: Order,
+        by: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), OrderError> {
+        let mut machine = self.known(name)?.clone();
+        let online = self.is_online(&machine, now);
+        let verb = match order {
+            Order::Wait => {
+                machine.told_to_wait = Some(Told { by: by.to_owned(), at: now.unix_milliseconds });
+                machine.standing_verb()
+            }
+            Order::Release => {
+                machine.told_to_wait = None;
+                machine.standing_verb()
+            }
+            Order::Reboot => Verb::Reboot {},
+            Order::PowerOff => Verb::PowerOff {},
+            Order::Announce => Verb::Announce {},
+        };
+        if online {
+            instruct(&mut machine, verb, now);
+        } else if !matches!(order, Order::Wait | Order::Release) {
+            return Err(OrderError::Offline { name: name.to_owned() });
+        }
+        self.ordered(machine, order.name(), by, now, effects);
+        Ok(())
+    }
+
+    fn known(&self, name: &str) -> Result<&Machine, OrderError> {
+        self.get(name).ok_or_else(|| OrderError::NoMachine { name: name.to_owned() })
+    }
+
+    fn ordered(
+        &mut self,
+        machine: Machine,
+        order: &str,
+        by: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let what = What::Ordered { order: order.to_owned(), by: by.to_owned() };
+        effects.tell(&machine, now, what);
+        effects.changed.insert(machine.name.clone());
+        effects.ring = true;
+        self.put(machine);
+    }
+}
+
+impl Machine {
+    /// Says what its agent does until something else is said (SAFETY.md 18).
+    pub(in crate::machine) fn standing_verb(&self) -> Verb {
+        let reported = self.session.as_ref().is_some_and(|boot| boot.complete);
+        if self.claimed_by.is_some() {
+            // Its owner's boot server gets it.
+            Verb::Reboot {}
+        } else if reported
+            && self.told_to_wait.is_none()
+            && !matches!(self.approval, Approval::Held { .. })
+            && self.load() == crate::machine::Load::Data
+        {
+            Verb::RebootAfter { seconds: super::PATIENCE_SECONDS }
+        } else {
+            Verb::Wait {}
+        }
+    }
+
+    /// Returns what a person at the console should read.
+    pub(in crate::machine) fn console_notice(&self) -> Option<String> {
+        match &self.approval {
+            Approval::Held { reason } => Some(format!("held, a person must look: {reason}")),
+            Approval::Pending | Approval::Approved { .. } => self.notice.clone(),
+        }
+    }
+
+    /// Holds for machines that may make room for others: weak, never approved, empty.
+    pub(in crate::machine) fn is_expendable(&self) -> bool {
+        !self.ever_approved
+            && self.strength() == Strength::Weak
+            && self.load() != crate::machine::Load::Data
+    }
+}

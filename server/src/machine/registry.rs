@@ -1,0 +1,300 @@
+//! The machines, for all parts of the server: one cheap handle, decisions from memory, the database behind.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use protocol::{Announce, Bytes, Instruction, Inventory, MacAddress, Welcome};
+use tokio::sync::watch;
+
+use super::{
+    AnnounceError, Machine, Order, OrderError, Record, Session, UnknownSession,
+    fleet::{Bounds, Effects, Fleet, Now},
+};
+use crate::{
+    decision::{Boot, Lists, Traveller},
+    journal::Entry,
+};
+
+/// So many addresses are remembered with the port that has them.
+const ADDRESSES: usize = 16_384;
+
+/// Where entries for the journal go. Must not block.
+pub type Teller = Arc<dyn Fn(Entry) + Send + Sync>;
+
+/// What the operator decided about machines in general.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Whom the server answers at all.
+    pub lists: Lists,
+    /// How many machines are remembered that nobody ever approved.
+    pub strangers: usize,
+    /// How much room their inventories may take together.
+    pub stranger_bytes: Bytes,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { lists: Lists::default(), strangers: 4096, stranger_bytes: Bytes(512 << 20) }
+    }
+}
+
+/// A machine and what is known of it at this moment.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overview {
+    /// The machine.
+    #[serde(flatten)]
+    pub machine: Machine,
+    /// Whether its agent was heard within the last 90 seconds.
+    pub online: bool,
+    /// How sure its identity is.
+    pub strength: super::Strength,
+}
+
+/// All machines. Clones are the same registry.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    fleet: RwLock<Fleet>,
+    inventories: Mutex<HashMap<String, Arc<Inventory>>>,
+    lists: Lists,
+    tell: Teller,
+    addresses: Mutex<HashMap<Ipv4Addr, MacAddress>>,
+    records: Mutex<BTreeSet<String>>,
+    records_bell: watch::Sender<()>,
+    bell: watch::Sender<()>,
+    started: Instant,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// Opens a registry that remembers nothing when it is dropped.
+    pub fn in_memory(settings: Settings, tell: Teller) -> Self {
+        let bounds =
+            Bounds { strangers: settings.strangers, stranger_bytes: settings.stranger_bytes.0 };
+        Self(Arc::new(Inner {
+            fleet: RwLock::new(Fleet::new(bounds, [], [])),
+            inventories: Mutex::default(),
+            lists: settings.lists,
+            tell,
+            addresses: Mutex::default(),
+            records: Mutex::default(),
+            records_bell: watch::channel(()).0,
+            bell: watch::channel(()).0,
+            started: Instant::now(),
+        }))
+    }
+
+    /// Decides what a machine boots. Touches no disk.
+    pub fn decide(&self, traveller: &Traveller) -> Boot {
+        let mut effects = Effects::default();
+        let boot = self.write().decide(&self.0.lists, traveller, self.now(), &mut effects);
+        self.follow(effects);
+        boot
+    }
+
+    /// Returns the port that has an address, as far as anybody said.
+    pub fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddress> {
+        lock(&self.0.addresses).get(&address).copied()
+    }
+
+    /// Remembers which port has an address.
+    pub fn note_address(&self, mac: MacAddress, address: Ipv4Addr) {
+        let mut addresses = lock(&self.0.addresses);
+        if addresses.len() >= ADDRESSES && !addresses.contains_key(&address) {
+            // Any of them: all are hints, and machines that matter say theirs again.
+            let victim = addresses.keys().next().copied();
+            victim.and_then(|address| addresses.remove(&address));
+        }
+        addresses.insert(address, mac);
+    }
+
+    /// Takes what an agent says of its machine. Fill in [`Welcome::clock_unix_milliseconds`] where the clock is known to be right.
+    pub fn announce(
+        &self,
+        session: Session,
+        address: IpAddr,
+        announce: &Announce,
+    ) -> Result<Welcome, AnnounceError> {
+        let inventory = serde_json::to_vec(&announce.inventory).unwrap_or_default();
+        let bytes = Bytes(u64::try_from(inventory.len()).unwrap_or(u64::MAX));
+        let mut effects = Effects::default();
+        let result =
+            self.write().announce(session, address, announce, bytes, self.now(), &mut effects);
+        if let Ok(welcome) = &result {
+            lock(&self.0.inventories)
+                .insert(welcome.machine.clone(), Arc::new(announce.inventory.clone()));
+        }
+        self.follow(effects);
+        result
+    }
+
+    /// Returns what a session is told after `after`, and notes that its agent is alive.
+    pub fn next_instruction(
+        &self,
+        session: Session,
+        after: u64,
+    ) -> Result<Option<Instruction>, UnknownSession> {
+        let mut effects = Effects::default();
+        let next = self.write().poll(session, after, self.now(), &mut effects);
+        self.follow(effects);
+        next
+    }
+
+    /// Waits for what a session is told after `after`, at most for `patience`. Can be dropped at any moment.
+    pub async fn wait_for_instruction(
+        &self,
+        session: Session,
+        after: u64,
+        patience: Duration,
+    ) -> Result<Option<Instruction>, UnknownSession> {
+        let mut bell = self.0.bell.subscribe();
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            bell.mark_unchanged();
+            if let Some(instruction) = self.next_instruction(session, after)? {
+                return Ok(Some(instruction));
+            }
+            // The bell cannot close: `self` holds it.
+            if tokio::time::timeout_at(deadline, bell.changed()).await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Returns the name of a session's machine.
+    pub fn machine_of(&self, session: Session) -> Option<String> {
+        self.read().of_session(session).map(|machine| machine.name.clone())
+    }
+
+    /// Lists all machines, by name.
+    pub fn list(&self) -> Vec<Overview> {
+        let fleet = self.read();
+        let now = self.now();
+        let mut list: Vec<Overview> =
+            fleet.machines().map(|machine| overview(&fleet, machine, now)).collect();
+        list.sort_by(|one, two| one.machine.name.cmp(&two.machine.name));
+        list
+    }
+
+    /// Returns a machine by name.
+    pub fn show(&self, name: &str) -> Option<Overview> {
+        let fleet = self.read();
+        fleet.get(name).map(|machine| overview(&fleet, machine, self.now()))
+    }
+
+    /// Returns a machine's inventory, as last announced.
+    pub fn inventory(&self, name: &str) -> Option<Arc<Inventory>> {
+        lock(&self.0.inventories).get(name).cloned()
+    }
+
+    /// Approves a machine in the name of a person.
+    pub fn approve(&self, name: &str, by: &str) -> Result<(), OrderError> {
+        self.take_order(|fleet, now, effects| fleet.approve(name, by, now, effects))
+    }
+
+    /// Approves a machine in the name of a rule, if rules may approve it.
+    pub fn approve_by_rule(&self, name: &str, rule: &str) -> Result<(), OrderError> {
+        self.take_order(|fleet, now, effects| fleet.approve_by_rule(name, rule, now, effects))
+    }
+
+    /// Removes a machine from the list; does nothing to the machine.
+    pub fn forget(&self, name: &str, by: &str) -> Result<(), OrderError> {
+        self.take_order(|fleet, now, effects| fleet.forget(name, by, now, effects))
+    }
+
+    /// Takes an order for a machine.
+    pub fn order(&self, name: &str, order: Order, by: &str) -> Result<(), OrderError> {
+        self.take_order(|fleet, now, effects| fleet.order(name, order, by, now, effects))
+    }
+
+    /// Chooses a disk, by its identity in [`Machine::disks`], for the record's list.
+    pub fn choose_disk(&self, name: &str, disk: &str, by: &str) -> Result<(), OrderError> {
+        self.take_order(|fleet, now, effects| fleet.choose_disk(name, disk, by, now, effects))
+    }
+
+    /// Notes the state of a machine's record.
+    pub fn note_record(&self, name: &str, record: Record) {
+        self.write().amend(name, |machine| machine.record = record);
+    }
+
+    /// Waits until records may have to be written, and returns the names of their machines;
+    /// a name that is no machine's any more is a record to be removed. Can be dropped at any moment.
+    pub async fn changed_records(&self) -> BTreeSet<String> {
+        let mut bell = self.0.records_bell.subscribe();
+        loop {
+            bell.mark_unchanged();
+            let changed = std::mem::take(&mut *lock(&self.0.records));
+            if !changed.is_empty() {
+                return changed;
+            }
+            if bell.changed().await.is_err() {
+                return BTreeSet::new();
+            }
+        }
+    }
+
+    fn take_order(
+        &self,
+        order: impl FnOnce(&mut Fleet, Now, &mut Effects) -> Result<(), OrderError>,
+    ) -> Result<(), OrderError> {
+        let mut effects = Effects::default();
+        let result = order(&mut self.write(), self.now(), &mut effects);
+        self.follow(effects);
+        result
+    }
+
+    /// Does what follows, outside the lock.
+    fn follow(&self, effects: Effects) {
+        for entry in effects.entries {
+            (self.0.tell)(entry);
+        }
+        if !effects.changed.is_empty() {
+            lock(&self.0.records).extend(effects.changed);
+            self.0.records_bell.send_replace(());
+        }
+        if effects.ring {
+            self.0.bell.send_replace(());
+        }
+    }
+
+    fn now(&self) -> Now {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            unix_milliseconds: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            uptime: self.0.started.elapsed(),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Fleet> {
+        self.0.fleet.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Fleet> {
+        self.0.fleet.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn overview(fleet: &Fleet, machine: &Machine, now: Now) -> Overview {
+    Overview {
+        machine: machine.clone(),
+        online: fleet.is_online(machine, now),
+        strength: machine.strength(),
+    }
+}
+
+/// A panic elsewhere leaves the value as it was: it is used on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

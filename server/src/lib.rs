@@ -1,7 +1,9 @@
 //! Drydock's boot server: everything between a machine's first DHCP request and its Hardware record.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod decision;
 pub mod dhcp;
 pub mod journal;
 pub mod machine;
+pub mod serve;

@@ -58,9 +58,10 @@ impl Router {
         let file = lab.log("router.conf");
         let text = format!(
             "# The router as it comes.\nport=0\nuser=root\ngroup=root\ninterface=lan\nbind-interfaces\nlog-dhcp\n\
-             dhcp-authoritative\ndhcp-range=10.77.0.100,10.77.0.199,1h\ndhcp-leasefile={}\n\
+             dhcp-authoritative\ndhcp-range=10.77.0.100,10.77.0.199,1h\ndhcp-leasefile={}\npid-file={}\n\
              # What its owner added.\n{lines}\n",
-            leases.display()
+            leases.display(),
+            lab.scratch("router.pid").display(),
         );
         fs::write(&file, text).context("writing the router's configuration")?;
         let configuration = format!("--conf-file={}", file.display());

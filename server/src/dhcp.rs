@@ -8,10 +8,14 @@
 
 pub mod answer;
 pub mod caller;
+pub mod conflict;
 pub mod lease;
+pub mod lookout;
 pub mod pace;
 pub mod program;
+pub mod service;
 pub mod settings;
 pub mod watch;
+pub mod wire;
 
 pub use self::settings::{Mode, ModeAsWritten, Settings, SettingsError, Subnet, SubnetAsWritten};

@@ -194,8 +194,8 @@ fn lease_time(family: ClientFamily) -> Duration {
         | ClientFamily::UefiPxe
         | ClientFamily::UefiHttp
         | ClientFamily::Ipxe
-        | ClientFamily::RaspberryPi => Duration::from_secs(300),
-        ClientFamily::Agent => Duration::from_secs(3600),
-        ClientFamily::Other => Duration::from_secs(24 * 3600),
+        | ClientFamily::RaspberryPi => Duration::from_mins(5),
+        ClientFamily::Agent => Duration::from_hours(1),
+        ClientFamily::Other => Duration::from_hours(24),
     }
 }

@@ -26,13 +26,13 @@ use crate::dhcp::settings::Subnet;
 pub mod store;
 
 /// How long an offer is kept for the client that got it. Firmware collects offers for 4 s and asks again after 32 s.
-const OFFER_TIME: Duration = Duration::from_secs(60);
+const OFFER_TIME: Duration = Duration::from_mins(1);
 
 /// How old an offer must be to be given to somebody else when nothing is free: firmware takes offers within 4 s.
 const OFFER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an address rests that somebody else was seen to use.
-const QUARANTINE_TIME: Duration = Duration::from_secs(10 * 3600);
+const QUARANTINE_TIME: Duration = Duration::from_hours(10);
 
 /// A moment by the server's clock: milliseconds since 1970. A lease outlives the server's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use crate::journal::ClientFamily;
 const PORTS: usize = 4096;
 
 /// How long a silent port is remembered.
-const MEMORY: Duration = Duration::from_secs(120);
+const MEMORY: Duration = Duration::from_mins(2);
 
 /// How many requests one port may make at once. Firmware needs four per boot, iPXE as many.
 const BURST: f64 = 12.0;
@@ -31,7 +31,7 @@ const STRANGERS_BURST: f64 = 2000.0;
 const STRANGERS_RATE: f64 = 200.0;
 
 /// Within this time so many rounds through firmware are a loop.
-const LOOP_WINDOW: Duration = Duration::from_secs(60);
+const LOOP_WINDOW: Duration = Duration::from_mins(1);
 
 /// How many rounds are still no loop.
 const LOOP_ROUNDS: usize = 3;

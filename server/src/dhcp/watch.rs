@@ -77,10 +77,7 @@ impl Watch {
                 (Self::Probing { server: None }, Action::Probe)
             }
             // The probe that runs may have run on the old network: one more.
-            (Self::Probing { server }, Event::NetworkChanged) => {
-                (Self::Suspended { server, probe_at: now }, Action::Nothing)
-            }
-            (Self::Suspended { server, .. }, Event::NetworkChanged) => {
+            (Self::Probing { server } | Self::Suspended { server, .. }, Event::NetworkChanged) => {
                 (Self::Suspended { server, probe_at: now }, Action::Nothing)
             }
             (Self::Suspended { server, probe_at }, Event::Tick) if now >= probe_at => {

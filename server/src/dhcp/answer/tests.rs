@@ -345,7 +345,7 @@ fn one_machine_has_one_address_through_firmware_ipxe_agent_and_system() {
     assert_eq!(server.lend(&agent), address);
     assert_eq!(server.lend(&telephone), address);
     // A day later, through a lapsed lease.
-    server.now = server.now.after(Duration::from_secs(3 * 24 * 3600));
+    server.now = server.now.after(Duration::from_hours(72));
     assert_eq!(server.lend(&http), address);
     assert_eq!(server.leases.count(), 1);
 }
@@ -355,7 +355,7 @@ fn a_long_lease_is_not_shortened_by_a_reboot() {
     let mut server = Server::authoritative();
     let address = server.lend(&telephone);
     let until = server.leases.get(address).unwrap().until;
-    assert_eq!(until, NOW.after(Duration::from_secs(24 * 3600)));
+    assert_eq!(until, NOW.after(Duration::from_hours(24)));
     server.lend(&uefi);
     assert_eq!(server.leases.get(address).unwrap().until, until);
 }
@@ -441,7 +441,7 @@ fn a_declined_address_rests() {
     assert_eq!(response.reply, None);
     let next = server.lend(&telephone);
     assert_ne!(next, address);
-    server.now = server.now.after(Duration::from_secs(11 * 3600));
+    server.now = server.now.after(Duration::from_hours(11));
     let mut keeper = of(telephone(MessageType::Request), 3);
     keeper.message.options.set_address(code::REQUESTED_ADDRESS, address);
     assert_eq!(server.reply(&keeper).message.yiaddr, address);
@@ -532,7 +532,7 @@ fn an_exhausted_pool_serves_those_who_are_in_it() {
     assert_eq!(server.silence(&of(telephone(MessageType::Discover), 3)), Silence::PoolExhausted);
     assert_eq!(server.lend(&|kind| of(telephone(kind), 1)), first);
     // The lease that lapsed first makes room.
-    server.now = server.now.after(Duration::from_secs(3600));
+    server.now = server.now.after(Duration::from_hours(1));
     server.lend(&|kind| of(telephone(kind), 1));
     server.now = server.now.after(Duration::from_secs(23 * 3600 + 1));
     server.lend(&|kind| of(telephone(kind), 3));
@@ -567,7 +567,7 @@ fn a_reserved_address_is_never_given_away() {
     let subnet = server.settings.subnets()[0].clone();
     let (reserved, lease) = server.leases.reserve(MAC, &subnet).unwrap();
     assert_eq!((reserved, lease.reserved), (address, true));
-    server.now = server.now.after(Duration::from_secs(365 * 24 * 3600));
+    server.now = server.now.after(Duration::from_hours(365 * 24));
     assert_eq!(server.silence(&of(telephone(MessageType::Discover), 3)), Silence::PoolExhausted);
     assert_eq!(server.ask(&uefi(MessageType::Discover)).probe, None, "known to be its own");
     assert_eq!(server.lend(&uefi), address);

@@ -201,7 +201,107 @@ fn read(database: &Database) -> Result<Vec<(Ipv4Addr, Lease)>, redb::Error> {
 
 /// Holds while there is room for the database to grow. What cannot be asked is taken for room.
 fn has_room(directory: &PathBuf) -> bool {
-    nix::sys::statvfs::statvfs(directory).map_or(true, |disk| {
-        u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())) >= ROOM
-    })
+    nix::sys::statvfs::statvfs(directory)
+        .map_or(true, |disk| disk.blocks_available().saturating_mul(disk.fragment_size()) >= ROOM)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use protocol::MacAddress;
+
+    use super::{
+        super::{State, UnixTime},
+        *,
+    };
+
+    fn lease(last: u8) -> Lease {
+        Lease {
+            mac: MacAddress([0x52, 0x54, 0, 0, 0, last]),
+            until: UnixTime(1_800_000_000_000),
+            state: State::Leased,
+            reserved: last == 1,
+        }
+    }
+
+    fn address(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, last)
+    }
+
+    fn database(directory: &Path) -> Arc<Database> {
+        Arc::new(Database::create(directory.join("drydock.redb")).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_survives() {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let (store, stored) =
+                Store::open(database(directory.path()), directory.path()).unwrap();
+            assert_eq!(stored, []);
+            assert_eq!(store.write(address(1), lease(1)).await, Written::Durable);
+            assert_eq!(store.write(address(2), lease(3)).await, Written::Durable);
+            assert_eq!(store.write(address(2), lease(2)).await, Written::Durable);
+        }
+        let (_store, stored) = Store::open(database(directory.path()), directory.path()).unwrap();
+        assert_eq!(stored, [(address(1), lease(1)), (address(2), lease(2))]);
+    }
+
+    #[tokio::test]
+    async fn many_at_once_share_a_transaction() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(database(directory.path()), directory.path()).unwrap();
+        let store = Arc::new(store);
+        let start = std::time::Instant::now();
+        let one = store.write(address(200), lease(200)).await;
+        let alone = start.elapsed();
+        assert_eq!(one, Written::Durable);
+        let start = std::time::Instant::now();
+        let mut writes = tokio::task::JoinSet::new();
+        for last in 0..100 {
+            let store = Arc::clone(&store);
+            writes.spawn(async move { store.write(address(last), lease(last)).await });
+        }
+        let written = writes.join_all().await;
+        assert!(written.iter().all(|written| *written == Written::Durable));
+        // Not a hundred times as long as one: 20 leaves room for a busy machine.
+        let together = start.elapsed();
+        assert!(together < 20 * alone.max(Duration::from_millis(5)), "{alone:?}, {together:?}");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_stops_nothing_and_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let is_full = Arc::new(AtomicBool::new(true));
+        {
+            let has_room = {
+                let is_full = Arc::clone(&is_full);
+                move || !is_full.load(Ordering::SeqCst)
+            };
+            let (store, _) = Store::open_with(database(directory.path()), has_room).unwrap();
+            assert_eq!(store.write(address(1), lease(1)).await, Written::Later);
+            is_full.store(false, Ordering::SeqCst);
+            assert_eq!(store.write(address(2), lease(2)).await, Written::Durable);
+        }
+        let (_store, stored) = Store::open(database(directory.path()), directory.path()).unwrap();
+        assert_eq!(stored, [(address(1), lease(1)), (address(2), lease(2))]);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_cannot_be_read_harms_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = database(directory.path());
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(LEASES).unwrap().insert(1, "{").unwrap();
+        transaction.commit().unwrap();
+        commit(&database, &BTreeMap::from([(address(1), lease(1))])).unwrap();
+        let (_store, stored) = Store::open(database, directory.path()).unwrap();
+        assert_eq!(stored, [(address(1), lease(1))]);
+    }
+
+    #[test]
+    fn room_is_measured_where_the_database_lies() {
+        assert!(has_room(&PathBuf::from("/nowhere/at/all")), "unknown is taken for room");
+    }
 }

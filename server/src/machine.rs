@@ -29,11 +29,14 @@ pub mod identity;
 pub mod limit;
 mod name;
 mod registry;
+mod store;
+mod writer;
 
 pub use self::{
     evidence::{Evidence, Strength},
     fleet::{AnnounceError, Order, OrderError, UnknownSession},
-    registry::{Overview, Registry, Settings, Teller},
+    registry::{Overview, Registry, Settings},
+    store::StoreError,
 };
 
 /// One boot of one agent: SHA-256 of its client certificate's `SubjectPublicKeyInfo`.
@@ -351,6 +354,12 @@ impl KnownDisk {
             },
         })
     }
+}
+
+/// Says an error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Writes bytes as lower-case digits.

@@ -55,7 +55,13 @@ fn walk(directory: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-fn entry(output: &mut impl Write, number: u32, mode: u32, name: &str, content: &[u8]) -> io::Result<()> {
+fn entry(
+    output: &mut impl Write,
+    number: u32,
+    mode: u32,
+    name: &str,
+    content: &[u8],
+) -> io::Result<()> {
     let links = if mode == DIRECTORY { 2 } else { 1 };
     let size = u32::try_from(content.len()).map_err(io::Error::other)?;
     let name_size = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
@@ -103,8 +109,11 @@ mod tests {
                 let digits = std::str::from_utf8(&header[6 + index * 8..14 + index * 8]).unwrap();
                 u32::from_str_radix(digits, 16).unwrap()
             };
-            let (size, name_size) = (usize::try_from(field(6)).unwrap(), usize::try_from(field(11)).unwrap());
-            let name = std::str::from_utf8(&archive[at + 110..at + 110 + name_size - 1]).unwrap().to_owned();
+            let (size, name_size) =
+                (usize::try_from(field(6)).unwrap(), usize::try_from(field(11)).unwrap());
+            let name = std::str::from_utf8(&archive[at + 110..at + 110 + name_size - 1])
+                .unwrap()
+                .to_owned();
             let content = (at + 110 + name_size).next_multiple_of(4);
             at = (content + size).next_multiple_of(4);
             if name == "TRAILER!!!" {

@@ -1,7 +1,7 @@
 //! The machines, for all parts of the server: one cheap handle, decisions from memory, the database behind.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -9,22 +9,22 @@ use std::{
 };
 
 use protocol::{Announce, Bytes, Instruction, Inventory, MacAddress, Welcome};
+use redb::Database;
 use tokio::sync::watch;
 
 use super::{
-    AnnounceError, Machine, Order, OrderError, Record, Session, UnknownSession,
-    fleet::{Bounds, Effects, Fleet, Now},
+    AnnounceError, Machine, Order, OrderError, Record, Session, StoreError, UnknownSession,
+    fleet::{Bounds, Effects, Fleet, Now, Taken},
+    store::{self, Loaded, Row, Store},
+    writer::{Owner, Writer},
 };
 use crate::{
     decision::{Boot, Lists, Traveller},
-    journal::Entry,
+    journal::Journal,
 };
 
 /// So many addresses are remembered with the port that has them.
 const ADDRESSES: usize = 16_384;
-
-/// Where entries for the journal go. Must not block.
-pub type Teller = Arc<dyn Fn(Entry) + Send + Sync>;
 
 /// What the operator decided about machines in general.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +62,10 @@ pub struct Registry(Arc<Inner>);
 
 struct Inner {
     fleet: RwLock<Fleet>,
-    inventories: Mutex<HashMap<String, Arc<Inventory>>>,
+    store: Store,
+    writer: Writer,
     lists: Lists,
-    tell: Teller,
+    journal: Journal,
     addresses: Mutex<HashMap<Ipv4Addr, MacAddress>>,
     records: Mutex<BTreeSet<String>>,
     records_bell: watch::Sender<()>,
@@ -79,21 +80,44 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Opens a registry that remembers nothing when it is dropped.
-    pub fn in_memory(settings: Settings, tell: Teller) -> Self {
+    /// Opens the machines in the database, and starts to write there what changes. End it with [`Registry::close`].
+    pub fn open(
+        database: Arc<Database>,
+        settings: Settings,
+        journal: Journal,
+    ) -> Result<Self, StoreError> {
+        let (store, Loaded { machines, retired }) = Store::open(database)?;
         let bounds =
             Bounds { strangers: settings.strangers, stranger_bytes: settings.stranger_bytes.0 };
-        Self(Arc::new(Inner {
-            fleet: RwLock::new(Fleet::new(bounds, [], [])),
-            inventories: Mutex::default(),
+        let records = machines.iter().map(|machine| machine.name.clone()).collect();
+        let inner = Arc::new(Inner {
+            fleet: RwLock::new(Fleet::new(bounds, machines, retired)),
+            store,
+            writer: Writer::default(),
             lists: settings.lists,
-            tell,
+            journal,
             addresses: Mutex::default(),
-            records: Mutex::default(),
+            records: Mutex::new(records),
             records_bell: watch::channel(()).0,
             bell: watch::channel(()).0,
             started: Instant::now(),
-        }))
+        });
+        Writer::start(Arc::clone(&inner), |inner| &inner.writer);
+        Ok(Self(inner))
+    }
+
+    /// Writes what is not yet on disk, and writes nothing after that. Blocks until then.
+    pub fn close(&self) {
+        let names: Vec<String> =
+            self.read().machines().map(|machine| machine.name.clone()).collect();
+        // When each was last seen is stored only now and then.
+        self.0.writer.changed(names);
+        self.0.writer.close();
+    }
+
+    /// Says why machines cannot be stored, while they cannot; they are served from memory meanwhile.
+    pub fn storage_failure(&self) -> Option<String> {
+        self.0.writer.failure()
     }
 
     /// Decides what a machine boots. Touches no disk.
@@ -132,12 +156,11 @@ impl Registry {
         let mut effects = Effects::default();
         let result =
             self.write().announce(session, address, announce, bytes, self.now(), &mut effects);
-        if let Ok(welcome) = &result {
-            lock(&self.0.inventories)
-                .insert(welcome.machine.clone(), Arc::new(announce.inventory.clone()));
+        if let Ok((welcome, Taken::Whole)) = &result {
+            self.0.writer.inventory(&welcome.machine, inventory);
         }
         self.follow(effects);
-        result
+        result.map(|(welcome, _)| welcome)
     }
 
     /// Returns what a session is told after `after`, and notes that its agent is alive.
@@ -194,12 +217,15 @@ impl Registry {
         fleet.get(name).map(|machine| overview(&fleet, machine, self.now()))
     }
 
-    /// Returns a machine's inventory, as last announced.
-    pub fn inventory(&self, name: &str) -> Option<Arc<Inventory>> {
-        lock(&self.0.inventories).get(name).cloned()
+    /// Returns a machine's inventory, as last announced. Reads the disk: not for a thread that must not wait.
+    pub fn inventory(&self, name: &str) -> Result<Option<Inventory>, StoreError> {
+        match self.0.writer.waiting_inventory(name) {
+            Some(json) => store::read_inventory(name, &json).map(Some),
+            None => self.0.store.inventory(name),
+        }
     }
 
-    /// Approves a machine in the name of a person.
+    /// Approves a machine in the name of a person. Like all orders, waits until that is on disk.
     pub fn approve(&self, name: &str, by: &str) -> Result<(), OrderError> {
         self.take_order(|fleet, now, effects| fleet.approve(name, by, now, effects))
     }
@@ -250,22 +276,46 @@ impl Registry {
         order: impl FnOnce(&mut Fleet, Now, &mut Effects) -> Result<(), OrderError>,
     ) -> Result<(), OrderError> {
         let mut effects = Effects::default();
-        let result = order(&mut self.write(), self.now(), &mut effects);
+        order(&mut self.write(), self.now(), &mut effects)?;
+        if effects.changed.is_empty() {
+            return Ok(());
+        }
         self.follow(effects);
-        result
+        self.0.writer.flush().map_err(|reason| OrderError::NotStored { reason })
     }
 
+    fn follow(&self, effects: Effects) {
+        self.0.follow(effects);
+    }
+
+    fn now(&self) -> Now {
+        self.0.now()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Fleet> {
+        self.0.read()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Fleet> {
+        self.0.fleet.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
     /// Does what follows, outside the lock.
     fn follow(&self, effects: Effects) {
         for entry in effects.entries {
-            (self.0.tell)(entry);
+            self.journal.record(entry);
+        }
+        if !effects.changed.is_empty() || !effects.touched.is_empty() {
+            self.writer.changed(effects.changed.iter().cloned().chain(effects.touched));
         }
         if !effects.changed.is_empty() {
-            lock(&self.0.records).extend(effects.changed);
-            self.0.records_bell.send_replace(());
+            lock(&self.records).extend(effects.changed);
+            self.records_bell.send_replace(());
         }
         if effects.ring {
-            self.0.bell.send_replace(());
+            self.bell.send_replace(());
         }
     }
 
@@ -273,16 +323,40 @@ impl Registry {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             unix_milliseconds: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            uptime: self.0.started.elapsed(),
+            uptime: self.started.elapsed(),
         }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Fleet> {
-        self.0.fleet.read().unwrap_or_else(PoisonError::into_inner)
+        self.fleet.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Owner for Inner {
+    fn row(&self, name: &str) -> Row {
+        let fleet = self.read();
+        match fleet.get(name) {
+            Some(machine) => Row::Machine {
+                json: serde_json::to_vec(machine).expect("a machine's keys are texts"),
+                inventory: None,
+            },
+            None => fleet.retired_at(name).map_or(Row::Gone, Row::Retired),
+        }
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Fleet> {
-        self.0.fleet.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self, rows: &BTreeMap<String, Row>) -> Result<(), StoreError> {
+        self.store.write(rows)
+    }
+
+    fn lost(&self, names: BTreeSet<String>) {
+        let mut effects = Effects::default();
+        let now = self.now();
+        self.fleet.write().unwrap_or_else(PoisonError::into_inner).ask_again(
+            &names,
+            now,
+            &mut effects,
+        );
+        self.follow(effects);
     }
 }
 

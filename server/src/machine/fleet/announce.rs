@@ -37,6 +37,15 @@ pub enum AnnounceError {
     Full,
 }
 
+/// Whether an announcement's inventory replaces what was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::machine) enum Taken {
+    /// It does.
+    Whole,
+    /// It is the unfinished picture of a machine of which more is known, or it is not believed.
+    Refused,
+}
+
 /// What the machine is, as far as it is kept in memory.
 struct Picture<'a> {
     announce: &'a Announce,
@@ -55,7 +64,7 @@ impl Fleet {
         inventory_bytes: Bytes,
         now: Now,
         effects: &mut Effects,
-    ) -> Result<Welcome, AnnounceError> {
+    ) -> Result<(Welcome, Taken), AnnounceError> {
         let grant = self.limit.take(address, now.uptime);
         if grant == Grant::TooOften {
             return Err(AnnounceError::TooOften);
@@ -66,17 +75,20 @@ impl Fleet {
             booted_through: announce.boot.mac.or_else(|| port_of(announce, address)),
             inventory_bytes,
         };
-        let name = match self.who(session, &picture, now, effects) {
+        let (name, taken) = match self.who(session, &picture, now, effects) {
             Who::Known(name) => self.arrive(&name, session, &picture, now, effects),
-            Who::Unchanged(name) => name,
+            Who::Unchanged(name) => (name, Taken::Refused),
             Who::Stranger { notice, approval } => {
                 if grant == Grant::TooMany {
                     return Err(AnnounceError::TooOften);
                 }
                 self.make_room(inventory_bytes, now, effects)?;
-                self.meet(session, &picture, notice, approval, now, effects)
+                (self.meet(session, &picture, notice, approval, now, effects), Taken::Whole)
             }
         };
+        if self.heard.len() > 2 * self.sessions.len() + 64 {
+            self.heard.retain(|session, _| self.sessions.contains_key(session));
+        }
         self.heard.insert(session, now.uptime);
         let machine = &self.machines[&name];
         let verb = machine.standing_verb();
@@ -99,7 +111,7 @@ impl Fleet {
         if matches!(welcome.verb, Verb::RebootAfter { .. }) {
             self.expect(picture.booted_through, name, now);
         }
-        Ok(welcome)
+        Ok((welcome, taken))
     }
 
     /// Finds out whose announcement it is.
@@ -173,7 +185,7 @@ impl Fleet {
         identity::recognise(evidence, known)
     }
 
-    /// Takes the announcement of a known machine; returns its name.
+    /// Takes the announcement of a known machine; returns its name, and whether it tells more than was known.
     fn arrive(
         &mut self,
         name: &str,
@@ -181,8 +193,13 @@ impl Fleet {
         picture: &Picture<'_>,
         now: Now,
         effects: &mut Effects,
-    ) -> String {
+    ) -> (String, Taken) {
         let mut machine = self.machines[name].clone();
+        let taken = if picture.announce.complete || !machine.complete {
+            Taken::Whole
+        } else {
+            Taken::Refused
+        };
         machine.start(session, picture, now);
         if picture.announce.complete {
             let before = machine.clone();
@@ -203,7 +220,7 @@ impl Fleet {
         }
         let name = machine.name.clone();
         self.put(machine);
-        name
+        (name, taken)
     }
 
     /// Takes the announcement of a stranger; returns the name that it is given.
@@ -217,7 +234,7 @@ impl Fleet {
         effects: &mut Effects,
     ) -> String {
         let name = name::propose(&picture.announce.inventory, picture.booted_through, session)
-            .find(|name| !self.machines.contains_key(name) && !self.retired.contains(name))
+            .find(|name| !self.machines.contains_key(name) && !self.retired.contains_key(name))
             .expect("there are more numbers than machines");
         let mut machine = Machine {
             name: name.clone(),

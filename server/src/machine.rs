@@ -35,7 +35,7 @@ mod writer;
 pub use self::{
     evidence::{Evidence, Strength},
     fleet::{AnnounceError, Order, OrderError, UnknownSession},
-    registry::{Overview, Registry, Settings},
+    registry::{Overview, Registry, Settings, Teller},
     store::StoreError,
 };
 
@@ -364,7 +364,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Writes bytes as lower-case digits.
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use fmt::Write;
+
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::announce::Taken;
+pub(super) use self::announce::{Picture, Taken};
 pub use self::{
     announce::AnnounceError,
     order::{Order, OrderError},

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use protocol::Inventory;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, backends::InMemoryBackend};
 
 use super::Machine;
 
@@ -131,6 +131,13 @@ impl Store {
     }
 }
 
+/// Makes a database that ends with the process.
+pub(super) fn in_memory() -> Result<Database, StoreError> {
+    Database::builder()
+        .create_with_backend(InMemoryBackend::new())
+        .map_err(failed("opening a database in memory"))
+}
+
 /// Reads an inventory as it is stored.
 pub(super) fn read_inventory(name: &str, json: &[u8]) -> Result<Inventory, StoreError> {
     serde_json::from_slice(json)
@@ -139,4 +146,45 @@ pub(super) fn read_inventory(name: &str, json: &[u8]) -> Result<Inventory, Store
 
 fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl Fn(E) -> StoreError {
     move |error| StoreError::Database { doing, source: Box::new(error.into()) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Makes a row unreadable, as a newer or broken server may leave it.
+    pub(in crate::machine) fn spoil(file: &Path, name: &str) {
+        let database = Database::open(file).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(MACHINES).unwrap().insert(name, b"{\"name\":7}".as_slice()).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn a_machine_is_read_back_and_an_older_servers_too() {
+        let (store, loaded) = Store::open(Arc::new(in_memory().unwrap())).unwrap();
+        assert!(loaded.machines.is_empty());
+        let machine = Machine { name: "one".to_owned(), boots: 3, ..Machine::default() };
+        let row = |json: Vec<u8>| Row::Machine { json, inventory: None };
+        let rows = [
+            ("one".to_owned(), row(serde_json::to_vec(&machine).unwrap())),
+            ("two".to_owned(), row(br#"{"name":"two","unknown":1}"#.to_vec())),
+            ("three".to_owned(), Row::Retired(7)),
+        ];
+        store.write(&BTreeMap::from(rows)).unwrap();
+        let (store, loaded) = Store::open(store.0).unwrap();
+        assert_eq!(loaded.machines[0], machine);
+        assert_eq!(loaded.machines[1].name, "two");
+        assert_eq!(loaded.retired, [("three".to_owned(), 7)]);
+        store.write(&BTreeMap::from([("one".to_owned(), Row::Gone)])).unwrap();
+        assert_eq!(Store::open(store.0).unwrap().1.machines.len(), 1);
+    }
+
+    #[test]
+    fn an_inventory_that_cannot_be_read_is_an_error_that_names_it() {
+        let error = read_inventory("one", b"[").unwrap_err();
+        assert_eq!(error.to_string(), "reading the inventory of one");
+    }
 }

@@ -61,12 +61,12 @@ pub(super) trait Owner {
 impl Writer {
     /// Starts writing. Ends only by [`Writer::close`].
     pub(super) fn start<O: Owner + Send + Sync + 'static>(
-        owner: Arc<O>,
+        owner: &Arc<O>,
         writer: fn(&O) -> &Writer,
     ) {
-        let shared = Arc::clone(&owner);
+        let shared = Arc::clone(owner);
         let thread = std::thread::spawn(move || keep(&*shared, writer(&shared)));
-        *lock(&writer(&owner).thread) = Some(thread);
+        *lock(&writer(owner).thread) = Some(thread);
     }
 
     /// Notes that machines changed.
@@ -177,7 +177,7 @@ fn gather(writer: &Writer) -> Option<Batch> {
         waiting.written = waiting.changes;
         waiting.urgent = false;
         writer.bell.notify_all();
-        waiting = wait(&writer.bell, waiting, Duration::from_secs(3600));
+        waiting = wait(&writer.bell, waiting, Duration::from_hours(1));
     }
     let pause = if waiting.failure.is_some() { RETRY } else { GATHER };
     let deadline = Instant::now() + pause;
@@ -257,4 +257,126 @@ fn wait<'a>(
 /// Locks, also after another thread panicked while it held the lock: what waits is whole at every moment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use protocol::Inventory;
+
+    use super::*;
+    use crate::machine::store;
+
+    /// A database whose disk can be full.
+    #[derive(Default)]
+    struct Disk {
+        writer: Writer,
+        full: AtomicBool,
+        rows: Mutex<BTreeMap<String, Row>>,
+        lost: Mutex<BTreeSet<String>>,
+    }
+
+    impl Owner for Disk {
+        fn row(&self, name: &str) -> Row {
+            if name.starts_with("gone") {
+                Row::Gone
+            } else {
+                Row::Machine { json: name.as_bytes().to_vec(), inventory: None }
+            }
+        }
+
+        fn write(&self, rows: &BTreeMap<String, Row>) -> Result<(), StoreError> {
+            if self.full.load(Ordering::SeqCst) {
+                let problem = serde_json::from_str::<Inventory>("no space left").unwrap_err();
+                return Err(StoreError::Inventory { name: String::new(), source: problem });
+            }
+            self.rows.lock().unwrap().extend(rows.clone());
+            Ok(())
+        }
+
+        fn lost(&self, names: BTreeSet<String>) {
+            self.lost.lock().unwrap().extend(names);
+        }
+    }
+
+    fn disk() -> Arc<Disk> {
+        let disk = Arc::new(Disk::default());
+        Writer::start(&disk, |disk| &disk.writer);
+        disk
+    }
+
+    fn stored(disk: &Disk, name: &str) -> Option<usize> {
+        match disk.rows.lock().unwrap().get(name) {
+            Some(Row::Machine { inventory: Some(json), .. }) => Some(json.len()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_changed_is_on_disk_after_a_flush() {
+        let disk = disk();
+        disk.writer.inventory("one", vec![b'x'; 10]);
+        disk.writer.changed(["gone".to_owned()]);
+        disk.writer.flush().unwrap();
+        assert_eq!(stored(&disk, "one"), Some(10));
+        assert!(matches!(disk.rows.lock().unwrap()["gone"], Row::Gone));
+        assert!(disk.writer.waiting_inventory("one").is_none());
+        disk.writer.flush().unwrap();
+        disk.writer.close();
+    }
+
+    #[test]
+    fn a_full_disk_is_said_and_everything_is_there_when_it_has_room() {
+        let disk = disk();
+        disk.full.store(true, Ordering::SeqCst);
+        disk.writer.inventory("one", vec![b'x'; 10]);
+        assert!(disk.writer.flush().is_err());
+        disk.writer.changed(["two".to_owned()]);
+        assert!(disk.writer.flush().is_err());
+        assert!(disk.writer.failure().is_some());
+        assert_eq!(disk.writer.waiting_inventory("one").map(|json| json.len()), Some(10));
+        disk.full.store(false, Ordering::SeqCst);
+        disk.writer.flush().unwrap();
+        assert_eq!(stored(&disk, "one"), Some(10));
+        assert!(disk.rows.lock().unwrap().contains_key("two"));
+        assert_eq!(disk.writer.failure(), None);
+        disk.writer.close();
+    }
+
+    #[test]
+    fn memory_is_bounded_while_the_disk_is_full_and_the_dropped_are_asked_again() {
+        let disk = disk();
+        disk.full.store(true, Ordering::SeqCst);
+        let names: Vec<String> = (0..48).map(|number| format!("m{number:02}")).collect();
+        for name in &names {
+            disk.writer.inventory(name, vec![b'x'; 1 << 20]);
+            assert!(disk.writer.flush().is_err());
+        }
+        let kept =
+            names.iter().filter(|name| disk.writer.waiting_inventory(name).is_some()).count();
+        assert_eq!(kept, 32, "of 48 MiB");
+        disk.full.store(false, Ordering::SeqCst);
+        disk.writer.flush().unwrap();
+        disk.writer.close();
+        assert_eq!(disk.lost.lock().unwrap().len(), 16);
+        assert_eq!(disk.rows.lock().unwrap().len(), 48, "the machines themselves are all there");
+    }
+
+    #[test]
+    fn closing_writes_what_is_waiting() {
+        let (disk, full) = (disk(), disk());
+        disk.writer.changed(["one".to_owned()]);
+        disk.writer.close();
+        assert!(disk.rows.lock().unwrap().contains_key("one"));
+        full.full.store(true, Ordering::SeqCst);
+        full.writer.changed(["one".to_owned()]);
+        full.writer.close();
+        assert!(full.writer.failure().is_some(), "and ends also when it cannot");
+    }
+
+    #[test]
+    fn a_database_in_memory_opens() {
+        assert!(store::in_memory().is_ok());
+    }
 }

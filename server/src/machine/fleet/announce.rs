@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// So long a stranger must have been silent before it makes room for another.
-const SILENT: Duration = Duration::from_secs(3600);
+const SILENT: Duration = Duration::from_hours(1);
 /// So long after its restart a machine is expected back: servers with much memory test it for minutes.
-const RETURN: Duration = Duration::from_secs(15 * 60);
+const RETURN: Duration = Duration::from_mins(15);
 /// So many machines are expected back at once.
 const EXPECTED: usize = 4096;
 
@@ -47,43 +47,61 @@ pub(in crate::machine) enum Taken {
 }
 
 /// What the machine is, as far as it is kept in memory.
-struct Picture<'a> {
+#[derive(Debug)]
+pub(in crate::machine) struct Picture<'a> {
     announce: &'a Announce,
     evidence: Evidence,
     booted_through: Option<MacAddress>,
     inventory_bytes: Bytes,
 }
 
-impl Fleet {
-    /// Takes an announcement. `inventory_bytes` is what its inventory needs in the database.
-    pub(in crate::machine) fn announce(
-        &mut self,
-        session: Session,
+impl<'a> Picture<'a> {
+    /// Reads what an agent that speaks from an address says; its inventory needs so much room in the database.
+    pub(in crate::machine) fn of(
+        announce: &'a Announce,
         address: IpAddr,
-        announce: &Announce,
         inventory_bytes: Bytes,
-        now: Now,
-        effects: &mut Effects,
-    ) -> Result<(Welcome, Taken), AnnounceError> {
-        let grant = self.limit.take(address, now.uptime);
-        if grant == Grant::TooOften {
-            return Err(AnnounceError::TooOften);
-        }
-        let picture = Picture {
+    ) -> Self {
+        Self {
             announce,
             evidence: Evidence::of(&announce.inventory),
             booted_through: announce.boot.mac.or_else(|| port_of(announce, address)),
             inventory_bytes,
-        };
-        let (name, taken) = match self.who(session, &picture, now, effects) {
-            Who::Known(name) => self.arrive(&name, session, &picture, now, effects),
+        }
+    }
+}
+
+impl Fleet {
+    /// Decides whether an address may announce anything at all.
+    pub(in crate::machine) fn admit(
+        &mut self,
+        address: IpAddr,
+        now: Now,
+    ) -> Result<Grant, AnnounceError> {
+        match self.limit.take(address, now.uptime) {
+            Grant::TooOften => Err(AnnounceError::TooOften),
+            grant => Ok(grant),
+        }
+    }
+
+    /// Takes an announcement that was admitted.
+    pub(in crate::machine) fn announce(
+        &mut self,
+        session: Session,
+        grant: Grant,
+        picture: &Picture<'_>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(Welcome, Taken), AnnounceError> {
+        let (name, taken) = match self.who(session, picture, now, effects) {
+            Who::Known(name) => self.arrive(&name, session, picture, now, effects),
             Who::Unchanged(name) => (name, Taken::Refused),
             Who::Stranger { notice, approval } => {
                 if grant == Grant::TooMany {
                     return Err(AnnounceError::TooOften);
                 }
-                self.make_room(inventory_bytes, now, effects)?;
-                (self.meet(session, &picture, notice, approval, now, effects), Taken::Whole)
+                self.make_room(picture.inventory_bytes, now, effects)?;
+                (self.meet(session, picture, notice, approval, now, effects), Taken::Whole)
             }
         };
         if self.heard.len() > 2 * self.sessions.len() + 64 {
@@ -103,8 +121,8 @@ impl Fleet {
             machine,
             now,
             What::Announced {
-                agent_version: announce.agent_version.clone(),
-                complete: announce.complete,
+                agent_version: picture.announce.agent_version.clone(),
+                complete: picture.announce.complete,
             },
         );
         effects.changed.insert(name.clone());

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A contradiction of one port is said once within this time.
-const QUIET: Duration = Duration::from_secs(600);
+const QUIET: Duration = Duration::from_mins(10);
 /// Contradictions of so many ports are remembered; those of more are not said.
 const SAID: usize = 256;
 

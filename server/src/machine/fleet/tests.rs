@@ -120,7 +120,9 @@ impl Story {
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, session));
         self.with(|fleet, now, effects| {
             let session = Session([session; 32]);
-            fleet.announce(session, address, &announce, Bytes(1000), now, effects)
+            let grant = fleet.admit(address, now)?;
+            let picture = Picture::of(&announce, address, Bytes(1000));
+            fleet.announce(session, grant, &picture, now, effects)
         })
         .map(|(welcome, _)| welcome)
     }
@@ -620,14 +622,11 @@ fn a_flood_from_one_address_is_refused_and_others_are_served() {
         session[..2].copy_from_slice(&number.to_be_bytes());
         let now = story.now();
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let result = story.fleet.announce(
-            Session(session),
-            address,
-            &announce,
-            Bytes(1),
-            now,
-            &mut Effects::default(),
-        );
+        let result = story.fleet.admit(address, now).and_then(|grant| {
+            let picture = Picture::of(&announce, address, Bytes(1));
+            let effects = &mut Effects::default();
+            story.fleet.announce(Session(session), grant, &picture, now, effects)
+        });
         granted += usize::from(result.is_ok());
     }
     assert!(granted <= 20, "{granted}");

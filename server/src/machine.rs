@@ -29,11 +29,14 @@ pub mod identity;
 pub mod limit;
 mod name;
 mod registry;
+mod store;
+mod writer;
 
 pub use self::{
     evidence::{Evidence, Strength},
     fleet::{AnnounceError, Order, OrderError, UnknownSession},
     registry::{Overview, Registry, Settings, Teller},
+    store::StoreError,
 };
 
 /// One boot of one agent: SHA-256 of its client certificate's `SubjectPublicKeyInfo`.
@@ -353,9 +356,20 @@ impl KnownDisk {
     }
 }
 
+/// Says an error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Writes bytes as lower-case digits.
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use fmt::Write;
+
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! All known machines in memory, with their indexes. No I/O and no clock: what follows is returned.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -17,7 +17,10 @@ use crate::journal::{Entry, What};
 mod announce;
 mod lookup;
 mod order;
+#[cfg(test)]
+mod tests;
 
+pub(super) use self::announce::{Picture, Taken};
 pub use self::{
     announce::AnnounceError,
     order::{Order, OrderError},
@@ -28,6 +31,9 @@ const ALIVE: Duration = Duration::from_secs(90);
 
 /// A machine with data restarts after this time, unless a person says otherwise (SAFETY.md 18).
 pub(super) const PATIENCE_SECONDS: u32 = 60;
+
+/// How exactly it is stored when a machine was last seen: a write for every poll would be a thousand a minute.
+const SEEN_MILLISECONDS: i64 = 600_000;
 
 /// How many replaced sessions and past boots a machine remembers.
 const REMEMBERED: usize = 8;
@@ -66,8 +72,8 @@ pub(super) struct Fleet {
     sessions: HashMap<Session, String>,
     /// When a session was last heard.
     heard: HashMap<Session, Duration>,
-    /// Names that a person took from a machine: never given again.
-    retired: HashSet<String>,
+    /// Names that a person took from a machine, and when: never given again.
+    retired: HashMap<String, i64>,
     /// Who was just sent to its own disk and is about to come back through a port that tells nothing.
     expected: HashMap<MacAddress, Expected>,
     limit: Limit,
@@ -75,6 +81,8 @@ pub(super) struct Fleet {
     stranger_bytes: u64,
     /// When it was last tried in vain to make room.
     crowded: Option<Duration>,
+    /// Which ports' contradictions were said, and when.
+    said: HashMap<MacAddress, Duration>,
 }
 
 /// Who comes back through a port.
@@ -89,8 +97,10 @@ struct Expected {
 pub(super) struct Effects {
     /// For the journal.
     pub(super) entries: Vec<Entry>,
-    /// Machines to be written again, or removed where they are no more.
+    /// Machines to be stored and recorded again, or removed where they are no more.
     pub(super) changed: BTreeSet<String>,
+    /// Machines to be stored again, of which nothing changed that a record says.
+    pub(super) touched: BTreeSet<String>,
     /// Whether waiting agents should look for instructions.
     pub(super) ring: bool,
 }
@@ -112,7 +122,7 @@ impl Fleet {
     pub(super) fn new(
         bounds: Bounds,
         machines: impl IntoIterator<Item = Machine>,
-        retired: impl IntoIterator<Item = String>,
+        retired: impl IntoIterator<Item = (String, i64)>,
     ) -> Self {
         let mut fleet = Self {
             bounds,
@@ -126,6 +136,7 @@ impl Fleet {
             strangers: 0,
             stranger_bytes: 0,
             crowded: None,
+            said: HashMap::new(),
         };
         for machine in machines {
             fleet.put(machine);
@@ -157,6 +168,22 @@ impl Fleet {
             .is_some_and(|&heard| now.uptime.saturating_sub(heard) <= ALIVE)
     }
 
+    /// Returns when a name was taken from its machine.
+    pub(super) fn retired_at(&self, name: &str) -> Option<i64> {
+        self.retired.get(name).copied()
+    }
+
+    /// Asks machines that run to report again: what they said was lost.
+    pub(super) fn ask_again(&mut self, names: &BTreeSet<String>, now: Now, effects: &mut Effects) {
+        for name in names {
+            if self.get(name).is_some_and(|machine| self.is_online(machine, now)) {
+                self.amend(name, |machine| instruct(machine, Verb::Announce {}, now));
+                effects.touched.insert(name.clone());
+                effects.ring = true;
+            }
+        }
+    }
+
     /// Changes what is recorded of a machine without any other consequence.
     pub(super) fn amend(&mut self, name: &str, amend: impl FnOnce(&mut Machine)) {
         if let Some(machine) = self.machines.get_mut(name) {
@@ -177,6 +204,9 @@ impl Fleet {
         let name = self.sessions.get(&session).ok_or(UnknownSession)?.clone();
         self.heard.insert(session, now.uptime);
         let machine = self.machines.get_mut(&name).ok_or(UnknownSession)?;
+        if now.unix_milliseconds / SEEN_MILLISECONDS != machine.last_seen / SEEN_MILLISECONDS {
+            effects.touched.insert(name.clone());
+        }
         machine.last_seen = now.unix_milliseconds;
         if machine.session.as_ref().is_none_or(|boot| boot.session != session) {
             self.hold_two_sessions(&name, now, effects);
@@ -186,7 +216,7 @@ impl Fleet {
         machine.sequence = machine.sequence.max(after);
         if machine.instruction.as_ref().is_some_and(|next| next.sequence <= after) {
             machine.instruction = None;
-            effects.changed.insert(name);
+            effects.touched.insert(name);
             return Ok(None);
         }
         Ok(machine.instruction.clone())

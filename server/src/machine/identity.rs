@@ -146,14 +146,13 @@ fn fate(known: &Evidence, seen: &Evidence, kind: Kind) -> Fate {
 
 fn points(kind: Kind, fate: Fate) -> i32 {
     match (kind, fate) {
-        (_, Fate::Silent) => 0,
+        (_, Fate::Silent) | (Kind::ChassisSerial | Kind::Memory, Fate::Differs) => 0,
         (Kind::Uuid, Fate::Shared(_)) => 40,
         (Kind::Uuid | Kind::Mac | Kind::Disk, Fate::Differs) => -20,
         (Kind::SystemSerial | Kind::BoardSerial | Kind::Memory, Fate::Shared(_)) => 30,
         (Kind::SystemSerial, Fate::Differs) => -30,
         (Kind::BoardSerial, Fate::Differs) => -10,
         (Kind::ChassisSerial, Fate::Shared(_)) => 10,
-        (Kind::ChassisSerial | Kind::Memory, Fate::Differs) => 0,
         (Kind::Mac, Fate::Shared(count)) => (10 + 20 * count.min(10)).min(60),
         (Kind::Disk, Fate::Shared(count)) => (20 + 10 * count.min(10)).min(50),
     }

@@ -123,16 +123,12 @@ fn is_emulated(plain: &str) -> bool {
         .is_some_and(|rest| rest.len() == 5 && rest.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// Holds for texts of at most two different characters of which one is everywhere: `00000000`, `xxxx`, `000000001`.
+/// Holds for texts of one character, and for long ones with one exception: `00000000`, `xxxx`, `0000000001`.
 fn is_monotonous(plain: &str) -> bool {
-    let bytes = plain.as_bytes();
-    let Some(&most) =
-        bytes.iter().max_by_key(|&&byte| bytes.iter().filter(|&&other| other == byte).count())
-    else {
-        return true;
-    };
-    let others = bytes.iter().filter(|&&byte| byte != most).count();
-    others == 0 || (others == 1 && bytes.len() >= 6)
+    let others = |most: u8| plain.bytes().filter(|&byte| byte != most).take(2).count();
+    let allowed = usize::from(plain.len() >= 6);
+    // With one exception at most, the usual character is among the first three.
+    plain.is_empty() || plain.bytes().take(3).any(|most| others(most) <= allowed)
 }
 
 /// Holds for digits in counting order from anywhere: `0123456789`, `1234567890`, `12345678`, `9876543210`.
@@ -182,9 +178,10 @@ pub fn uuid_key(text: &str) -> Option<String> {
 
 /// Reverses the bytes of the first three fields.
 fn swapped(bytes: [u8; 16]) -> [u8; 16] {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-    let mut other = [d, c, b, a, f, e, h, g, 0, 0, 0, 0, 0, 0, 0, 0];
-    other[8..].copy_from_slice(&rest);
+    let mut other = bytes;
+    other[..4].reverse();
+    other[4..6].reverse();
+    other[6..8].reverse();
     other
 }
 
@@ -205,7 +202,7 @@ fn is_garbage_uuid(bytes: [u8; 16]) -> bool {
         // A port's address and nothing else: it says no more than the port does.
         || bytes[..10] == [0; 10]
         || bytes[10..] == [0; 6]
-        || bytes.iter().filter(|&&byte| byte == 0).count() >= 12
+        || bytes.iter().filter(|&&byte| byte == 0).nth(11).is_some()
         || UUIDS.contains(&super::hexadecimal(&bytes).as_str())
 }
 

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// So long a stranger must have been silent before it makes room for another.
-const SILENT: Duration = Duration::from_secs(3600);
+const SILENT: Duration = Duration::from_hours(1);
 /// So long after its restart a machine is expected back: servers with much memory test it for minutes.
-const RETURN: Duration = Duration::from_secs(15 * 60);
+const RETURN: Duration = Duration::from_mins(15);
 /// So many machines are expected back at once.
 const EXPECTED: usize = 4096;
 
@@ -37,46 +37,76 @@ pub enum AnnounceError {
     Full,
 }
 
+/// Whether an announcement's inventory replaces what was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::machine) enum Taken {
+    /// It does.
+    Whole,
+    /// It is the unfinished picture of a machine of which more is known, or it is not believed.
+    Refused,
+}
+
 /// What the machine is, as far as it is kept in memory.
-struct Picture<'a> {
+#[derive(Debug)]
+pub(in crate::machine) struct Picture<'a> {
     announce: &'a Announce,
     evidence: Evidence,
     booted_through: Option<MacAddress>,
     inventory_bytes: Bytes,
 }
 
-impl Fleet {
-    /// Takes an announcement. `inventory_bytes` is what its inventory needs in the database.
-    pub(in crate::machine) fn announce(
-        &mut self,
-        session: Session,
+impl<'a> Picture<'a> {
+    /// Reads what an agent that speaks from an address says; its inventory needs so much room in the database.
+    pub(in crate::machine) fn of(
+        announce: &'a Announce,
         address: IpAddr,
-        announce: &Announce,
         inventory_bytes: Bytes,
-        now: Now,
-        effects: &mut Effects,
-    ) -> Result<Welcome, AnnounceError> {
-        let grant = self.limit.take(address, now.uptime);
-        if grant == Grant::TooOften {
-            return Err(AnnounceError::TooOften);
-        }
-        let picture = Picture {
+    ) -> Self {
+        Self {
             announce,
             evidence: Evidence::of(&announce.inventory),
             booted_through: announce.boot.mac.or_else(|| port_of(announce, address)),
             inventory_bytes,
-        };
-        let name = match self.who(session, &picture, now, effects) {
-            Who::Known(name) => self.arrive(&name, session, &picture, now, effects),
-            Who::Unchanged(name) => name,
+        }
+    }
+}
+
+impl Fleet {
+    /// Decides whether an address may announce anything at all.
+    pub(in crate::machine) fn admit(
+        &mut self,
+        address: IpAddr,
+        now: Now,
+    ) -> Result<Grant, AnnounceError> {
+        match self.limit.take(address, now.uptime) {
+            Grant::TooOften => Err(AnnounceError::TooOften),
+            grant => Ok(grant),
+        }
+    }
+
+    /// Takes an announcement that was admitted.
+    pub(in crate::machine) fn announce(
+        &mut self,
+        session: Session,
+        grant: Grant,
+        picture: &Picture<'_>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(Welcome, Taken), AnnounceError> {
+        let (name, taken) = match self.who(session, picture, now, effects) {
+            Who::Known(name) => self.arrive(&name, session, picture, now, effects),
+            Who::Unchanged(name) => (name, Taken::Refused),
             Who::Stranger { notice, approval } => {
                 if grant == Grant::TooMany {
                     return Err(AnnounceError::TooOften);
                 }
-                self.make_room(inventory_bytes, now, effects)?;
-                self.meet(session, &picture, notice, approval, now, effects)
+                self.make_room(picture.inventory_bytes, now, effects)?;
+                (self.meet(session, picture, notice, approval, now, effects), Taken::Whole)
             }
         };
+        if self.heard.len() > 2 * self.sessions.len() + 64 {
+            self.heard.retain(|session, _| self.sessions.contains_key(session));
+        }
         self.heard.insert(session, now.uptime);
         let machine = &self.machines[&name];
         let verb = machine.standing_verb();
@@ -91,15 +121,15 @@ impl Fleet {
             machine,
             now,
             What::Announced {
-                agent_version: announce.agent_version.clone(),
-                complete: announce.complete,
+                agent_version: picture.announce.agent_version.clone(),
+                complete: picture.announce.complete,
             },
         );
         effects.changed.insert(name.clone());
         if matches!(welcome.verb, Verb::RebootAfter { .. }) {
             self.expect(picture.booted_through, name, now);
         }
-        Ok(welcome)
+        Ok((welcome, taken))
     }
 
     /// Finds out whose announcement it is.
@@ -173,7 +203,7 @@ impl Fleet {
         identity::recognise(evidence, known)
     }
 
-    /// Takes the announcement of a known machine; returns its name.
+    /// Takes the announcement of a known machine; returns its name, and whether it tells more than was known.
     fn arrive(
         &mut self,
         name: &str,
@@ -181,8 +211,13 @@ impl Fleet {
         picture: &Picture<'_>,
         now: Now,
         effects: &mut Effects,
-    ) -> String {
+    ) -> (String, Taken) {
         let mut machine = self.machines[name].clone();
+        let taken = if picture.announce.complete || !machine.complete {
+            Taken::Whole
+        } else {
+            Taken::Refused
+        };
         machine.start(session, picture, now);
         if picture.announce.complete {
             let before = machine.clone();
@@ -203,7 +238,7 @@ impl Fleet {
         }
         let name = machine.name.clone();
         self.put(machine);
-        name
+        (name, taken)
     }
 
     /// Takes the announcement of a stranger; returns the name that it is given.
@@ -217,7 +252,7 @@ impl Fleet {
         effects: &mut Effects,
     ) -> String {
         let name = name::propose(&picture.announce.inventory, picture.booted_through, session)
-            .find(|name| !self.machines.contains_key(name) && !self.retired.contains(name))
+            .find(|name| !self.machines.contains_key(name) && !self.retired.contains_key(name))
             .expect("there are more numbers than machines");
         let mut machine = Machine {
             name: name.clone(),

@@ -1,6 +1,6 @@
 //! Which machine boots there: from a port's address, a UUID, a serial number to a known machine, before any agent runs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use protocol::MacAddress;
 
@@ -10,6 +10,11 @@ use crate::{
     journal::{Entry, What},
     machine::evidence::{Kind, garbage},
 };
+
+/// A contradiction of one port is said once within this time.
+const QUIET: Duration = Duration::from_mins(10);
+/// Contradictions of so many ports are remembered; those of more are not said.
+const SAID: usize = 256;
 
 /// What a traveller turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,17 +44,26 @@ impl Fleet {
         if let Err(silence) = decision::answer(lists, &names(traveller, machine)) {
             return Boot::Silence(silence);
         }
+        let boot = decision::decide(machine.map(known).as_ref());
         if let Found::Unclear(reason) = found {
-            effects.entries.push(Entry {
-                unix_milliseconds: now.unix_milliseconds,
-                mac: traveller.mac,
-                address: None,
-                machine: None,
-                what: What::Held { reason },
-            });
-            return decision::decide(None);
+            self.say(traveller.mac, reason, now, effects);
         }
-        decision::decide(machine.map(known).as_ref())
+        boot
+    }
+
+    /// Says a contradiction once in a while: firmware asks a dozen times in a boot.
+    fn say(&mut self, mac: Option<MacAddress>, reason: String, now: Now, effects: &mut Effects) {
+        let Some(port) = mac else {
+            return;
+        };
+        self.said.retain(|_, at| now.uptime.saturating_sub(*at) < QUIET);
+        if self.said.len() >= SAID || self.said.contains_key(&port) {
+            return;
+        }
+        self.said.insert(port, now.uptime);
+        let what = What::Held { reason };
+        let unix_milliseconds = now.unix_milliseconds;
+        effects.entries.push(Entry { unix_milliseconds, mac, address: None, machine: None, what });
     }
 
     /// Finds a machine by its port, else by its UUID, else by its serial number, else because it is awaited.

@@ -143,7 +143,7 @@ impl Fleet {
             );
             effects.changed.insert(name.to_owned());
             effects.ring = true;
-            self.retired.insert(name.to_owned());
+            self.retired.insert(name.to_owned(), now.unix_milliseconds);
         }
         Ok(())
     }

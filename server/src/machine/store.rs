@@ -1,0 +1,190 @@
+//! The machines on disk: one row each, their inventories beside them, and the names that are never given again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use protocol::Inventory;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, backends::InMemoryBackend};
+
+use super::Machine;
+
+const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("machines");
+const INVENTORIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("inventories");
+/// A name, and when it was taken from its machine: milliseconds since 1970.
+const RETIRED: TableDefinition<'_, &str, i64> = TableDefinition::new("retired-names");
+
+/// Why the database did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It could not be read or written.
+    #[error("{doing} in the state database")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// What the database says.
+        source: Box<redb::Error>,
+    },
+    /// An inventory in it could not be understood.
+    #[error("reading the inventory of {name}")]
+    Inventory {
+        /// The machine's name.
+        name: String,
+        /// What was wrong.
+        source: serde_json::Error,
+    },
+}
+
+/// The tables of this part.
+#[derive(Debug, Clone)]
+pub(super) struct Store(Arc<Database>);
+
+/// What was on disk at the start.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) machines: Vec<Machine>,
+    /// Names that are not given again, and since when.
+    pub(super) retired: Vec<(String, i64)>,
+}
+
+/// What shall be on disk of one name.
+#[derive(Debug, Clone)]
+pub(super) enum Row {
+    /// This machine, and its inventory where it changed.
+    Machine { json: Vec<u8>, inventory: Option<Arc<[u8]>> },
+    /// Nothing.
+    Gone,
+    /// Nothing but that it was there, from this moment: milliseconds since 1970.
+    Retired(i64),
+}
+
+impl Store {
+    /// Makes the tables where they are missing and reads all machines.
+    ///
+    /// A row that cannot be understood is left alone and its name not given again: its machine has to be approved anew.
+    pub(super) fn open(database: Arc<Database>) -> Result<(Self, Loaded), StoreError> {
+        let doing = "opening the machines";
+        let transaction = database.begin_write().map_err(failed(doing))?;
+        let mut loaded = Loaded::default();
+        {
+            let machines = transaction.open_table(MACHINES).map_err(failed(doing))?;
+            for row in machines.iter().map_err(failed(doing))? {
+                let (name, json) = row.map_err(failed(doing))?;
+                match serde_json::from_slice::<Machine>(json.value()) {
+                    Ok(machine) if machine.name == name.value() => loaded.machines.push(machine),
+                    outcome => {
+                        let problem = outcome.err().map(|error| error.to_string());
+                        tracing::error!(
+                            machine = name.value(),
+                            problem,
+                            "cannot read what is stored of a machine"
+                        );
+                        loaded.retired.push((name.value().to_owned(), 0));
+                    }
+                }
+            }
+            transaction.open_table(INVENTORIES).map_err(failed(doing))?;
+            let retired = transaction.open_table(RETIRED).map_err(failed(doing))?;
+            for row in retired.iter().map_err(failed(doing))? {
+                let (name, at) = row.map_err(failed(doing))?;
+                loaded.retired.push((name.value().to_owned(), at.value()));
+            }
+        }
+        transaction.commit().map_err(failed(doing))?;
+        Ok((Self(database), loaded))
+    }
+
+    /// Writes all rows or none.
+    pub(super) fn write(&self, rows: &BTreeMap<String, Row>) -> Result<(), StoreError> {
+        let doing = "writing machines";
+        let transaction = self.0.begin_write().map_err(failed(doing))?;
+        {
+            let mut machines = transaction.open_table(MACHINES).map_err(failed(doing))?;
+            let mut inventories = transaction.open_table(INVENTORIES).map_err(failed(doing))?;
+            let mut retired = transaction.open_table(RETIRED).map_err(failed(doing))?;
+            for (name, row) in rows {
+                let name = name.as_str();
+                if let Row::Machine { json, inventory } = row {
+                    machines.insert(name, json.as_slice()).map_err(failed(doing))?;
+                    if let Some(inventory) = inventory {
+                        inventories.insert(name, &**inventory).map_err(failed(doing))?;
+                    }
+                    continue;
+                }
+                machines.remove(name).map_err(failed(doing))?;
+                inventories.remove(name).map_err(failed(doing))?;
+                if let Row::Retired(at) = row {
+                    retired.insert(name, at).map_err(failed(doing))?;
+                }
+            }
+        }
+        transaction.commit().map_err(failed(doing))
+    }
+
+    /// Reads an inventory.
+    pub(super) fn inventory(&self, name: &str) -> Result<Option<Inventory>, StoreError> {
+        let doing = "reading an inventory";
+        let transaction = self.0.begin_read().map_err(failed(doing))?;
+        let table = transaction.open_table(INVENTORIES).map_err(failed(doing))?;
+        let Some(json) = table.get(name).map_err(failed(doing))? else {
+            return Ok(None);
+        };
+        read_inventory(name, json.value()).map(Some)
+    }
+}
+
+/// Makes a database that ends with the process.
+pub(super) fn in_memory() -> Result<Database, StoreError> {
+    Database::builder()
+        .create_with_backend(InMemoryBackend::new())
+        .map_err(failed("opening a database in memory"))
+}
+
+/// Reads an inventory as it is stored.
+pub(super) fn read_inventory(name: &str, json: &[u8]) -> Result<Inventory, StoreError> {
+    serde_json::from_slice(json)
+        .map_err(|source| StoreError::Inventory { name: name.to_owned(), source })
+}
+
+fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl Fn(E) -> StoreError {
+    move |error| StoreError::Database { doing, source: Box::new(error.into()) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Makes a row unreadable, as a newer or broken server may leave it.
+    pub(in crate::machine) fn spoil(file: &Path, name: &str) {
+        let database = Database::open(file).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(MACHINES).unwrap().insert(name, b"{\"name\":7}".as_slice()).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn a_machine_is_read_back_and_an_older_servers_too() {
+        let (store, loaded) = Store::open(Arc::new(in_memory().unwrap())).unwrap();
+        assert!(loaded.machines.is_empty());
+        let machine = Machine { name: "one".to_owned(), boots: 3, ..Machine::default() };
+        let row = |json: Vec<u8>| Row::Machine { json, inventory: None };
+        let rows = [
+            ("one".to_owned(), row(serde_json::to_vec(&machine).unwrap())),
+            ("two".to_owned(), row(br#"{"name":"two","unknown":1}"#.to_vec())),
+            ("three".to_owned(), Row::Retired(7)),
+        ];
+        store.write(&BTreeMap::from(rows)).unwrap();
+        let (store, loaded) = Store::open(store.0).unwrap();
+        assert_eq!(loaded.machines[0], machine);
+        assert_eq!(loaded.machines[1].name, "two");
+        assert_eq!(loaded.retired, [("three".to_owned(), 7)]);
+        store.write(&BTreeMap::from([("one".to_owned(), Row::Gone)])).unwrap();
+        assert_eq!(Store::open(store.0).unwrap().1.machines.len(), 1);
+    }
+
+    #[test]
+    fn an_inventory_that_cannot_be_read_is_an_error_that_names_it() {
+        let error = read_inventory("one", b"[").unwrap_err();
+        assert_eq!(error.to_string(), "reading the inventory of one");
+    }
+}

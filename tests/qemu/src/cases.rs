@@ -59,6 +59,20 @@ pub(crate) const CASES: &[Case] = &[
         run: harness::own_disk_where_nothing_boots,
     },
     Case {
+        name: "harness_firewall",
+        claim: "a machine whose boot program cannot be loaded through a firewall starts its own disk",
+        machines: 1,
+        when: When::Test,
+        run: harness::a_firewall_is_tight,
+    },
+    Case {
+        name: "harness_cards",
+        claim: "every network card of the harness boots under the firmware that can",
+        machines: 1,
+        when: When::Soak,
+        run: harness::cards_boot_from_network,
+    },
+    Case {
         name: "harness_uefi_disks",
         claim: "a UEFI machine whose network offers nothing starts its own disk, after four minutes of its own patience",
         machines: 1,

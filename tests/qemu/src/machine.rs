@@ -179,6 +179,11 @@ impl Machine {
         self.mac().replace(':', "-")
     }
 
+    /// Returns whether it has UEFI firmware.
+    pub(crate) fn is_uefi(&self) -> bool {
+        self.firmware != Firmware::Bios
+    }
+
     /// Switches the machine on.
     pub(crate) fn boot(&self, lab: &Lab) -> Result<Booted> {
         Booted::switch_on(self.clone(), lab)
@@ -223,7 +228,7 @@ impl Machine {
     }
 
     fn firmware_arguments(&self, lab: &Lab, line: &mut Arguments) -> Result<()> {
-        if self.firmware == Firmware::Bios {
+        if !self.is_uefi() {
             return Ok(());
         }
         ensure!(Path::new(OVMF_CODE).exists(), "{OVMF_CODE} is missing: install the package ovmf");

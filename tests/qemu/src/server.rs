@@ -8,7 +8,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -79,6 +79,11 @@ impl Server {
         let mut server = Server { station, process, state, hardware, config, log };
         server.answers()?;
         Ok(server)
+    }
+
+    /// Fails, with its words, when it has ended by itself.
+    pub(crate) fn must_run(&mut self) -> Result<()> {
+        self.process.must_run()
     }
 
     /// Kills it without a word, as a power cut would.

@@ -2,6 +2,7 @@
 
 mod boot;
 mod decision;
+mod explain;
 mod harness;
 mod life;
 
@@ -151,6 +152,41 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: boot::nic_with_ipxe,
+    },
+    Case {
+        name: "explain_option_54",
+        claim: "a router's offer without option 54 is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::option_54_missing,
+    },
+    Case {
+        name: "explain_4011",
+        claim: "a firewall on port 4011 is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::no_answer_on_4011,
+    },
+    Case {
+        name: "explain_tftp",
+        claim: "a firewall on TFTP is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::tftp_blocked,
+    },
+    Case {
+        name: "explain_http",
+        claim: "a firewall on the server's HTTP port is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::http_blocked,
+    },
+    Case {
+        name: "explain_pin",
+        claim: "a pin that is another key's is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::wrong_pin,
     },
     Case {
         name: "harness_bios",

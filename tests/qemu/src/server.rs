@@ -195,7 +195,7 @@ impl Server {
             ("--config", config),
             ("--state", state),
             ("--hardware", hardware),
-            ("--image", &image),
+            ("--assets", &image),
         ];
         for (option, path) in named {
             arguments.push(option.into());

@@ -77,6 +77,7 @@ fn left_alone(lab: &Lab, machine: Machine) -> Result<()> {
     let mut machine = machine.disk(Disk::bootable(Bus::Sata)).boot(lab)?;
     machine.starts_own_disk(1, 2 * BOOT_PATIENCE)?;
     ensure!(router.has_leased_to(&mac), "it did not ask the network");
+    ensure!(server.explains(&mac)?["cause"] == "silenced", "it does not say why it was silent");
     ensure!(server.machines()?.is_empty(), "the server knows a machine that it shall ignore");
     ensure!(server.records()?.is_empty(), "a machine that is ignored has a record");
 

@@ -1,6 +1,10 @@
 //! Every case by its name.
 
+mod boot;
+mod decision;
+mod explain;
 mod harness;
+mod life;
 
 use std::time::Duration;
 
@@ -38,6 +42,153 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 /// All cases, the long ones first, so that no processor waits for them in the end.
 pub(crate) const CASES: &[Case] = &[
     Case {
+        name: "uefi_left_alone",
+        claim: "a UEFI machine that is ignored hears nothing and starts its own disk, and so does one whose Drydock is down",
+        machines: 1,
+        when: When::Test,
+        run: decision::uefi_left_alone,
+    },
+    Case {
+        name: "uefi_with_data",
+        claim: "an unknown UEFI machine with data is discovered once, then starts its own disk at once, unless told to wait",
+        machines: 1,
+        when: When::Test,
+        run: decision::uefi_with_data,
+    },
+    Case {
+        name: "bios_with_data",
+        claim: "an unknown BIOS machine with data is discovered once, then starts its own disk at once, unless told to wait",
+        machines: 1,
+        when: When::Test,
+        run: decision::bios_with_data,
+    },
+    Case {
+        name: "bios_left_alone",
+        claim: "a BIOS machine that is ignored hears nothing and starts its own disk, and so does one whose Drydock is down",
+        machines: 1,
+        when: When::Test,
+        run: decision::bios_left_alone,
+    },
+    Case {
+        name: "proxy_beside_router",
+        claim: "beside a router that owns DHCP, BIOS and UEFI machines have records and the router's addresses",
+        machines: 2,
+        when: When::Test,
+        run: boot::proxy_beside_router,
+    },
+    Case {
+        name: "off_with_router_recipe",
+        claim: "with the printed recipe in its configuration, a router boots machines from Drydock",
+        machines: 1,
+        when: When::Test,
+        run: boot::off_with_router_recipe,
+    },
+    Case {
+        name: "second_port",
+        claim: "a machine that boots through another port, with another disk and card, is the same machine",
+        machines: 1,
+        when: When::Test,
+        run: life::second_port,
+    },
+    Case {
+        name: "same_garbage_uuid_one_usb_card",
+        claim: "two machines with one garbage UUID, booted in turn through one USB card, are two machines",
+        machines: 1,
+        when: When::Test,
+        run: life::same_garbage_uuid_one_usb_card,
+    },
+    Case {
+        name: "server_restarts_while_agent_waits",
+        claim: "an agent outlives the death of its server, and obeys the next one",
+        machines: 1,
+        when: When::Test,
+        run: life::server_restarts_while_agent_waits,
+    },
+    Case {
+        name: "cable_pulled_and_back",
+        claim: "an agent outlives the loss of its cable, and obeys once it is back",
+        machines: 1,
+        when: When::Test,
+        run: life::cable_pulled_and_back,
+    },
+    Case {
+        name: "reboot_of_a_known_machine",
+        claim: "a machine that restarts on an order is the same machine",
+        machines: 1,
+        when: When::Test,
+        run: life::reboot_of_a_known_machine,
+    },
+    Case {
+        name: "two_machines_at_once",
+        claim: "two machines switched on together have a record each",
+        machines: 2,
+        when: When::Test,
+        run: boot::two_machines_at_once,
+    },
+    Case {
+        name: "bios_pxe",
+        claim: "a blank BIOS machine with a wrong clock boots by PXE, has a record, and waits",
+        machines: 1,
+        when: When::Test,
+        run: boot::bios_pxe,
+    },
+    Case {
+        name: "uefi_pxe",
+        claim: "a blank UEFI machine boots by its firmware's own PXE, has a record, and waits",
+        machines: 1,
+        when: When::Test,
+        run: boot::uefi_pxe,
+    },
+    Case {
+        name: "uefi_http_boot",
+        claim: "a blank UEFI machine boots by HTTP, has a record, and waits",
+        machines: 1,
+        when: When::Test,
+        run: boot::uefi_http_boot,
+    },
+    Case {
+        name: "nic_with_ipxe",
+        claim: "a blank machine whose card carries iPXE has a record, and waits",
+        machines: 1,
+        when: When::Test,
+        run: boot::nic_with_ipxe,
+    },
+    Case {
+        name: "explain_option_54",
+        claim: "a router's offer without option 54 is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::option_54_missing,
+    },
+    Case {
+        name: "explain_4011",
+        claim: "a firewall on port 4011 is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::no_answer_on_4011,
+    },
+    Case {
+        name: "explain_tftp",
+        claim: "a firewall on TFTP is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::tftp_blocked,
+    },
+    Case {
+        name: "explain_http",
+        claim: "a firewall on the server's HTTP port is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::http_blocked,
+    },
+    Case {
+        name: "explain_pin",
+        claim: "a pin that is another key's is named as the reason",
+        machines: 1,
+        when: When::Test,
+        run: explain::wrong_pin,
+    },
+    Case {
         name: "harness_bios",
         claim: "a BIOS machine boots from a router that boots it, without Drydock",
         machines: 1,
@@ -57,6 +208,20 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: harness::own_disk_where_nothing_boots,
+    },
+    Case {
+        name: "harness_firewall",
+        claim: "a machine whose boot program cannot be loaded through a firewall starts its own disk",
+        machines: 1,
+        when: When::Test,
+        run: harness::a_firewall_is_tight,
+    },
+    Case {
+        name: "harness_cards",
+        claim: "every network card of the harness boots under the firmware that can",
+        machines: 1,
+        when: When::Soak,
+        run: harness::cards_boot_from_network,
     },
     Case {
         name: "harness_uefi_disks",

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     cases::{CASES, When},
-    interrupt, lab,
+    demo, interrupt, lab,
     story::{complain, say},
     suite,
 };
@@ -23,6 +23,12 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Boots one machine that nobody has ever seen, and prints the record that it caused.
+    Demo {
+        /// Shows the serial console while the machine talks.
+        #[arg(long)]
+        show_serial: bool,
+    },
     /// Tells every mechanism once.
     Test {
         /// Shows the serial consoles while the machines talk.
@@ -59,6 +65,7 @@ pub(crate) fn run() -> ExitCode {
 fn obey(verb: Verb) -> Result<()> {
     interrupt::listen()?;
     match verb {
+        Verb::Demo { show_serial } => demo::run(show_serial),
         Verb::Test { show_serial } => {
             let mut cases = CASES.to_vec();
             cases.retain(|case| case.when == When::Test);

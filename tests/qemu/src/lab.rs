@@ -4,7 +4,8 @@ mod leftovers;
 
 use std::{
     fs::{self, File},
-    net::Ipv4Addr,
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
 
@@ -155,6 +156,37 @@ impl Lab {
 
     fn next_port_name(&self, kind: &str) -> String {
         format!("{kind}{}", self.ground.next_port.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Station {
+    /// Drops what comes from the switch for a port, as a firewall does: silently.
+    pub(crate) fn drop_incoming(&self, protocol: &str, port: u16) -> Result<()> {
+        // Routing rules, because they need no program and no kernel module beyond `ip`'s. The kernel looks up
+        // addresses of this machine by the rule with preference 0: it has to come after ours.
+        self.namespace.ip("rule add pref 100 lookup local")?;
+        self.namespace.ip("rule del pref 0")?;
+        self.namespace
+            .ip(&format!("rule add pref 10 iif lan ipproto {protocol} dport {port} blackhole"))
+    }
+
+    /// Gets a file by plain HTTP from a program on the station, through its own address; fails unless it answers 200.
+    pub(crate) fn http_get(&self, port: u16, path: &str) -> Result<String> {
+        let address = self.address;
+        let stream = self.namespace.inside(|| {
+            TcpStream::connect((address, port)).with_context(|| format!("connecting to {port}"))
+        })?;
+        let asking = || -> io::Result<String> {
+            let mut answer = Vec::new();
+            stream.set_read_timeout(Some(START_PATIENCE))?;
+            write!(&stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+            (&stream).read_to_end(&mut answer)?;
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let answer = asking().with_context(|| format!("getting {path}"))?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+        ensure!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        Ok(body.to_owned())
     }
 }
 

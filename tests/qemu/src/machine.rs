@@ -21,7 +21,7 @@ pub(crate) use self::{
     booted::Booted,
     disk::{Bus, Disk, OWN_DISK, write_network_programs},
 };
-use crate::lab::Lab;
+use crate::{checkout, lab::Lab, server::Server};
 
 /// Debian's firmware; the same place on Debian 12 and 13.
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -84,12 +84,36 @@ pub(crate) struct Machine {
     clock: Option<String>,
     kernel: Option<Kernel>,
     watchdog: bool,
+    ipv6: bool,
 }
 
 impl Port {
     /// Takes a card with a fresh address out of its box.
     pub(crate) fn new(card: Card) -> Port {
         Port { card, mac: chance::mac() }
+    }
+}
+
+impl Kernel {
+    /// Asks the server, as the machine's iPXE would, which kernel it shall start with which command line.
+    pub(crate) fn of(server: &Server, machine: &Machine) -> Result<Kernel> {
+        let script = server.fetch(&format!(
+            "/script.ipxe?mac={}&uuid={}&arch=x86_64&platform=pcbios",
+            machine.mac(),
+            machine.uuid
+        ))?;
+        // `kernel URI ARGUMENTS`, where the arguments may name the initramfs.
+        let line = script.lines().find_map(|line| line.trim().strip_prefix("kernel "));
+        let line = line.with_context(|| format!("no kernel in the script:\n{script}"))?;
+        let words = line.split_whitespace();
+        let mut arguments: Vec<&str> = words.skip_while(|word| !word.contains("/image/")).collect();
+        arguments.retain(|word| !word.contains("initrd=") && !word.contains("${"));
+        let dist = checkout::image()?;
+        Ok(Kernel {
+            image: dist.join("sunshineos-x86_64.vmlinuz"),
+            initrd: dist.join("sunshineos-x86_64.initrd"),
+            command_line: arguments[1..].join(" "),
+        })
     }
 }
 
@@ -123,6 +147,7 @@ impl Machine {
             clock: None,
             kernel: None,
             watchdog: false,
+            ipv6: true,
         }
     }
 
@@ -157,6 +182,12 @@ impl Machine {
         self
     }
 
+    /// Does not try IPv6 PXE, which takes UEFI firmware another minute where nobody answers.
+    pub(crate) fn without_ipv6(mut self) -> Machine {
+        self.ipv6 = false;
+        self
+    }
+
     /// Loads this kernel without firmware's help.
     pub(crate) fn kernel(mut self, kernel: Kernel) -> Machine {
         self.kernel = Some(kernel);
@@ -177,6 +208,11 @@ impl Machine {
     /// Returns the address of the port that it boots through, as file names spell it.
     pub(crate) fn mac_in_paths(&self) -> String {
         self.mac().replace(':', "-")
+    }
+
+    /// Returns whether it has UEFI firmware.
+    pub(crate) fn is_uefi(&self) -> bool {
+        self.firmware != Firmware::Bios
     }
 
     /// Switches the machine on.
@@ -223,7 +259,7 @@ impl Machine {
     }
 
     fn firmware_arguments(&self, lab: &Lab, line: &mut Arguments) -> Result<()> {
-        if self.firmware == Firmware::Bios {
+        if !self.is_uefi() {
             return Ok(());
         }
         ensure!(Path::new(OVMF_CODE).exists(), "{OVMF_CODE} is missing: install the package ovmf");
@@ -236,8 +272,9 @@ impl Machine {
         };
         line.add("-drive", flash(Path::new(OVMF_CODE), "on"));
         line.add("-drive", flash(&variables, "off"));
-        if self.firmware == Firmware::UefiHttp {
-            for family in ["IPv4PXESupport", "IPv6PXESupport"] {
+        let pxe = self.firmware == Firmware::Uefi;
+        for (family, tried) in [("IPv4PXESupport", pxe), ("IPv6PXESupport", pxe && self.ipv6)] {
+            if !tried {
                 line.add("-fw_cfg", format!("name=opt/org.tianocore/{family},string=n"));
             }
         }

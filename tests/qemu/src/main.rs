@@ -4,11 +4,13 @@
 mod cases;
 mod checkout;
 mod command;
+mod demo;
 mod interrupt;
 mod lab;
 mod machine;
 mod process;
 mod router;
+mod server;
 mod story;
 mod suite;
 mod wait;

@@ -1,5 +1,7 @@
 //! The network's router, as people have it: a real dnsmasq.
 
+mod careless;
+
 use std::{
     fs,
     net::Ipv4Addr,
@@ -8,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+pub(crate) use self::careless::CarelessRouter;
 use crate::{
     lab::{Lab, START_PATIENCE, Station},
     machine,
@@ -25,6 +28,7 @@ pub(crate) const FROM_NETWORK: &str = "STARTED FROM THE NETWORK";
 #[derive(Debug)]
 pub(crate) struct Router {
     _process: Process,
+    station: Station,
     leases: PathBuf,
 }
 
@@ -37,7 +41,7 @@ impl Router {
     /// Starts a router whose owner has added these lines to its configuration.
     pub(crate) fn configured(lab: &Lab, lines: &str) -> Result<Router> {
         let station = lab.station("router", ROUTER)?;
-        Router::start(lab, &station, lines)
+        Router::start(lab, station, lines)
     }
 
     /// Starts a router that boots machines by itself, into programs that say [`FROM_NETWORK`]: without Drydock.
@@ -53,7 +57,7 @@ impl Router {
         Router::configured(lab, &lines)
     }
 
-    fn start(lab: &Lab, station: &Station, lines: &str) -> Result<Router> {
+    fn start(lab: &Lab, station: Station, lines: &str) -> Result<Router> {
         let leases = lab.scratch("router.leases");
         let file = lab.log("router.conf");
         let text = format!(
@@ -75,7 +79,12 @@ impl Router {
             let words = fs::read_to_string(&log).context("reading the router's log")?;
             Ok(words.contains("DHCP, IP range").then_some(()))
         })?;
-        Ok(Router { _process: process, leases })
+        Ok(Router { _process: process, station, leases })
+    }
+
+    /// Drops what comes for a port of the router on its way in, as a firewall does.
+    pub(crate) fn firewall(&self, protocol: &str, port: u16) -> Result<()> {
+        self.station.drop_incoming(protocol, port)
     }
 
     /// Returns whether the router has given an address to this port.

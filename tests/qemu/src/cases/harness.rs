@@ -1,11 +1,11 @@
 //! The harness itself: what it sees happen did happen, and what it must not see it does not.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::BOOT_PATIENCE;
 use crate::{
     lab::Lab,
-    machine::{Booted, Bus, Disk, Machine},
+    machine::{Booted, Bus, Card, Disk, Firmware, Machine, OWN_DISK, Port},
     router::{FROM_NETWORK, Router},
     wait,
 };
@@ -29,9 +29,40 @@ pub(super) fn own_disk_where_nothing_boots(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn a_firewall_is_tight(lab: &Lab) -> Result<()> {
+    let router = Router::with_own_boot_server(lab)?;
+    router.firewall("udp", 69)?;
+    let mut machine = Machine::bios("tug").disk(Disk::bootable(Bus::Virtio)).boot(lab)?;
+    machine.starts_own_disk(1, BOOT_PATIENCE)?;
+    ensure!(router.has_leased_to(machine.machine.mac()), "DHCP was let through");
+    ensure!(machine.beacon()? == [OWN_DISK], "nothing else was started");
+    Ok(())
+}
+
+/// Every card under every firmware that can boot from it.
+pub(super) fn cards_boot_from_network(lab: &Lab) -> Result<()> {
+    let router = Router::with_own_boot_server(lab)?;
+    for (firmware, card) in [
+        (Firmware::Bios, Card::WithIpxe),
+        (Firmware::Bios, Card::IntelWithIpxe),
+        (Firmware::Uefi, Card::Plain),
+        (Firmware::Uefi, Card::WithIpxe),
+        (Firmware::Uefi, Card::IntelWithIpxe),
+    ] {
+        let name = format!("{firmware:?}-{card:?}");
+        let machine = Machine::with(&name, firmware, Port::new(card));
+        boots_from(&router, lab, &machine)
+            .with_context(|| format!("{card:?} under {firmware:?}"))?;
+    }
+    Ok(())
+}
+
 /// The network comes first, although the machine has a disk that would start.
 fn boots_from_network(lab: &Lab, machine: &Machine) -> Result<()> {
-    let router = Router::with_own_boot_server(lab)?;
+    boots_from(&Router::with_own_boot_server(lab)?, lab, machine)
+}
+
+fn boots_from(router: &Router, lab: &Lab, machine: &Machine) -> Result<()> {
     let machine = machine.clone().disk(Disk::bootable(Bus::Virtio)).boot(lab)?;
     let says = |machine: &Booted| Ok(machine.beacon()?.first().cloned());
     let first = wait::until("a boot program", BOOT_PATIENCE, || says(&machine))?;

@@ -1,0 +1,78 @@
+//! Every way in which a machine that nobody knows boots, up to its record.
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    lab::Lab,
+    machine::{Bus, Card, Disk, Firmware, Machine, Port},
+    router::Router,
+    server::{Mode, Server},
+};
+
+pub(super) fn bios_pxe(lab: &Lab) -> Result<()> {
+    // Its clock is decades behind: a pinned key knows no dates.
+    let machine = Machine::bios("tug").disk(Disk::blank(Bus::Sata)).clock("2001-01-01T00:00:00");
+    has_a_record(lab, Mode::Authoritative, &[machine])
+}
+
+pub(super) fn uefi_pxe(lab: &Lab) -> Result<()> {
+    let machine = Machine::uefi("tug").disk(Disk::blank(Bus::Nvme));
+    has_a_record(lab, Mode::Authoritative, &[machine])
+}
+
+pub(super) fn uefi_http_boot(lab: &Lab) -> Result<()> {
+    let machine = Machine::uefi_http("tug").disk(Disk::blank(Bus::Scsi));
+    has_a_record(lab, Mode::Authoritative, &[machine])
+}
+
+pub(super) fn nic_with_ipxe(lab: &Lab) -> Result<()> {
+    let machine = Machine::with("tug", Firmware::Uefi, Port::new(Card::IntelWithIpxe));
+    has_a_record(lab, Mode::Authoritative, &[machine.disk(Disk::blank(Bus::Virtio))])
+}
+
+pub(super) fn two_machines_at_once(lab: &Lab) -> Result<()> {
+    let machines = ["left", "right"].map(|name| Machine::bios(name).disk(Disk::blank(Bus::Virtio)));
+    has_a_record(lab, Mode::Authoritative, &machines)
+}
+
+pub(super) fn proxy_beside_router(lab: &Lab) -> Result<()> {
+    let router = Router::plain(lab)?;
+    let machines = [Machine::bios("bios"), Machine::uefi("uefi")];
+    has_a_record(lab, Mode::Proxy, &machines)?;
+    for machine in machines {
+        ensure!(
+            router.has_leased_to(machine.mac()),
+            "{} has no address of the router",
+            machine.name
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn off_with_router_recipe(lab: &Lab) -> Result<()> {
+    let mut server = Server::start(lab, Mode::Off)?;
+    let recipe = server.command(&["router", "dnsmasq"])?;
+    let _router = Router::configured(lab, &recipe)?;
+    for machine in [Machine::bios("bios"), Machine::uefi("uefi"), Machine::uefi_http("http")] {
+        let booted = machine.boot(lab)?;
+        server.waits_for(&booted)?.describes(&machine)?;
+    }
+    Ok(())
+}
+
+/// Switches the machines on together: each gets a record of its own, and waits, because its disks are blank.
+fn has_a_record(lab: &Lab, mode: Mode, machines: &[Machine]) -> Result<()> {
+    let mut server = Server::start(lab, mode)?;
+    let booted: Vec<_> = machines.iter().map(|machine| machine.boot(lab)).collect::<Result<_>>()?;
+    for machine in &booted {
+        let known = server.waits_for(machine)?;
+        known.describes(&machine.machine)?;
+        server.hears_boot(&known.name, 1)?;
+    }
+    let records = server.records()?;
+    ensure!(records.len() == machines.len(), "{} records", records.len());
+    for machine in &booted {
+        ensure!(machine.restarts() == 0, "{} restarted", machine.machine.name);
+    }
+    Ok(())
+}

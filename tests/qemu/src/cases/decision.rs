@@ -1,0 +1,88 @@
+//! Who boots what: the table of SAFETY.md 18, under BIOS and UEFI.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::BOOT_PATIENCE;
+use crate::{
+    lab::Lab,
+    machine::{Bus, Disk, Machine},
+    router::Router,
+    server::{Mode, Server},
+    wait,
+};
+
+/// An unknown machine with data on its disks may be kept that long before it restarts.
+const DISCOVERY: Duration = Duration::from_secs(60);
+/// How long firmware under TCG may take to go on to the disk when the server says so; without any answer it takes longer.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
+pub(super) fn bios_with_data(lab: &Lab) -> Result<()> {
+    with_data(lab, Machine::bios("tug"))
+}
+
+pub(super) fn uefi_with_data(lab: &Lab) -> Result<()> {
+    with_data(lab, Machine::uefi("tug"))
+}
+
+pub(super) fn bios_left_alone(lab: &Lab) -> Result<()> {
+    left_alone(lab, Machine::bios("tug"))
+}
+
+pub(super) fn uefi_left_alone(lab: &Lab) -> Result<()> {
+    left_alone(lab, Machine::uefi("tug").without_ipv6())
+}
+
+/// Rows "unknown" with data, "known, no order, data on its disk", and "told to wait".
+fn with_data(lab: &Lab, machine: Machine) -> Result<()> {
+    let mut server = Server::start(lab, Mode::Authoritative)?;
+    let mut machine = machine.disk(Disk::bootable(Bus::Virtio)).boot(lab)?;
+    let known = server.waits_for(&machine)?;
+    known.describes(&machine.machine)?;
+    server.hears_boot(&known.name, 1)?;
+    let reported = Instant::now();
+    ensure!(machine.own_disk_starts()? == 0, "it started its disk before it was discovered");
+
+    // It loses one restart to discovery: time enough for a person to say "wait", and no longer.
+    let started = machine.starts_own_disk(1, BOOT_PATIENCE)?;
+    let kept = started - reported;
+    ensure!(kept > DISCOVERY / 2, "it was kept for {} s only", kept.as_secs());
+    ensure!(kept < DISCOVERY + BOOT_PATIENCE / 2, "it was kept for {} s", kept.as_secs());
+    ensure!(machine.restarts() >= 1, "it never restarted");
+
+    // From then on nothing of ours is loaded.
+    let reset = Instant::now();
+    machine.reset()?;
+    let again = machine.starts_own_disk(2, BOOT_PATIENCE)? - reset;
+    ensure!(again < AT_ONCE, "its own disk started after {} s", again.as_secs());
+    ensure!(server.boots_of(&known.name)? == 1, "the agent ran again");
+
+    server.orders(&known.name, "wait")?;
+    machine.reset()?;
+    server.hears_boot(&known.name, 2)?;
+    let kept = DISCOVERY + DISCOVERY / 4;
+    let restarts = machine.restarts();
+    wait::never("it went on although told to wait", kept, || Ok(machine.restarts() > restarts))?;
+    ensure!(machine.own_disk_starts()? == 2, "it started its disk although told to wait");
+    Ok(())
+}
+
+/// Rows "on the ignore list" and "Drydock is down", beside a router.
+fn left_alone(lab: &Lab, machine: Machine) -> Result<()> {
+    let router = Router::plain(lab)?;
+    let mac = machine.mac().to_owned();
+    let ignore = format!("      ignore: [\"{mac}\"]\n");
+    let mut server = Server::configured(lab, Mode::Proxy, &ignore)?;
+    let mut machine = machine.disk(Disk::bootable(Bus::Sata)).boot(lab)?;
+    machine.starts_own_disk(1, 2 * BOOT_PATIENCE)?;
+    ensure!(router.has_leased_to(&mac), "it did not ask the network");
+    ensure!(server.explains(&mac)?["cause"] == "silenced", "it does not say why it was silent");
+    ensure!(server.machines()?.is_empty(), "the server knows a machine that it shall ignore");
+    ensure!(server.records()?.is_empty(), "a machine that is ignored has a record");
+
+    server.kill()?;
+    machine.reset()?;
+    machine.starts_own_disk(2, 2 * BOOT_PATIENCE)?;
+    Ok(())
+}

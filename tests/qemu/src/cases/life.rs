@@ -1,0 +1,133 @@
+//! Machines that are known, and what happens to them and to the server meanwhile.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::BOOT_PATIENCE;
+use crate::{
+    lab::Lab,
+    machine::{Bus, Card, Disk, Firmware, Kernel, Machine, Port},
+    server::{Known, Mode, Server},
+    wait,
+};
+
+/// What half of all cheap boards say.
+const GARBAGE_UUID: &str = "03000200-0400-0500-0006-000700080009";
+const GARBAGE_SERIAL: &str = "To be filled by O.E.M.";
+
+pub(super) fn reboot_of_a_known_machine(lab: &Lab) -> Result<()> {
+    let mut server = Server::start(lab, Mode::Authoritative)?;
+    let machine = Machine::bios("tug").disk(Disk::blank(Bus::Virtio)).boot(lab)?;
+    let known = server.waits_for(&machine)?;
+    server.hears_boot(&known.name, 1)?;
+    server.orders(&known.name, "reboot")?;
+    server.hears_boot(&known.name, 2)?;
+    ensure!(machine.restarts() >= 1, "it said that it booted again, and did not restart");
+    is_still(&server, &known)
+}
+
+pub(super) fn server_restarts_while_agent_waits(lab: &Lab) -> Result<()> {
+    let mut server = Server::start(lab, Mode::Authoritative)?;
+    let machine = Machine::bios("tug").disk(Disk::blank(Bus::Virtio)).boot(lab)?;
+    let known = server.waits_for(&machine)?;
+    server.hears_boot(&known.name, 1)?;
+    server.kill()?;
+    // Longer than the long poll's connection survives.
+    wait::never("the machine restarted", Duration::from_secs(15), || Ok(machine.restarts() > 0))?;
+    server.restart()?;
+    is_still(&server, &known)?;
+    obeys(&mut server, &known, 2)
+}
+
+pub(super) fn cable_pulled_and_back(lab: &Lab) -> Result<()> {
+    let mut server = Server::start(lab, Mode::Authoritative)?;
+    let mut machine = Machine::bios("tug").disk(Disk::blank(Bus::Virtio)).boot(lab)?;
+    let known = server.waits_for(&machine)?;
+    server.hears_boot(&known.name, 1)?;
+    machine.pull_cable(0)?;
+    server.orders(&known.name, "reboot")?;
+    wait::never("it obeyed without a cable", Duration::from_secs(20), || {
+        Ok(machine.restarts() > 0)
+    })?;
+    machine.put_cable_back(0)?;
+    server.hears_boot(&known.name, 2)?;
+    is_still(&server, &known)
+}
+
+pub(super) fn second_port(lab: &Lab) -> Result<()> {
+    let mut server = Server::start(lab, Mode::Authoritative)?;
+    let first = Machine::bios("tug").disk(Disk::blank(Bus::Nvme)).port(Port::new(Card::WithIpxe));
+    let known = {
+        let booted = first.boot(lab)?;
+        let known = server.waits_for(&booted)?;
+        known.describes(&first)?;
+        server.hears_boot(&known.name, 1)?;
+        known
+    };
+    // Through its other port; then with another disk and another card as well.
+    let second = first.clone().boots_through(1);
+    let third = second.clone().disk(Disk::blank(Bus::Virtio)).port(Port::new(Card::IntelWithIpxe));
+    for (boots, machine) in [(2, second), (3, third)] {
+        let _booted = machine.boot(lab)?;
+        server.hears_boot(&known.name, boots)?;
+        is_still(&server, &known)?;
+        let expected: Vec<_> = machine.ports.iter().map(|port| port.mac.as_str()).collect();
+        // The record follows the report within a moment.
+        wait::until("all ports in the record", BOOT_PATIENCE, || {
+            let known = Known::with_port(&server.records()?, first.mac());
+            let ports = known.as_ref().map(Known::ports).unwrap_or_default();
+            Ok(expected.iter().all(|mac| ports.contains(mac)).then_some(()))
+        })?;
+        let now = Known::with_port(&server.records()?, first.mac());
+        now.as_ref().unwrap_or(&known).says("/spec/interfaces/0/dhcp/mac", first.mac())?;
+    }
+    Ok(())
+}
+
+pub(super) fn same_garbage_uuid_one_usb_card(lab: &Lab) -> Result<()> {
+    let mut server = Server::start(lab, Mode::Authoritative)?;
+    // No firmware here boots from USB cards: QEMU loads what the server would have sent.
+    let card = Port::new(Card::Usb);
+    let mut names = Vec::new();
+    for name in ["left", "right"] {
+        let machine = Machine::with(name, Firmware::Bios, card.clone())
+            .identified_by(GARBAGE_UUID, GARBAGE_SERIAL)
+            .disk(Disk::blank(Bus::Sata));
+        let kernel = Kernel::of(&server, &machine)?;
+        let booted = machine.kernel(kernel).boot(lab)?;
+        let serial = &booted.machine.disks[0].serial;
+        let what = format!("a record with the disk {serial}");
+        let record = wait::until(&what, BOOT_PATIENCE, || {
+            server.must_run()?;
+            let records = server.records()?;
+            Ok(records.into_iter().find(|(_, record)| record.to_string().contains(serial)))
+        })?;
+        names.push(record.0);
+    }
+    ensure!(names[0] != names[1], "two machines became one: {names:?}");
+    ensure!(server.machines()?.len() == 2, "there are two machines");
+    // Neither is approved by what the other has, and each is told to be less than sure.
+    for name in names {
+        let shown = server.shows(&name)?;
+        ensure!(shown["strength"] == "weak", "{name} is {} by a USB card", shown["strength"]);
+    }
+    Ok(())
+}
+
+/// The machine does as it is told: it restarts, and reports again.
+fn obeys(server: &mut Server, known: &Known, boots: u64) -> Result<()> {
+    server.orders(&known.name, "reboot")?;
+    server.hears_boot(&known.name, boots)
+}
+
+/// There is one machine and one record, and it has the name that it had.
+fn is_still(server: &Server, known: &Known) -> Result<()> {
+    let machines = server.machines()?;
+    ensure!(machines.len() == 1, "one machine became {}", machines.len());
+    ensure!(machines[0]["name"] == known.name.as_str(), "it is {} now", machines[0]["name"]);
+    let records = server.records()?;
+    ensure!(records.len() == 1, "one record became {}", records.len());
+    ensure!(records[0].0 == known.name, "the record is called {} now", records[0].0);
+    Ok(())
+}

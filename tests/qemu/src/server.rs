@@ -1,0 +1,234 @@
+//! The real server, and what it says of machines: through its command and its files, as a person would ask.
+
+mod known;
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+pub(crate) use self::known::Known;
+use crate::{
+    checkout,
+    lab::{Lab, Station},
+    machine::Booted,
+    process::Process,
+    wait,
+};
+
+/// Where the server lives in every lab.
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// Its plain HTTP port.
+pub(crate) const HTTP_PORT: u16 = 7480;
+
+/// How it shares the network with a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It owns DHCP: there is no router.
+    Authoritative,
+    /// It answers beside the router.
+    Proxy,
+    /// It leaves DHCP alone: the router names it.
+    Off,
+}
+
+/// A server; stopped in `Drop`.
+#[derive(Debug)]
+pub(crate) struct Server {
+    station: Station,
+    process: Process,
+    state: PathBuf,
+    hardware: PathBuf,
+    config: PathBuf,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts a server with nothing in its configuration but the network.
+    pub(crate) fn start(lab: &Lab, mode: Mode) -> Result<Server> {
+        Server::configured(lab, mode, "")
+    }
+
+    /// Starts a server with these lines below `spec.network.discovery`.
+    pub(crate) fn configured(lab: &Lab, mode: Mode, discovery: &str) -> Result<Server> {
+        let hardware = lab.log("hardware");
+        Server::recording(lab, mode, discovery, &hardware)
+    }
+
+    /// Starts a server that writes its records to a directory of the caller's.
+    pub(crate) fn recording(
+        lab: &Lab,
+        mode: Mode,
+        discovery: &str,
+        hardware: &Path,
+    ) -> Result<Server> {
+        let station = lab.station("server", SERVER)?;
+        let config = lab.log("drydock.yaml");
+        fs::write(&config, configuration(mode, discovery)).context("writing the configuration")?;
+        let state = lab.scratch("state");
+        let log = lab.log("server.log");
+        let process = Server::run(&station, &config, &state, hardware, &log)?;
+        let hardware = hardware.to_owned();
+        let mut server = Server { station, process, state, hardware, config, log };
+        server.answers()?;
+        Ok(server)
+    }
+
+    /// Fails, with its words, when it has ended by itself.
+    pub(crate) fn must_run(&mut self) -> Result<()> {
+        self.process.must_run()
+    }
+
+    /// Kills it without a word, as a power cut would.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts it again, on what is on its disk.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        let Server { station, config, state, hardware, log, .. } = &*self;
+        self.process = Server::run(station, config, state, hardware, log)?;
+        self.answers()
+    }
+
+    /// Drops what comes for a port on its way in, as a firewall does.
+    pub(crate) fn firewall(&self, protocol: &str, port: u16) -> Result<()> {
+        self.station.drop_incoming(protocol, port)
+    }
+
+    /// Runs one of its verbs beside it and returns what it printed.
+    pub(crate) fn command(&self, words: &[&str]) -> Result<String> {
+        let program = checkout::drydock()?;
+        let line = format!("drydock {}", words.join(" "));
+        let output = Command::new(&program)
+            .args(words)
+            .arg("--state")
+            .arg(&self.state)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("running {line}"))?;
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            bail!("{line}: {}: {}", output.status, complaint.trim());
+        }
+        String::from_utf8(output.stdout).with_context(|| format!("reading what {line} printed"))
+    }
+
+    /// Runs one of its verbs and reads the JSON that it printed.
+    pub(crate) fn ask(&self, words: &[&str]) -> Result<Value> {
+        let text = self.command(&[words, &["-o", "json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("reading {words:?} as JSON: {text}"))
+    }
+
+    /// Returns what it says of the boots through a port.
+    pub(crate) fn explains(&self, mac: &str) -> Result<Value> {
+        self.ask(&["explain", mac])
+    }
+
+    /// Returns all machines that it knows.
+    pub(crate) fn machines(&self) -> Result<Vec<Value>> {
+        let list = self.ask(&["machines", "list"])?;
+        match list {
+            Value::Array(machines) => Ok(machines),
+            other => bail!("`machines list -o json` is no list: {other}"),
+        }
+    }
+
+    /// Returns all records: file name without extension, and content.
+    pub(crate) fn records(&self) -> Result<Vec<(String, Value)>> {
+        let directory = &self.hardware;
+        let mut records = Vec::new();
+        let Ok(entries) = fs::read_dir(directory) else { return Ok(records) };
+        for entry in entries {
+            let path = entry.context("reading the hardware directory")?.path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                let text = fs::read_to_string(&path)
+                    .with_context(|| format!("reading {}", path.display()))?;
+                let record = serde_saphyr::from_str(&text)
+                    .with_context(|| format!("reading {} as YAML", path.display()))?;
+                let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+                records.push((name.unwrap_or_default(), record));
+            }
+        }
+        Ok(records)
+    }
+
+    /// Waits until the machine has a record, and returns what is known of it.
+    pub(crate) fn waits_for(&mut self, machine: &Booted) -> Result<Known> {
+        let mac = machine.machine.mac();
+        let what = format!("the record of {} ({mac})", machine.machine.name);
+        wait::until(&what, crate::cases::BOOT_PATIENCE, || {
+            self.process.must_run()?;
+            let records = self.records()?;
+            Ok(Known::with_port(&records, mac))
+        })
+    }
+
+    /// Gets a file from its plain HTTP port, as a machine on the network would.
+    pub(crate) fn fetch(&self, path: &str) -> Result<String> {
+        self.station.http_get(HTTP_PORT, path)
+    }
+
+    /// Returns its process id.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn run(
+        station: &Station,
+        config: &Path,
+        state: &Path,
+        hardware: &Path,
+        log: &Path,
+    ) -> Result<Process> {
+        let program = checkout::drydock()?;
+        let image = checkout::image()?;
+        let mut arguments: Vec<OsString> = vec!["serve".into()];
+        let named = [
+            ("--config", config),
+            ("--state", state),
+            ("--hardware", hardware),
+            ("--assets", &image),
+        ];
+        for (option, path) in named {
+            arguments.push(option.into());
+            arguments.push(path.into());
+        }
+        Process::start(&station.namespace, "drydock", &program, &arguments, log)
+    }
+
+    /// Waits until its operators' door answers.
+    fn answers(&mut self) -> Result<()> {
+        // Before it becomes authoritative it listens for other servers.
+        wait::until("the server's operators' door", Duration::from_mins(1), || {
+            self.process.must_run()?;
+            Ok(self.machines().ok().map(drop))
+        })
+    }
+}
+
+/// Returns a configuration file as a person would write it.
+fn configuration(mode: Mode, discovery: &str) -> String {
+    let dhcp = match mode {
+        Mode::Authoritative => {
+            "        dhcp:\n          drydockManagesDHCP: true\n          rangeStart: 10.77.0.50\n          rangeEnd: 10.77.0.99\n"
+        }
+        Mode::Proxy => "        dhcp:\n          drydockManagesDHCP: false\n",
+        Mode::Off => "",
+    };
+    let discovery = match discovery {
+        "" => String::new(),
+        lines => format!("    discovery:\n{lines}"),
+    };
+    format!(
+        "apiVersion: drydock.evoteum.com/v1alpha1\nkind: BootstrapConfig\nspec:\n  network:\n    vlans:\n      \
+         - name: lab\n        cidr: 10.77.0.0/24\n{dhcp}{discovery}"
+    )
+}

@@ -10,30 +10,54 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod device;
+mod disk;
+mod hull;
+mod port;
+mod processor;
 mod report;
 mod root;
+mod smbios;
+mod survey;
+mod undriven;
 
+use std::time::Duration;
+
+use protocol::Inventory;
+
+use self::survey::Survey;
 pub use self::{
     report::table,
     root::{Root, RootError},
 };
-use protocol::Inventory;
 
-/// Describes the machine, waiting for its slowest disk at most [`PROBE_PATIENCE`].
+/// How long one disk may take to tell what is on it; a disk that has to spin up needs some 20 s.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Describes the machine. Waits for each disk at most [`PROBE_PATIENCE`].
 pub fn collect(root: &Root) -> Inventory {
     complete(root, collect_fast(root))
 }
 
 /// Describes what can be read without waiting for a device: everything but what is on the disks
 /// and what only a driver's slower calls tell.
-pub fn collect_fast(_root: &Root) -> Inventory {
-    Inventory::default()
-}
-
-/// Adds what [`collect_fast`] left out; disks are probed in parallel.
-pub fn complete(_root: &Root, inventory: Inventory) -> Inventory {
+pub fn collect_fast(root: &Root) -> Inventory {
+    let mut survey = Survey::new(root);
+    let mut inventory = Inventory::default();
+    hull::survey(&mut survey, &mut inventory);
+    inventory.disks = disk::survey(&mut survey);
+    inventory.ports = port::survey(&mut survey);
+    inventory.undriven = undriven::survey(&mut survey);
+    inventory.gaps = survey.gaps;
     inventory
 }
 
-/// How long one disk may take to tell what is on it; a disk that spins up needs some 20 s.
-pub const PROBE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+/// Adds what [`collect_fast`] left out: what is on the disks, which are read several at a time,
+/// and the ports' speed and firmware.
+pub fn complete(root: &Root, mut inventory: Inventory) -> Inventory {
+    let mut survey = Survey::new(root);
+    port::complete(&mut survey, &mut inventory.ports);
+    inventory.gaps.append(&mut survey.gaps);
+    inventory.gaps.extend(disk::content::fill(root, &mut inventory.disks, PROBE_PATIENCE));
+    inventory
+}

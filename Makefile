@@ -24,13 +24,15 @@ refresh: ## has the next image built from the newest Debian packages
 	rm -f target/image/parts.stamp
 
 # The tree of Debian packages: built once, then only when its description changes or after `make refresh`.
-target/image/parts.stamp: mkosi.conf image/build-parts
-	image/build-parts
+target/image/parts.stamp: mkosi.conf image/build-tree
+	image/build-tree .
 	touch $@
 
 # Modules change seldom and the agent often: the initramfs is two compressed archives in a row.
+# Of the indexes those stay that the agent reads.
 target/image/modules.cpio.zst: target/image/parts.stamp image/select-modules $(wildcard image/modules/*)
-	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/modules
+	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/modules image/modules/*.list
+	find target/image/modules -name 'modules.*' | grep -vE '\.(alias|builtin|dep|softdep)$$' | xargs rm
 	image/pack target/image/modules $@
 
 target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine
@@ -66,6 +68,23 @@ empty-initrd: target/bench/empty.initrd ## builds what boot times are compared w
 target/bench/empty.initrd: target/image/empty-init.cpio.zst
 	mkdir -p $(@D)
 	cp $< $@
+
+workshop: target/workshop/initrd ## builds the machine in which tests use Debian's tools
+
+target/image/workshop.cpio.zst: image/workshop/mkosi.conf image/workshop/mkosi.extra/init image/build-tree
+	image/build-tree image/workshop
+	touch $@
+
+# Debian's /lib is a link, whose place a directory of that name would take.
+target/workshop/initrd: target/image/workshop.cpio.zst target/image/parts.stamp image/workshop/modules.list $(wildcard image/modules/*)
+	mkdir -p $(@D)
+	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/workshop/root image/modules/*.list image/workshop/modules.list
+	mkdir target/workshop/root/usr
+	mv target/workshop/root/lib target/workshop/root/usr/lib
+	image/pack target/workshop/root target/workshop/modules.cpio.zst
+	cat $< target/workshop/modules.cpio.zst >$@
+	rm -r target/workshop/root target/workshop/modules.cpio.zst
+	cp $(parts)/usr/lib/modules/*/vmlinuz target/workshop/vmlinuz
 
 check: ## format, lints, tests without virtual machines, documentation
 	cargo fmt --all --check

@@ -12,6 +12,7 @@ mod cause;
 mod sentence;
 mod table;
 mod traces;
+mod verdict;
 
 use std::net::Ipv4Addr;
 
@@ -133,7 +134,7 @@ pub fn explain(entries: &[Entry], context: &Context) -> Explanation {
     let entries = boot::last(entries);
     let traces = traces::Traces::of(entries, context);
     let cause = cause::find(&traces);
-    let verdict = cause.verdict(&traces);
+    let verdict = verdict::of(cause, &traces);
     Explanation {
         subject: context.subject.clone(),
         machine: context.machine.clone(),

@@ -1,6 +1,7 @@
 //! The agents' routes: announce, ask for one's own instruction, tell events. Nothing else is behind this door.
 
 use std::{
+    fmt::Display,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Duration, Instant},
@@ -27,9 +28,9 @@ use crate::{
 };
 
 /// The longest that an agent may wait for an instruction.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// How long the body of a request may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(60);
+const BODY_PATIENCE: Duration = Duration::from_mins(1);
 /// Large bodies held in memory at once.
 const BODIES: usize = 8;
 /// The largest report of events: a kernel log is 256 KiB.
@@ -64,8 +65,8 @@ struct Refusal {
     error: String,
 }
 
-fn refuse(status: StatusCode, error: impl ToString) -> Response {
-    (status, Json(Refusal { error: error.to_string() })).into_response()
+fn refuse(status: StatusCode, error: &impl Display) -> Response {
+    (status, Json(Refusal { error: format!("{error}") })).into_response()
 }
 
 async fn announce(
@@ -84,13 +85,13 @@ async fn announce(
             Json(welcome).into_response()
         }
         Err(error @ AnnounceError::TooOften) => {
-            let mut refusal = refuse(StatusCode::TOO_MANY_REQUESTS, error);
+            let mut refusal = refuse(StatusCode::TOO_MANY_REQUESTS, &error);
             refusal
                 .headers_mut()
                 .insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
             refusal
         }
-        Err(error @ AnnounceError::Full) => refuse(StatusCode::SERVICE_UNAVAILABLE, error),
+        Err(error @ AnnounceError::Full) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error),
     }
 }
 
@@ -116,7 +117,7 @@ async fn instruction(
         }
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
         // 409: the agent announces again, for example after the server lost its state.
-        Err(error) => refuse(StatusCode::CONFLICT, error),
+        Err(error) => refuse(StatusCode::CONFLICT, &error),
     }
 }
 
@@ -135,14 +136,14 @@ async fn events(
     body: Body,
 ) -> Response {
     let Some(machine) = harbour.registry.machine_of(peer.session) else {
-        return refuse(StatusCode::CONFLICT, UnknownSession);
+        return refuse(StatusCode::CONFLICT, &UnknownSession);
     };
     let events: Vec<Event> = match read(&harbour, body, EVENTS_BYTES).await {
         Ok(events) => events,
         Err(refusal) => return refusal,
     };
     if events.len() > EVENTS {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {EVENTS} events"));
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("more than {EVENTS} events"));
     }
     let mac = harbour.registry.show(&machine).and_then(|machine| machine.machine.last_mac);
     let address = ipv4(peer.address);
@@ -170,14 +171,14 @@ async fn read<T: DeserializeOwned>(
     let bytes: Bytes = match bytes.await {
         Ok(Ok(bytes)) => bytes.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {limit} bytes")));
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("more than {limit} bytes")));
         }
-        Ok(Err(error)) => return Err(refuse(StatusCode::BAD_REQUEST, error)),
+        Ok(Err(error)) => return Err(refuse(StatusCode::BAD_REQUEST, &error)),
         Err(_) => {
-            return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
+            return Err(refuse(StatusCode::REQUEST_TIMEOUT, &"the body did not arrive in time"));
         }
     };
-    serde_json::from_slice(&bytes).map_err(|error| refuse(StatusCode::BAD_REQUEST, error))
+    serde_json::from_slice(&bytes).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error))
 }
 
 fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(status, StatusCode::NO_CONTENT);
 
         let path = format!("/v1/instruction?after={}&wait=20", welcome.sequence);
-        let (told, _) = tokio::join!(agent.ask(harbour.address, "GET", &path, ""), async {
+        let (told, ()) = tokio::join!(agent.ask(harbour.address, "GET", &path, ""), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             registry.order(&welcome.machine, Order::Reboot, "uid 0").unwrap();
         });

@@ -109,14 +109,12 @@ fn unreachable(socket: &Path, source: io::Error) -> ClientError {
 
 /// Writes a name as one segment of a path.
 pub fn segment(name: &str) -> String {
-    let mut encoded = String::new();
-    for byte in name.bytes() {
-        match byte {
+    name.bytes()
+        .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b':' => {
-                encoded.push(char::from(byte));
+                char::from(byte).to_string()
             }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! The operators' routes: see machines, say what shall happen to them, have a boot explained.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
@@ -101,12 +101,12 @@ pub fn routes(bridge: Bridge) -> Router {
         .with_state(bridge)
 }
 
-fn refuse(status: StatusCode, error: impl ToString) -> Response {
-    (status, Json(serde_json::json!({ "error": error.to_string() }))).into_response()
+fn refuse(status: StatusCode, error: &impl Display) -> Response {
+    (status, Json(serde_json::json!({ "error": format!("{error}") }))).into_response()
 }
 
 fn no_machine(name: &str) -> Response {
-    refuse(StatusCode::NOT_FOUND, OrderError::NoMachine { name: name.to_owned() })
+    refuse(StatusCode::NOT_FOUND, &OrderError::NoMachine { name: name.to_owned() })
 }
 
 async fn status(State(bridge): State<Bridge>) -> Json<Status> {
@@ -156,13 +156,13 @@ async fn order(
             Json(bridge.registry.show(&overview.machine.name).unwrap_or(overview)).into_response()
         }
         Ok(Ok(Some(Err(error @ OrderError::NoMachine { .. })))) => {
-            refuse(StatusCode::NOT_FOUND, error)
+            refuse(StatusCode::NOT_FOUND, &error)
         }
-        Ok(Ok(Some(Err(error)))) => refuse(StatusCode::CONFLICT, error),
-        Ok(Ok(None)) => refuse(StatusCode::NOT_FOUND, "no such order"),
+        Ok(Ok(Some(Err(error)))) => refuse(StatusCode::CONFLICT, &error),
+        Ok(Ok(None)) => refuse(StatusCode::NOT_FOUND, &"no such order"),
         Ok(Err(_)) | Err(_) => refuse(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the state directory cannot be written now; the order may still be taken",
+            &"the state directory cannot be written now; the order may still be taken",
         ),
     }
 }

@@ -24,7 +24,7 @@ use tracing::warn;
 /// Conversations at once.
 const CONVERSATIONS: usize = 64;
 /// How long an idle conversation may last.
-const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+const HEAD_PATIENCE: Duration = Duration::from_mins(1);
 /// How long to wait after the kernel refused a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

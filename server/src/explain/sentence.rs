@@ -9,38 +9,30 @@ use crate::journal::{ClientFamily, FileProtocol, Silence, What};
 pub(super) fn of(what: &What) -> (Stage, String) {
     match what {
         What::DhcpRequest { message, family, architecture, port, chosen_server } => {
-            let mut text = format!("{message} from {}", speaker(*family));
-            if let Some(architecture) = architecture {
-                text += &format!(", architecture {architecture}");
-            }
-            if *port != 67 {
-                text += &format!(", on port {port}");
-            }
-            if let Some(server) = chosen_server {
-                text += &format!(", choosing {server}");
-            }
-            (Stage::Dhcp, text)
+            let parts = [
+                Some(format!("{message} from {}", speaker(*family))),
+                architecture.map(|architecture| format!("architecture {architecture}")),
+                (*port != 67).then(|| format!("on port {port}")),
+                chosen_server.map(|server| format!("choosing {server}")),
+            ];
+            (Stage::Dhcp, list(parts))
         }
         What::DhcpReply { message, address, file } => {
-            let mut text = format!("{message} sent");
-            if let Some(address) = address {
-                text += &format!(", address {address}");
-            }
-            if let Some(file) = file {
-                text += &format!(", boot file {file}");
-            }
-            (Stage::Dhcp, text)
+            let parts = [
+                Some(format!("{message} sent")),
+                address.map(|address| format!("address {address}")),
+                file.as_ref().map(|file| format!("boot file {file}")),
+            ];
+            (Stage::Dhcp, list(parts))
         }
         What::DhcpSilence(silence) => (Stage::Dhcp, format!("not answered: {}", reason(silence))),
         What::ForeignOffer { server, has_server_identifier, file } => {
-            let mut text = format!("OFFER seen of another server, {server}");
-            if !has_server_identifier {
-                text += ", without option 54";
-            }
-            if let Some(file) = file {
-                text += &format!(", boot file {file}");
-            }
-            (Stage::Dhcp, text)
+            let parts = [
+                Some(format!("OFFER seen of another server, {server}")),
+                (!has_server_identifier).then(|| "without option 54".to_owned()),
+                file.as_ref().map(|file| format!("boot file {file}")),
+            ];
+            (Stage::Dhcp, list(parts))
         }
         What::FileRequest { protocol, path } => {
             (file_stage(path), format!("asked for {path} over {}", name(*protocol)))
@@ -77,6 +69,10 @@ pub(super) fn of(what: &What) -> (Stage, String) {
     }
 }
 
+fn list<const N: usize>(parts: [Option<String>; N]) -> String {
+    parts.into_iter().flatten().collect::<Vec<String>>().join(", ")
+}
+
 /// Says why nothing was answered.
 pub(super) fn reason(silence: &Silence) -> String {
     match silence {
@@ -103,7 +99,7 @@ pub(super) fn reason(silence: &Silence) -> String {
     }
 }
 
-pub(super) fn speaker(family: ClientFamily) -> &'static str {
+fn speaker(family: ClientFamily) -> &'static str {
     match family {
         ClientFamily::BiosPxe => "BIOS PXE firmware",
         ClientFamily::UefiPxe => "UEFI PXE firmware",
@@ -139,7 +135,7 @@ pub(super) fn is_image(path: &str) -> bool {
 
 /// Holds for iPXE scripts, static and rendered.
 pub(super) fn is_script(path: &str) -> bool {
-    path.split('?').next().is_some_and(|path| path.ends_with(".ipxe"))
+    path.split(['/', '?']).any(|part| part.rsplit_once('.').is_some_and(|name| name.1 == "ipxe"))
 }
 
 fn event_text(kind: &EventKind) -> String {

@@ -88,6 +88,9 @@ pub struct Explanation {
     pub expected: Option<String>,
     /// What to try, most likely first.
     pub advice: Vec<String>,
+    /// The end of the kernel's log, where the agent failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_log: Option<String>,
     /// False when only what was in memory could be read, because the disk is full or slow.
     pub is_whole: bool,
 }
@@ -144,6 +147,7 @@ pub fn explain(entries: &[Entry], context: &Context) -> Explanation {
         summary: verdict.summary,
         expected: verdict.expected,
         advice: verdict.advice,
+        kernel_log: traces.kernel_log().map(str::to_owned),
         is_whole: true,
     }
 }

@@ -287,13 +287,16 @@ fn each_stage_that_nothing_follows_has_its_cause() {
 fn an_agent_that_fails_says_why() {
     let mut story = kernel_loaded();
     story.push((13_000, What::Announced { agent_version: "0.1.0".to_owned(), complete: false }));
-    let kind =
-        EventKind::Failed { reason: "index out of bounds".to_owned(), kernel_log: String::new() };
+    let kind = EventKind::Failed {
+        reason: "index out of bounds".to_owned(),
+        kernel_log: "[0] Linux".to_owned(),
+    };
     let event = Event { uptime_milliseconds: 9, level: Level::Error, kind };
     story.push((14_000, What::Agent(event)));
     let explanation = explained(Mode::Proxy, &story);
     assert_eq!(explanation.cause, Cause::AgentFailed);
     assert!(explanation.summary.contains("index out of bounds"));
+    assert_eq!(explanation.kernel_log.as_deref(), Some("[0] Linux"));
 }
 
 #[test]

@@ -251,6 +251,17 @@ impl<'a> Traces<'a> {
         })?
     }
 
+    /// The kernel's log that a failing agent left.
+    pub(super) fn kernel_log(&self) -> Option<&'a str> {
+        self.all().rev().find_map(|what| match what {
+            What::Agent(protocol::Event {
+                kind: protocol::EventKind::Failed { kernel_log, .. },
+                ..
+            }) if !kernel_log.is_empty() => Some(kernel_log.as_str()),
+            _ => None,
+        })
+    }
+
     /// Why the machine is held, last.
     pub(super) fn held(&self) -> Option<&'a str> {
         self.all().rev().find_map(|what| match what {

@@ -47,21 +47,21 @@ pub(super) fn of(cause: Cause, traces: &Traces<'_>) -> Verdict {
 
 fn nothing_seen() -> Verdict {
     say("nothing of this port was ever seen")
-                .next("a DISCOVER of its firmware")
-                .attempt("check cable, link and VLAN: broadcasts of the machine must reach the server's interface")
-                .attempt("set the firmware to boot from the network through this port, before its disks")
-                .attempt("check the MAC address: a machine with several ports may boot through another one")
+        .next("a DISCOVER of its firmware")
+        .attempt("check cable, link and VLAN: broadcasts of the machine must reach the server's interface")
+        .attempt("set the firmware to boot from the network through this port, before its disks")
+        .attempt("check the MAC address: a machine with several ports may boot through another one")
 }
 
 fn own_disk() -> Verdict {
     say("all went well: the machine has data on its disks and no order, so it was sent to its own disk")
-                .attempt("to keep it in SunshineOS at its next boot: drydock machines wait MACHINE")
+        .attempt("to keep it in SunshineOS at its next boot: drydock machines wait MACHINE")
 }
 
 fn held(traces: &Traces<'_>) -> Verdict {
     say(format!("the machine is held until a person looks: {}", traces.held().unwrap_or_default()))
-                .next("an approval")
-                .attempt("compare drydock machines show MACHINE with the machine in front of you, then drydock machines approve MACHINE")
+        .next("an approval")
+        .attempt("compare drydock machines show MACHINE with the machine in front of you, then drydock machines approve MACHINE")
 }
 
 fn record_failed(traces: &Traces<'_>) -> Verdict {
@@ -74,10 +74,10 @@ fn record_failed(traces: &Traces<'_>) -> Verdict {
 fn pin_mismatch(traces: &Traces<'_>) -> Verdict {
     let reason = traces.tls_failure().map(|failure| failure.reason).unwrap_or_default();
     say(format!("the agent refuses this server's key, because it is not the one pinned on its command line: {reason}"))
-                    .next("an announcement over TLS")
-                    .attempt("if the machine boots by another server's script, an exported tree or a router's copy: make it again with drydock export, the pin in it is old")
-                    .attempt("if the state directory was lost or replaced: restore the key with drydock state restore, or let every machine boot anew")
-                    .attempt("if neither is so, somebody may stand between machine and server: see docs/security.md")
+        .next("an announcement over TLS")
+        .attempt("if the machine boots by another server's script, an exported tree or a router's copy: make it again with drydock export, the pin in it is old")
+        .attempt("if the state directory was lost or replaced: restore the key with drydock state restore, or let every machine boot anew")
+        .attempt("if neither is so, somebody may stand between machine and server: see docs/security.md")
 }
 
 fn tls_failed(traces: &Traces<'_>) -> Verdict {
@@ -130,26 +130,26 @@ fn boot_loop(traces: &Traces<'_>) -> Verdict {
                 "the machine came back {} times without reaching a system",
                 traces.loops().unwrap_or_default()
             ))
-            .next("a system that starts")
-            .attempt("look at the machine's console after the script: the kernel may not start on this machine")
-            .attempt("if it shall boot its own disk, put the disk behind the network in the firmware's boot order, not instead of it")
+        .next("a system that starts")
+        .attempt("look at the machine's console after the script: the kernel may not start on this machine")
+        .attempt("if it shall boot its own disk, put the disk behind the network in the firmware's boot order, not instead of it")
 }
 
 fn http_blocked(traces: &Traces<'_>) -> Verdict {
     let address = server(traces);
     let http = traces.network.map_or(7480, |network| network.http_port);
     say(format!("the machine has the script's address and its HTTP request never arrived: TCP port {http} is closed or filtered"))
-                .next(format!("an HTTP request to {address}, port {http}"))
-                .attempt(format!("open TCP port {http} of the server's firewall"))
-                .attempt(format!("from another machine of the network: curl -I http://{}:{http}/boot.ipxe", host(traces)))
-                .attempt("machines and server must reach each other: check VLAN and routes")
+        .next(format!("an HTTP request to {address}, port {http}"))
+        .attempt(format!("open TCP port {http} of the server's firewall"))
+        .attempt(format!("from another machine of the network: curl -I http://{}:{http}/boot.ipxe", host(traces)))
+        .attempt("machines and server must reach each other: check VLAN and routes")
 }
 
 fn program_silent(traces: &Traces<'_>) -> Verdict {
     say(format!("{} was loaded and has not spoken since", traces.sent(|_| true).unwrap_or("the boot program")))
-                .next("a DHCP request or a script request of iPXE")
-                .attempt("Secure Boot refuses programs that it does not know: switch it off for this machine, or enrol a key (docs/security.md)")
-                .attempt("look at the machine's console: firmware says there why it did not start the program")
+        .next("a DHCP request or a script request of iPXE")
+        .attempt("Secure Boot refuses programs that it does not know: switch it off for this machine, or enrol a key (docs/security.md)")
+        .attempt("look at the machine's console: firmware says there why it did not start the program")
 }
 
 fn tftp_blocked(traces: &Traces<'_>) -> Verdict {
@@ -166,10 +166,10 @@ fn tftp_blocked(traces: &Traces<'_>) -> Verdict {
         ),
     };
     say(format!("{what}: UDP port 69 is blocked"))
-                    .next(format!("a TFTP read request to {address}, UDP port 69, and the file"))
-                    .attempt("open UDP port 69 of the server's firewall, in both directions: drydock answers from port 69 itself")
-                    .attempt("a firewall or switch between machine and server must let UDP port 69 pass")
-                    .attempt("no other TFTP server may answer for this address")
+        .next(format!("a TFTP read request to {address}, UDP port 69, and the file"))
+        .attempt("open UDP port 69 of the server's firewall, in both directions: drydock answers from port 69 itself")
+        .attempt("a firewall or switch between machine and server must let UDP port 69 pass")
+        .attempt("no other TFTP server may answer for this address")
 }
 
 fn port_4011_blocked(traces: &Traces<'_>) -> Verdict {
@@ -184,18 +184,18 @@ fn port_4011_blocked(traces: &Traces<'_>) -> Verdict {
         "its question on UDP port 4011 was not answered"
     };
     say(format!("the machine took an address of {router} and has our offer, but {what} (firmware shows this as PXE-E16 or PXE-E55)"))
-                    .next(format!("a request to {address}, UDP port 4011, and our answer with the boot file"))
-                    .attempt("open UDP port 4011 of the server's firewall, in both directions")
-                    .attempt("a router or switch between machine and server must let UDP port 4011 pass")
-                    .attempt("no other program may hold UDP port 4011 on the server")
+        .next(format!("a request to {address}, UDP port 4011, and our answer with the boot file"))
+        .attempt("open UDP port 4011 of the server's firewall, in both directions")
+        .attempt("a router or switch between machine and server must let UDP port 4011 pass")
+        .attempt("no other program may hold UDP port 4011 on the server")
 }
 
 fn router_without_server_identifier(traces: &Traces<'_>) -> Verdict {
     let router = router(traces);
     say(format!("the offer of {router} carries no option 54 (server identifier): UEFI firmware drops it, gets no address and repeats its DISCOVER after 4, 8 and 16 s"))
-                .next("a REQUEST that takes the router's address")
-                .attempt("make the router send option 54: on most of them a firmware update does")
-                .attempt("or let drydock give the addresses: drydockManagesDHCP: true, with the router's DHCP switched off")
+        .next("a REQUEST that takes the router's address")
+        .attempt("make the router send option 54: on most of them a firmware update does")
+        .attempt("or let drydock give the addresses: drydockManagesDHCP: true, with the router's DHCP switched off")
 }
 
 fn other_boot_server(traces: &Traces<'_>) -> Verdict {
@@ -204,24 +204,24 @@ fn other_boot_server(traces: &Traces<'_>) -> Verdict {
                     |(server, file)| format!("another server, {server}, names a boot file of its own, {file}, and the machine followed it"),
                 );
     say(other)
-                    .next("a request to this server")
-                    .attempt("remove next-server and boot file (options 66 and 67) from that server, or give it the ones of drydock router")
-                    .attempt("two DHCP servers that both give addresses on one network do not work: switch one off")
+        .next("a request to this server")
+        .attempt("remove next-server and boot file (options 66 and 67) from that server, or give it the ones of drydock router")
+        .attempt("two DHCP servers that both give addresses on one network do not work: switch one off")
 }
 
 fn no_address() -> Verdict {
     say("we said what to boot, but no other server was seen to offer an address, and in proxy mode the address is not ours to give")
-                .next("an offer of the network's own DHCP server")
-                .attempt("check that the router's DHCP is on for this VLAN and has free addresses")
-                .attempt("or let drydock give the addresses: drydockManagesDHCP: true")
+        .next("an offer of the network's own DHCP server")
+        .attempt("check that the router's DHCP is on for this VLAN and has free addresses")
+        .attempt("or let drydock give the addresses: drydockManagesDHCP: true")
 }
 
 fn offer_ignored() -> Verdict {
     say("our offer was sent and the machine did not take it up")
-                .next("a REQUEST")
-                .attempt("switches that guard DHCP (\"DHCP snooping\", \"DHCP guarding\") drop offers of servers they do not trust: trust the server's port")
-                .attempt("wireless bridges and guest networks drop broadcasts: use a cable")
-                .attempt("if another server offers a boot file too, remove it there")
+        .next("a REQUEST")
+        .attempt("switches that guard DHCP (\"DHCP snooping\", \"DHCP guarding\") drop offers of servers they do not trust: trust the server's port")
+        .attempt("wireless bridges and guest networks drop broadcasts: use a cable")
+        .attempt("if another server offers a boot file too, remove it there")
 }
 
 /// The server as a person finds it.
@@ -254,8 +254,8 @@ fn silenced(traces: &Traces<'_>) -> Verdict {
         Silence::NotListed => verdict.attempt("put it on spec.network.discovery.machines, or set spec.network.discovery.answer to all"),
         Silence::ClaimedByOther { .. } => verdict.attempt("boot it through its owner's server, or take the owner's label off its record"),
         Silence::NotNetworkBoot | Silence::OtherServer { .. } => verdict
-            .next("a DISCOVER of its firmware (option 60 PXEClient or HTTPClient)")
-            .attempt("set the firmware to boot from the network through this port, before its disks"),
+        .next("a DISCOVER of its firmware (option 60 PXEClient or HTTPClient)")
+        .attempt("set the firmware to boot from the network through this port, before its disks"),
         Silence::UnknownArchitecture { .. } => verdict.attempt("this firmware cannot be served: switch it between BIOS and UEFI, or start the machine from its disk"),
         Silence::PoolExhausted => verdict.attempt("widen dhcp.rangeStart and dhcp.rangeEnd, or wait for leases to end"),
         Silence::UnknownSubnet { .. } => verdict.attempt("add the relay's subnet to spec.network.vlans"),

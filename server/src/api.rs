@@ -1,4 +1,11 @@
 //! The two doors: agents' (TLS, pinned) and operators' (Unix socket). They have no route in common.
 
+pub mod agents;
+pub mod client;
+pub mod clock;
+pub mod door;
 pub mod key;
+pub mod operators;
+mod rate;
 mod session;
+pub mod socket;

@@ -8,13 +8,12 @@ mod neighbours;
 mod queue;
 mod store;
 
-use std::{
-    net::Ipv4Addr,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::net::Ipv4Addr;
 
 use protocol::MacAddress;
 use serde::{Deserialize, Serialize};
+
+use crate::moment;
 
 pub use self::{
     queue::Journal,
@@ -44,9 +43,7 @@ pub struct Entry {
 impl Entry {
     /// Returns an entry of this moment.
     pub fn about(mac: Option<MacAddress>, address: Option<Ipv4Addr>, what: What) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix_milliseconds = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        Self { unix_milliseconds, mac, address, machine: None, what }
+        Self { unix_milliseconds: moment::now(), mac, address, machine: None, what }
     }
 
     /// Returns the same entry, about a machine that is known by name.

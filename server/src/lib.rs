@@ -4,6 +4,8 @@
 pub mod api;
 pub mod decision;
 pub mod dhcp;
+pub mod explain;
 pub mod journal;
 pub mod machine;
+pub mod moment;
 pub mod serve;

@@ -50,7 +50,7 @@ pub struct Subject {
 
 impl Subject {
     /// Holds for entries of this story. A port that moved between machines tells each only its own part.
-    pub(super) fn has(&self, entry: &Entry) -> bool {
+    pub fn has(&self, entry: &Entry) -> bool {
         match (&entry.machine, entry.mac) {
             (Some(name), _) if self.machine.is_some() => self.machine.as_ref() == Some(name),
             (_, Some(mac)) => self.macs.contains(&mac),

@@ -47,7 +47,7 @@ impl Default for Settings {
 }
 
 /// A machine and what is known of it at this moment.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Overview {
     /// The machine.

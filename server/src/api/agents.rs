@@ -1,0 +1,337 @@
+//! The agents' routes: announce, ask for one's own instruction, tell events. Nothing else is behind this door.
+
+use std::{
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use protocol::{ANNOUNCE_LIMIT, Announce, Event, EventKind, Instruction};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::Semaphore;
+
+use super::{clock::Clock, door::Peer};
+use crate::{
+    journal::{Entry, Journal, What},
+    machine::{AnnounceError, Registry, UnknownSession},
+};
+
+/// The longest that an agent may wait for an instruction.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// How long the body of a request may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_mins(1);
+/// Large bodies held in memory at once.
+const BODIES: usize = 8;
+/// The largest report of events: a kernel log is 256 KiB.
+const EVENTS_BYTES: usize = 512 << 10;
+/// Events in one report.
+const EVENTS: usize = 256;
+/// What is kept of a kernel log, from its end.
+const KERNEL_LOG_BYTES: usize = 32 << 10;
+
+/// What the routes need.
+#[derive(Debug, Clone)]
+struct Harbour {
+    registry: Registry,
+    journal: Journal,
+    clock: Clock,
+    bodies: Arc<Semaphore>,
+}
+
+/// Returns the routes of ARCHITECTURE.md. Every request must carry a [`Peer`].
+pub fn routes(registry: Registry, journal: Journal, clock: Clock) -> Router {
+    let bodies = Arc::new(Semaphore::new(BODIES));
+    Router::new()
+        .route("/v1/announce", post(announce))
+        .route("/v1/instruction", get(instruction))
+        .route("/v1/events", post(events))
+        .with_state(Harbour { registry, journal, clock, bodies })
+}
+
+/// Why a request was refused, as JSON.
+#[derive(Debug, Serialize)]
+struct Refusal {
+    error: String,
+}
+
+fn refuse(status: StatusCode, error: &impl Display) -> Response {
+    (status, Json(Refusal { error: format!("{error}") })).into_response()
+}
+
+async fn announce(
+    State(harbour): State<Harbour>,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Response {
+    let limit = usize::try_from(ANNOUNCE_LIMIT.0).unwrap_or(usize::MAX);
+    let announce: Announce = match read(&harbour, body, limit).await {
+        Ok(announce) => announce,
+        Err(refusal) => return refusal,
+    };
+    match harbour.registry.announce(peer.session, peer.address, &announce) {
+        Ok(mut welcome) => {
+            welcome.clock_unix_milliseconds = harbour.clock.unix_milliseconds();
+            Json(welcome).into_response()
+        }
+        Err(error @ AnnounceError::TooOften) => {
+            let mut refusal = refuse(StatusCode::TOO_MANY_REQUESTS, &error);
+            refusal
+                .headers_mut()
+                .insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+            refusal
+        }
+        Err(error @ AnnounceError::Full) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error),
+    }
+}
+
+/// `GET /v1/instruction?after=N&wait=SECONDS`.
+#[derive(Debug, Deserialize)]
+struct Ask {
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    wait: u64,
+}
+
+async fn instruction(
+    State(harbour): State<Harbour>,
+    Extension(peer): Extension<Peer>,
+    Query(ask): Query<Ask>,
+) -> Response {
+    let patience = Duration::from_secs(ask.wait).min(LONGEST_WAIT);
+    match harbour.registry.wait_for_instruction(peer.session, ask.after, patience).await {
+        Ok(Some(instruction)) => {
+            tell_handed_out(&harbour, peer, &instruction);
+            Json(instruction).into_response()
+        }
+        Ok(None) => StatusCode::NO_CONTENT.into_response(),
+        // 409: the agent announces again, for example after the server lost its state.
+        Err(error) => refuse(StatusCode::CONFLICT, &error),
+    }
+}
+
+fn tell_handed_out(harbour: &Harbour, peer: Peer, instruction: &Instruction) {
+    let verb = serde_json::to_value(&instruction.verb).unwrap_or_default();
+    let verb = verb.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
+    let what = What::Instructed { verb, sequence: instruction.sequence };
+    if let Some(machine) = harbour.registry.machine_of(peer.session) {
+        harbour.journal.record(Entry::about(None, ipv4(peer.address), what).of_machine(&machine));
+    }
+}
+
+async fn events(
+    State(harbour): State<Harbour>,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Response {
+    let Some(machine) = harbour.registry.machine_of(peer.session) else {
+        return refuse(StatusCode::CONFLICT, &UnknownSession);
+    };
+    let events: Vec<Event> = match read(&harbour, body, EVENTS_BYTES).await {
+        Ok(events) => events,
+        Err(refusal) => return refusal,
+    };
+    if events.len() > EVENTS {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("more than {EVENTS} events"));
+    }
+    let mac = harbour.registry.show(&machine).and_then(|machine| machine.machine.last_mac);
+    let address = ipv4(peer.address);
+    for mut event in events {
+        if let EventKind::Failed { kernel_log, .. } = &mut event.kind {
+            keep_end(kernel_log, KERNEL_LOG_BYTES);
+        }
+        let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
+        harbour.journal.record(entry);
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Reads a body of JSON, with limits of size and time.
+async fn read<T: DeserializeOwned>(
+    harbour: &Harbour,
+    body: Body,
+    limit: usize,
+) -> Result<T, Response> {
+    let deadline = tokio::time::Instant::from_std(Instant::now() + BODY_PATIENCE);
+    let bytes = tokio::time::timeout_at(deadline, async {
+        let _place = harbour.bodies.acquire().await;
+        Limited::new(body, limit).collect().await
+    });
+    let bytes: Bytes = match bytes.await {
+        Ok(Ok(bytes)) => bytes.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("more than {limit} bytes")));
+        }
+        Ok(Err(error)) => return Err(refuse(StatusCode::BAD_REQUEST, &error)),
+        Err(_) => {
+            return Err(refuse(StatusCode::REQUEST_TIMEOUT, &"the body did not arrive in time"));
+        }
+    };
+    serde_json::from_slice(&bytes).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error))
+}
+
+fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Shortens a text to the end of it, at a character's boundary.
+fn keep_end(text: &mut String, bytes: usize) {
+    let mut start = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text.drain(..start);
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{BootReport, Inventory, Level, MacAddress, Verb, Welcome};
+
+    use super::*;
+    use crate::{
+        api::door::tests::{Agent, Harbour as Open},
+        machine::{Order, Settings},
+    };
+
+    async fn open() -> (Open, Registry) {
+        let journal = Journal::in_memory();
+        let telling = journal.clone();
+        let registry =
+            Registry::in_memory(Settings::default(), Arc::new(move |entry| telling.record(entry)));
+        let routes = routes(registry.clone(), journal.clone(), Clock::not_before(None));
+        (Open::open(routes, journal).await, registry)
+    }
+
+    fn announcement() -> Announce {
+        let mac = MacAddress([0x52, 0x54, 0, 0, 0, 1]);
+        let mut inventory = Inventory::default();
+        inventory.system.serial = Some("SN-1".to_owned());
+        inventory.ports =
+            vec![protocol::inventory::Port { permanent_mac: Some(mac), ..Default::default() }];
+        Announce {
+            agent_version: "0.1.0".to_owned(),
+            kernel_release: None,
+            boot: BootReport { mac: Some(mac), ..BootReport::default() },
+            inventory,
+            complete: true,
+        }
+    }
+
+    async fn announce(harbour: &Open, agent: &Agent) -> Welcome {
+        let body = serde_json::to_vec(&announcement()).unwrap();
+        let (status, body) =
+            agent.ask(harbour.address, "POST", "/v1/announce", body).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{body:?}");
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_agent_announces_waits_and_is_told() {
+        let (harbour, registry) = open().await;
+        let agent = Agent::new(harbour.pin);
+        let welcome = announce(&harbour, &agent).await;
+        assert!(welcome.clock_unix_milliseconds.is_some_and(|clock| clock > 1_700_000_000_000));
+        let path = format!("/v1/instruction?after={}&wait=0", welcome.sequence);
+        let (status, _) = agent.ask(harbour.address, "GET", &path, "").await.unwrap();
+        assert_eq!(status, StatusCode::NO_CONTENT);
+
+        let path = format!("/v1/instruction?after={}&wait=20", welcome.sequence);
+        let (told, ()) = tokio::join!(agent.ask(harbour.address, "GET", &path, ""), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            registry.order(&welcome.machine, Order::Reboot, "uid 0").unwrap();
+        });
+        let (status, body) = told.unwrap();
+        assert_eq!(status, StatusCode::OK);
+        let instruction: Instruction = serde_json::from_slice(&body).unwrap();
+        assert_eq!(instruction.verb, Verb::Reboot {});
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_told_to_announce_first() {
+        let (harbour, _) = open().await;
+        let agent = Agent::new(harbour.pin);
+        for (method, path) in [("GET", "/v1/instruction?after=0&wait=0"), ("POST", "/v1/events")] {
+            let (status, _) = agent.ask(harbour.address, method, path, "[]").await.unwrap();
+            assert_eq!(status, StatusCode::CONFLICT, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn events_stand_in_the_story_of_the_machine() {
+        let (harbour, _) = open().await;
+        let agent = Agent::new(harbour.pin);
+        let welcome = announce(&harbour, &agent).await;
+        let event = Event {
+            uptime_milliseconds: 1,
+            level: Level::Error,
+            kind: EventKind::Failed { reason: "panic".to_owned(), kernel_log: "é".repeat(40_000) },
+        };
+        let body = serde_json::to_vec(&[event]).unwrap();
+        let (status, _) = agent.ask(harbour.address, "POST", "/v1/events", body).await.unwrap();
+        assert_eq!(status, StatusCode::NO_CONTENT);
+        let entries = harbour.journal.recent();
+        let entry = entries.iter().find(|entry| matches!(entry.what, What::Agent(_))).unwrap();
+        assert_eq!(entry.machine, Some(welcome.machine));
+        assert_eq!(entry.mac, Some(MacAddress([0x52, 0x54, 0, 0, 0, 1])));
+        assert_eq!(entry.address, Some(Ipv4Addr::LOCALHOST));
+        let What::Agent(Event { kind: EventKind::Failed { kernel_log, .. }, .. }) = &entry.what
+        else {
+            panic!("{entry:?}")
+        };
+        assert!((KERNEL_LOG_BYTES - 2..=KERNEL_LOG_BYTES).contains(&kernel_log.len()));
+    }
+
+    #[tokio::test]
+    async fn more_than_four_mebibytes_are_refused_and_what_is_no_announcement_too() {
+        let (harbour, registry) = open().await;
+        let agent = Agent::new(harbour.pin);
+        for (body, expected) in [
+            (vec![b' '; 4 << 20 | 1], StatusCode::PAYLOAD_TOO_LARGE),
+            (b"{".to_vec(), StatusCode::BAD_REQUEST),
+            (b"[]".to_vec(), StatusCode::BAD_REQUEST),
+            (vec![b'['; 1 << 20], StatusCode::BAD_REQUEST),
+            (vec![0xff; 16], StatusCode::BAD_REQUEST),
+        ] {
+            let asked = agent.ask(harbour.address, "POST", "/v1/announce", body).await;
+            // The server may hang up before all of a body that is too large was sent.
+            if let Ok((status, _)) = asked {
+                assert_eq!(status, expected);
+            } else {
+                assert_eq!(expected, StatusCode::PAYLOAD_TOO_LARGE);
+            }
+        }
+        assert!(registry.list().is_empty());
+        announce(&harbour, &agent).await;
+    }
+
+    #[tokio::test]
+    async fn no_route_of_the_operators_is_behind_this_door() {
+        let (harbour, registry) = open().await;
+        let agent = Agent::new(harbour.pin);
+        let name = announce(&harbour, &agent).await.machine;
+        let before = registry.show(&name).unwrap().machine;
+        for (method, path) in crate::api::operators::ROUTES {
+            let path = path.replace("{machine}", &name).replace("{order}", "reboot");
+            let asked = agent.ask(harbour.address, method, &path, "").await;
+            let (status, body) = asked.unwrap();
+            assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");
+            assert!(body.is_empty());
+        }
+        let after = registry.show(&name).unwrap().machine;
+        assert_eq!((after.approval, after.instruction), (before.approval, before.instruction));
+    }
+}

@@ -1,0 +1,120 @@
+//! The operators' side of the operators' door: what the commands speak.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use axum::http::{Request, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+/// How long an answer may take: the server may be reading a slow disk.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says why the server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody is there.
+    #[error("no drydock answers on {path}: is `drydock serve` running with this state directory?")]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It belongs to somebody else.
+    #[error("{path} is for user {owner} and root only")]
+    Forbidden {
+        /// The socket.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
+    /// The conversation broke off.
+    #[error("speaking to the server")]
+    Conversation(#[source] hyper::Error),
+    /// The server did not answer in time.
+    #[error("the server did not answer within {} seconds", PATIENCE.as_secs())]
+    TimedOut,
+    /// It said no.
+    #[error("{reason}")]
+    Refused {
+        /// What it said.
+        status: StatusCode,
+        /// Why.
+        reason: String,
+    },
+    /// Its answer could not be read: another version.
+    #[error("reading the server's answer")]
+    Answer(#[source] serde_json::Error),
+}
+
+/// Makes one request and reads its JSON answer; no body is `null`.
+pub async fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    method: &str,
+    path: &str,
+) -> Result<T, ClientError> {
+    tokio::time::timeout(PATIENCE, converse(socket, method, path))
+        .await
+        .map_err(|_| ClientError::TimedOut)?
+}
+
+async fn converse<T: DeserializeOwned>(
+    socket: &Path,
+    method: &str,
+    path: &str,
+) -> Result<T, ClientError> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(ClientError::Conversation)?;
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "drydock")
+        .body(Full::new(Bytes::new()))
+        .expect("paths are built from encoded names");
+    let response = sender.send_request(request).await.map_err(ClientError::Conversation)?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(ClientError::Conversation)?.to_bytes();
+    connection.abort();
+    if !status.is_success() {
+        let refusal: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+        let reason = refusal.as_ref().and_then(|refusal| refusal.get("error")?.as_str());
+        let reason = reason.map_or_else(|| format!("the server answered {status}"), str::to_owned);
+        return Err(ClientError::Refused { status, reason });
+    }
+    let body = if body.is_empty() { Bytes::from_static(b"null") } else { body };
+    serde_json::from_slice(&body).map_err(ClientError::Answer)
+}
+
+fn unreachable(socket: &Path, source: io::Error) -> ClientError {
+    use std::os::unix::fs::MetadataExt;
+    let path = socket.to_owned();
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        let owner = std::fs::metadata(socket)
+            .or_else(|_| std::fs::metadata(socket.parent().unwrap_or(socket)))
+            .map_or_else(|_| "unknown".to_owned(), |metadata| metadata.uid().to_string());
+        return ClientError::Forbidden { path, owner };
+    }
+    ClientError::Unreachable { path, source }
+}
+
+/// Writes a name as one segment of a path.
+pub fn segment(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b':' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

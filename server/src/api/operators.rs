@@ -1,0 +1,236 @@
+//! The operators' routes: see machines, say what shall happen to them, have a boot explained.
+
+use std::{fmt::Display, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use protocol::{Inventory, MacAddress, Pin};
+use serde::{Deserialize, Serialize};
+
+use super::{key::ServerKey, socket::Operator};
+use crate::{
+    explain::{self, Explanation},
+    journal::{Entry, Journal, Subject},
+    machine::{Machine, Order, OrderError, Overview, Registry},
+    moment,
+};
+
+/// Every route behind this door; a test tries each from the agents' door.
+pub const ROUTES: [(&str, &str); 6] = [
+    ("GET", "/v1/status"),
+    ("GET", "/v1/machines"),
+    ("GET", "/v1/machines/{machine}"),
+    ("POST", "/v1/machines/{machine}/{order}"),
+    ("GET", "/v1/explain/{machine}"),
+    ("GET", "/v1/backup"),
+];
+
+/// How long a story may take to read: the disk may be full, and then readers wait.
+const READING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// The pin of its key.
+    pub pin: Pin,
+    /// What it does on which interface.
+    pub networks: Vec<explain::Network>,
+    /// How many machines it knows.
+    pub machines: usize,
+    /// How many of them are not approved.
+    pub waiting_for_approval: usize,
+}
+
+/// A machine with its inventory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detail {
+    /// What is known of it.
+    #[serde(flatten)]
+    pub overview: Overview,
+    /// What it is made of, as last reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Inventory>,
+}
+
+/// What a lost state directory is made again from. Holds the key: only for files of mode 0600.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backup {
+    /// What this is, for whoever finds it: `drydock-backup-v1`.
+    pub kind: String,
+    /// The CA key, PKCS #8 in PEM.
+    pub key: String,
+    /// The machines.
+    pub machines: Vec<Machine>,
+}
+
+/// The word in [`Backup::kind`].
+pub const BACKUP_KIND: &str = "drydock-backup-v1";
+
+/// What the routes need.
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    /// The machines.
+    pub registry: Registry,
+    /// Their stories.
+    pub journal: Journal,
+    /// The server's key.
+    pub key: Arc<ServerKey>,
+    /// What the server does where.
+    pub networks: Vec<explain::Network>,
+}
+
+/// Returns the routes. Every request must carry an [`Operator`].
+pub fn routes(bridge: Bridge) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/machines", get(list))
+        .route("/v1/machines/{machine}", get(show))
+        .route("/v1/machines/{machine}/{order}", post(order))
+        .route("/v1/explain/{machine}", get(explain_boot))
+        .route("/v1/backup", get(backup))
+        .with_state(bridge)
+}
+
+fn refuse(status: StatusCode, error: &impl Display) -> Response {
+    (status, Json(serde_json::json!({ "error": format!("{error}") }))).into_response()
+}
+
+fn no_machine(name: &str) -> Response {
+    refuse(StatusCode::NOT_FOUND, &OrderError::NoMachine { name: name.to_owned() })
+}
+
+async fn status(State(bridge): State<Bridge>) -> Json<Status> {
+    let machines = bridge.registry.list();
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pin: bridge.key.pin(),
+        networks: bridge.networks,
+        waiting_for_approval: machines.iter().filter(|one| !one.machine.is_approved()).count(),
+        machines: machines.len(),
+    })
+}
+
+async fn list(State(bridge): State<Bridge>) -> Json<Vec<Overview>> {
+    Json(bridge.registry.list())
+}
+
+async fn show(State(bridge): State<Bridge>, Path(name): Path<String>) -> Response {
+    let Some(overview) = find(&bridge.registry, &name) else { return no_machine(&name) };
+    let registry = bridge.registry.clone();
+    let machine = overview.machine.name.clone();
+    // It may be on disk only.
+    let inventory = tokio::time::timeout(
+        READING_PATIENCE,
+        tokio::task::spawn_blocking(move || registry.inventory(&machine)),
+    );
+    let inventory = match inventory.await {
+        Ok(Ok(inventory)) => inventory.map(|inventory| Inventory::clone(&inventory)),
+        _ => None,
+    };
+    Json(Detail { overview, inventory }).into_response()
+}
+
+async fn order(
+    State(bridge): State<Bridge>,
+    Extension(operator): Extension<Operator>,
+    Path((name, order)): Path<(String, String)>,
+) -> Response {
+    let Some(overview) = find(&bridge.registry, &name) else { return no_machine(&name) };
+    let name = overview.machine.name.clone();
+    let registry = bridge.registry.clone();
+    // Orders are stored before they hold, and the disk may be slow.
+    let taken = tokio::task::spawn_blocking(move || take(&registry, &name, &order, &operator.name));
+    match tokio::time::timeout(READING_PATIENCE, taken).await {
+        // As it is from now on; what was forgotten, as it was.
+        Ok(Ok(Some(Ok(())))) => {
+            Json(bridge.registry.show(&overview.machine.name).unwrap_or(overview)).into_response()
+        }
+        Ok(Ok(Some(Err(error @ OrderError::NoMachine { .. })))) => {
+            refuse(StatusCode::NOT_FOUND, &error)
+        }
+        Ok(Ok(Some(Err(error)))) => refuse(StatusCode::CONFLICT, &error),
+        Ok(Ok(None)) => refuse(StatusCode::NOT_FOUND, &"no such order"),
+        Ok(Err(_)) | Err(_) => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &"the state directory cannot be written now; the order may still be taken",
+        ),
+    }
+}
+
+/// Takes an order by its name; nothing when there is none of that name.
+fn take(
+    registry: &Registry,
+    machine: &str,
+    order: &str,
+    by: &str,
+) -> Option<Result<(), OrderError>> {
+    Some(match order {
+        "approve" => registry.approve(machine, by),
+        "forget" => registry.forget(machine, by),
+        other => registry.order(machine, Order::named(other)?, by),
+    })
+}
+
+async fn explain_boot(State(bridge): State<Bridge>, Path(name): Path<String>) -> Response {
+    let found = find(&bridge.registry, &name);
+    let subject = match (&found, name.parse::<MacAddress>()) {
+        (Some(overview), _) => Subject {
+            machine: Some(overview.machine.name.clone()),
+            macs: macs_of(&overview.machine),
+        },
+        (None, Ok(mac)) => Subject { machine: None, macs: vec![mac] },
+        (None, Err(_)) => return no_machine(&name),
+    };
+    let (entries, is_whole) = read(&bridge.journal, &subject).await;
+    let context = explain::Context {
+        subject: name,
+        machine: subject.machine,
+        networks: bridge.networks,
+        now_unix_milliseconds: moment::now(),
+    };
+    let mut explanation: Explanation = explain::explain(&entries, &context);
+    explanation.is_whole = is_whole;
+    Json(explanation).into_response()
+}
+
+/// Reads a story; while the disk cannot be read, what is in memory of it.
+async fn read(journal: &Journal, subject: &Subject) -> (Vec<Entry>, bool) {
+    let (reader, whose) = (journal.clone(), subject.clone());
+    let story = tokio::task::spawn_blocking(move || reader.story_of(&whose));
+    match tokio::time::timeout(READING_PATIENCE, story).await {
+        Ok(Ok(Ok(entries))) => (entries, true),
+        _ => (journal.recent().into_iter().filter(|entry| subject.has(entry)).collect(), false),
+    }
+}
+
+async fn backup(State(bridge): State<Bridge>) -> Json<Backup> {
+    let machines = bridge.registry.list().into_iter().map(|overview| overview.machine).collect();
+    Json(Backup { kind: BACKUP_KIND.to_owned(), key: bridge.key.to_pem(), machines })
+}
+
+/// Finds a machine by its name, or by the address of one of its ports.
+fn find(registry: &Registry, name: &str) -> Option<Overview> {
+    registry.show(name).or_else(|| {
+        let mac: MacAddress = name.parse().ok()?;
+        registry.list().into_iter().find(|overview| macs_of(&overview.machine).contains(&mac))
+    })
+}
+
+fn macs_of(machine: &Machine) -> Vec<MacAddress> {
+    let mut macs: Vec<MacAddress> = machine.ports.iter().map(|port| port.mac).collect();
+    macs.extend(machine.first_mac);
+    macs.extend(machine.last_mac);
+    macs.sort_unstable();
+    macs.dedup();
+    macs
+}

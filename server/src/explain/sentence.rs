@@ -1,0 +1,153 @@
+//! Every entry in words, and the reason for every silence in a sentence.
+
+use protocol::{Bytes, EventKind};
+
+use super::Stage;
+use crate::journal::{ClientFamily, FileProtocol, Silence, What};
+
+/// Says what happened, and how far the boot was.
+pub(super) fn of(what: &What) -> (Stage, String) {
+    match what {
+        What::DhcpRequest { message, family, architecture, port, chosen_server } => {
+            let parts = [
+                Some(format!("{message} from {}", speaker(*family))),
+                architecture.map(|architecture| format!("architecture {architecture}")),
+                (*port != 67).then(|| format!("on port {port}")),
+                chosen_server.map(|server| format!("choosing {server}")),
+            ];
+            (Stage::Dhcp, list(parts))
+        }
+        What::DhcpReply { message, address, file } => {
+            let parts = [
+                Some(format!("{message} sent")),
+                address.map(|address| format!("address {address}")),
+                file.as_ref().map(|file| format!("boot file {file}")),
+            ];
+            (Stage::Dhcp, list(parts))
+        }
+        What::DhcpSilence(silence) => (Stage::Dhcp, format!("not answered: {}", reason(silence))),
+        What::ForeignOffer { server, has_server_identifier, file } => {
+            let parts = [
+                Some(format!("OFFER seen of another server, {server}")),
+                (!has_server_identifier).then(|| "without option 54".to_owned()),
+                file.as_ref().map(|file| format!("boot file {file}")),
+            ];
+            (Stage::Dhcp, list(parts))
+        }
+        What::FileRequest { protocol, path } => {
+            (file_stage(path), format!("asked for {path} over {}", name(*protocol)))
+        }
+        What::FileSent { protocol, path, size_bytes } => {
+            let size = Bytes(*size_bytes);
+            (file_stage(path), format!("{path} sent over {}, {size}", name(*protocol)))
+        }
+        What::FileFailed { protocol, path, reason } => {
+            (file_stage(path), format!("{path} not sent over {}: {reason}", name(*protocol)))
+        }
+        What::Script { boots } => (Stage::Script, format!("script sent, boots {boots}")),
+        What::BootLoop { rounds } => {
+            (Stage::Script, format!("came back {rounds} times without reaching a system"))
+        }
+        What::TlsFailed { reason, pin_refused: true } => {
+            (Stage::Agent, format!("refused the server's key: {reason}"))
+        }
+        What::TlsFailed { reason, pin_refused: false } => {
+            (Stage::Agent, format!("TLS failed: {reason}"))
+        }
+        What::Announced { agent_version, complete } => {
+            let picture = if *complete { "complete" } else { "still probing" };
+            (Stage::Agent, format!("announced itself, agent {agent_version}, {picture}"))
+        }
+        What::RecordWritten { name } => (Stage::Record, format!("record {name} written")),
+        What::RecordFailed { reason } => (Stage::Record, format!("record not written: {reason}")),
+        What::Instructed { verb, sequence } => {
+            (Stage::Order, format!("told to {verb}, instruction {sequence}"))
+        }
+        What::Ordered { order, by } => (Stage::Order, format!("{by} ordered: {order}")),
+        What::Held { reason } => (Stage::Order, format!("held: {reason}")),
+        What::Agent(event) => (Stage::Agent, event_text(&event.kind)),
+    }
+}
+
+fn list<const N: usize>(parts: [Option<String>; N]) -> String {
+    parts.into_iter().flatten().collect::<Vec<String>>().join(", ")
+}
+
+/// Says why nothing was answered.
+pub(super) fn reason(silence: &Silence) -> String {
+    match silence {
+        Silence::Ignored => "the machine is on the ignore list".to_owned(),
+        Silence::NotListed => {
+            "only listed machines are answered, and this one is not listed".to_owned()
+        }
+        Silence::ClaimedByOther { owner } => format!("the machine belongs to {owner}"),
+        Silence::NotNetworkBoot => {
+            "no network boot, so the business of the network's own DHCP server".to_owned()
+        }
+        Silence::OtherServer { server } => format!("meant for another server, {server}"),
+        Silence::UnknownArchitecture { architecture } => {
+            format!("there is no boot program for architecture {architecture}")
+        }
+        Silence::PoolExhausted => "the range has no free address".to_owned(),
+        Silence::UnknownSubnet { relay } => format!("no subnet of ours lies behind relay {relay}"),
+        Silence::Malformed { problem } => format!("the request made no sense: {problem}"),
+        Silence::RateLimited => "too many requests in a short time".to_owned(),
+        Silence::Suspended { server } => {
+            format!("another DHCP server, {server}, was seen, so ours holds still")
+        }
+        Silence::Off => "DHCP is off on this interface".to_owned(),
+    }
+}
+
+fn speaker(family: ClientFamily) -> &'static str {
+    match family {
+        ClientFamily::BiosPxe => "BIOS PXE firmware",
+        ClientFamily::UefiPxe => "UEFI PXE firmware",
+        ClientFamily::UefiHttp => "UEFI HTTP Boot firmware",
+        ClientFamily::Ipxe => "iPXE",
+        ClientFamily::RaspberryPi => "a Raspberry Pi",
+        ClientFamily::Agent => "our agent",
+        ClientFamily::Other => "an ordinary DHCP client",
+    }
+}
+
+fn name(protocol: FileProtocol) -> &'static str {
+    match protocol {
+        FileProtocol::Tftp => "TFTP",
+        FileProtocol::Http => "HTTP",
+    }
+}
+
+fn file_stage(path: &str) -> Stage {
+    if is_image(path) {
+        Stage::Kernel
+    } else if is_script(path) {
+        Stage::Script
+    } else {
+        Stage::Program
+    }
+}
+
+/// Holds for kernel and initramfs.
+pub(super) fn is_image(path: &str) -> bool {
+    path.contains("image/")
+}
+
+/// Holds for iPXE scripts, static and rendered.
+pub(super) fn is_script(path: &str) -> bool {
+    path.split(['/', '?']).any(|part| part.rsplit_once('.').is_some_and(|name| name.1 == "ipxe"))
+}
+
+fn event_text(kind: &EventKind) -> String {
+    match kind {
+        EventKind::Obeys { sequence } => format!("carries out instruction {sequence}"),
+        EventKind::Refused { sequence: Some(sequence), reason } => {
+            format!("refused instruction {sequence}: {reason}")
+        }
+        EventKind::Refused { sequence: None, reason } => format!("refused: {reason}"),
+        EventKind::Link { port, up: true } => format!("{port} has a link"),
+        EventKind::Link { port, up: false } => format!("{port} has lost its link"),
+        EventKind::Failed { reason, .. } => format!("failed: {reason}"),
+        EventKind::Other => "told something that this server does not know".to_owned(),
+    }
+}

@@ -69,6 +69,9 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn obey(verb: Verb) -> Result<()> {
+    if !matches!(verb, Verb::List) {
+        lab::acquire_root()?;
+    }
     interrupt::listen()?;
     match verb {
         Verb::Demo { show_serial } => demo::run(show_serial),

@@ -113,7 +113,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "reboot_of_a_known_machine",
-        claim: "a machine that restarts on an order is the same machine",
+        claim: "a machine that restarts on an order is the same machine, and switches off on another",
         machines: 1,
         when: When::Test,
         run: life::reboot_of_a_known_machine,

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::{
+    bench,
     cases::{CASES, When},
     demo, interrupt, lab,
     story::{complain, say},
@@ -45,6 +46,11 @@ enum Verb {
     },
     /// Tells everything, the matrices included.
     Soak,
+    /// Measures, prints a table, and writes target/bench/AREA.json.
+    Bench {
+        /// One area only: boot or memory.
+        area: Option<String>,
+    },
     /// Prints the names of all cases and what they show.
     List,
     /// Removes what runs that were killed have left behind.
@@ -63,6 +69,9 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn obey(verb: Verb) -> Result<()> {
+    if !matches!(verb, Verb::List) {
+        lab::acquire_root()?;
+    }
     interrupt::listen()?;
     match verb {
         Verb::Demo { show_serial } => demo::run(show_serial),
@@ -83,6 +92,7 @@ fn obey(verb: Verb) -> Result<()> {
             suite::run(&cases, show_serial)
         }
         Verb::Soak => suite::run(CASES, false),
+        Verb::Bench { area } => bench::run(area.as_deref()),
         Verb::List => {
             for case in CASES {
                 say(&format!("{:36} {}", case.name, case.claim));

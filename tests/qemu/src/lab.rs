@@ -1,6 +1,7 @@
 //! A network for one case: a switch and stations in network namespaces of their own, with no way out.
 
 mod leftovers;
+mod privilege;
 
 use std::{
     fs::{self, File},
@@ -19,7 +20,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
 
-pub(crate) use self::leftovers::clean as clean_leftovers;
+pub(crate) use self::{leftovers::clean as clean_leftovers, privilege::acquire as acquire_root};
 use crate::process::run;
 
 /// Every namespace of the harness begins with this, then the harness's process id.

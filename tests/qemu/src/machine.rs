@@ -102,10 +102,10 @@ impl Kernel {
             machine.mac(),
             machine.uuid
         ))?;
-        // `kernel URI ARGUMENTS`, where the arguments may name the initramfs.
+        // `kernel --name kernel URI ARGUMENTS || goto label`; some arguments are for iPXE only.
         let line = script.lines().find_map(|line| line.trim().strip_prefix("kernel "));
         let line = line.with_context(|| format!("no kernel in the script:\n{script}"))?;
-        let words = line.split_whitespace();
+        let words = line.split_whitespace().take_while(|word| *word != "||");
         let mut arguments: Vec<&str> = words.skip_while(|word| !word.contains("/image/")).collect();
         arguments.retain(|word| !word.contains("initrd=") && !word.contains("${"));
         let dist = checkout::image()?;
@@ -203,11 +203,6 @@ impl Machine {
     /// Returns the address of the port that it boots through.
     pub(crate) fn mac(&self) -> &str {
         &self.ports[self.boots_through].mac
-    }
-
-    /// Returns the address of the port that it boots through, as file names spell it.
-    pub(crate) fn mac_in_paths(&self) -> String {
-        self.mac().replace(':', "-")
     }
 
     /// Returns whether it has UEFI firmware.

@@ -1,6 +1,7 @@
 //! Whole machines in QEMU against the real server, as a newcomer would plug them in.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cases;
 mod checkout;
 mod command;

@@ -61,7 +61,7 @@ impl Router {
         let leases = lab.scratch("router.leases");
         let file = lab.log("router.conf");
         let text = format!(
-            "# The router as it comes.\nport=0\nuser=root\ngroup=root\ninterface=lan\nbind-interfaces\nlog-dhcp\n\
+            "# The router as it comes.\nport=0\ninterface=lan\nbind-interfaces\nlog-dhcp\n\
              dhcp-authoritative\ndhcp-range=10.77.0.100,10.77.0.199,1h\ndhcp-leasefile={}\npid-file={}\n\
              # What its owner added.\n{lines}\n",
             leases.display(),
@@ -69,8 +69,8 @@ impl Router {
         );
         fs::write(&file, text).context("writing the router's configuration")?;
         let configuration = format!("--conf-file={}", file.display());
-        let arguments =
-            ["--keep-in-foreground", "--log-facility=-", &configuration].map(Into::into);
+        // `--no-daemon` also leaves user and group alone: there may be only one in this user namespace.
+        let arguments = ["--no-daemon", "--log-facility=-", &configuration].map(Into::into);
         let log = lab.log("router.log");
         let dnsmasq = Path::new("dnsmasq");
         let mut process = Process::start(&station.namespace, "dnsmasq", dnsmasq, &arguments, &log)?;

@@ -28,6 +28,9 @@ pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// Its plain HTTP port.
 pub(crate) const HTTP_PORT: u16 = 7480;
 
+/// The agents' door.
+pub(crate) const TLS_PORT: u16 = 7443;
+
 /// How it shares the network with a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -177,7 +180,7 @@ impl Server {
     }
 
     /// Returns its process id.
-    pub(crate) fn process(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 

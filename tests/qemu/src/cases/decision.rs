@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// An unknown machine with data on its disks may be kept that long before it restarts.
-const DISCOVERY: Duration = Duration::from_secs(60);
+const DISCOVERY: Duration = Duration::from_mins(1);
 /// How long firmware under TCG may take to go on to the disk when the server says so; without any answer it takes longer.
-const AT_ONCE: Duration = Duration::from_secs(60);
+const AT_ONCE: Duration = Duration::from_mins(1);
 
 pub(super) fn bios_with_data(lab: &Lab) -> Result<()> {
     with_data(lab, Machine::bios("tug"))
@@ -37,7 +37,8 @@ pub(super) fn uefi_left_alone(lab: &Lab) -> Result<()> {
 /// Rows "unknown" with data, "known, no order, data on its disk", and "told to wait".
 fn with_data(lab: &Lab, machine: Machine) -> Result<()> {
     let mut server = Server::start(lab, Mode::Authoritative)?;
-    let mut machine = machine.disk(Disk::bootable(Bus::Virtio)).boot(lab)?;
+    // A watchdog that starves restarts the machine: it must not while the agent waits.
+    let mut machine = machine.disk(Disk::bootable(Bus::Virtio)).watchdog().boot(lab)?;
     let known = server.waits_for(&machine)?;
     known.describes(&machine.machine)?;
     server.hears_boot(&known.name, 1)?;

@@ -18,13 +18,15 @@ const GARBAGE_SERIAL: &str = "To be filled by O.E.M.";
 
 pub(super) fn reboot_of_a_known_machine(lab: &Lab) -> Result<()> {
     let mut server = Server::start(lab, Mode::Authoritative)?;
-    let machine = Machine::bios("tug").disk(Disk::blank(Bus::Virtio)).boot(lab)?;
+    let mut machine = Machine::bios("tug").disk(Disk::blank(Bus::Virtio)).boot(lab)?;
     let known = server.waits_for(&machine)?;
     server.hears_boot(&known.name, 1)?;
     server.orders(&known.name, "reboot")?;
     server.hears_boot(&known.name, 2)?;
     ensure!(machine.restarts() >= 1, "it said that it booted again, and did not restart");
-    is_still(&server, &known)
+    is_still(&server, &known)?;
+    server.orders(&known.name, "power-off")?;
+    machine.switches_off(BOOT_PATIENCE)
 }
 
 pub(super) fn server_restarts_while_agent_waits(lab: &Lab) -> Result<()> {

@@ -28,8 +28,6 @@ use crate::{
 pub(crate) struct Booted {
     /// What was switched on.
     pub(crate) machine: Machine,
-    /// When.
-    pub(crate) since: Instant,
     files: Files,
     // Dropped in this order: the conversation, the machine, its cables.
     qmp: Qmp,
@@ -51,24 +49,24 @@ impl Booted {
         let arguments: Vec<OsString> = machine.arguments(lab, &taps, &files)?;
         let qemu = Path::new("qemu-system-x86_64");
         let log = lab.log(&format!("{name}.qemu.log"));
-        let since = Instant::now();
         let show = lab.shows_serial().then(|| Show::start(name, &files.serial));
         let mut process = Process::start(&lab.switch(), name, qemu, &arguments, &log)?;
         let qmp = wait::until("QEMU's control socket", START_PATIENCE, || {
             process.must_run()?;
             Qmp::connect(&files.control)
         })?;
-        Ok(Booted { machine, since, files, qmp, process, _show: show, taps, lab: lab.clone() })
-    }
-
-    /// Returns the seconds since it was switched on.
-    pub(crate) fn seconds(&self) -> f32 {
-        self.since.elapsed().as_secs_f32()
+        Ok(Booted { machine, files, qmp, process, _show: show, taps, lab: lab.clone() })
     }
 
     /// Presses its reset button.
     pub(crate) fn reset(&mut self) -> Result<()> {
         self.qmp.command("system_reset", &json!({})).map(drop)
+    }
+
+    /// Presses keys of its keyboard together, by QEMU's names.
+    pub(crate) fn press(&mut self, keys: &[&str]) -> Result<()> {
+        let keys: Vec<_> = keys.iter().map(|key| json!({ "type": "qcode", "data": key })).collect();
+        self.qmp.command("send-key", &json!({ "keys": keys })).map(drop)
     }
 
     /// Pulls the cable of a port, counted from 0.

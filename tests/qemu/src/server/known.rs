@@ -1,7 +1,5 @@
 //! A machine as the server knows it: its record, read as its consumers read it, and what the command says of it.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
@@ -95,11 +93,6 @@ impl Server {
     /// Tells a machine something, by the name of the order.
     pub(crate) fn orders(&self, name: &str, order: &str) -> Result<()> {
         self.command(&["machines", order, name]).map(drop)
-    }
-
-    /// Fails as soon as a machine's agent announces another boot within the time given.
-    pub(crate) fn hears_no_boot_after(&self, name: &str, boots: u64, time: Duration) -> Result<()> {
-        wait::never(&format!("{name} booted again"), time, || Ok(self.boots_of(name)? > boots))
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod config;
 pub mod decision;
 pub mod dhcp;
 pub mod explain;

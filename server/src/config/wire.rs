@@ -1,0 +1,308 @@
+//! The configuration as written, with line numbers; unknown keys are refused, those not built yet are recognised.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_saphyr::{Error, Spanned};
+
+use super::{Cidr, Config, ConfigError, Dhcp, Vlan, selectors};
+use crate::decision::Lists;
+
+/// The `apiVersion` of this vocabulary.
+const API_VERSION: &str = "drydock.evoteum.com/v1alpha1";
+/// The kind of this document.
+const KIND: &str = "BootstrapConfig";
+
+/// A text and where it stands.
+pub(super) type Text = Spanned<String>;
+/// A key of the vocabulary that does nothing yet.
+type Unbuilt = Option<Spanned<IgnoredAny>>;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct File {
+    api_version: Option<Text>,
+    kind: Option<Text>,
+    spec: Option<Spec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Spec {
+    #[serde(default)]
+    network: Network,
+    #[serde(default)]
+    server: Server,
+    cluster_layout: Unbuilt,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Network {
+    #[serde(default)]
+    vlans: Vec<WrittenVlan>,
+    #[serde(default)]
+    discovery: Discovery,
+    network_controller_manufacturer: Unbuilt,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenVlan {
+    name: Option<Text>,
+    id: Unbuilt,
+    create: Unbuilt,
+    interface: Option<Text>,
+    cidr: Option<Text>,
+    #[serde(rename = "staticIP")]
+    static_ip: Option<StaticIp>,
+    dhcp: Option<WrittenDhcp>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StaticIp {
+    address: Option<Text>,
+    gateway: Option<Text>,
+    #[serde(default)]
+    nameservers: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenDhcp {
+    #[serde(rename = "drydockManagesDHCP")]
+    drydock_manages_dhcp: Option<bool>,
+    range_start: Option<Text>,
+    range_end: Option<Text>,
+    #[serde(rename = "reserveIPsForDiscoveredNodes")]
+    reserve: Option<Spanned<bool>>,
+    force: Option<Spanned<bool>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Discovery {
+    enabled: Option<bool>,
+    answer: Option<Text>,
+    machines: Option<Vec<Text>>,
+    #[serde(default)]
+    ignore: Vec<Text>,
+    method: Unbuilt,
+    timeout_seconds: Unbuilt,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Server {
+    http_port: Option<Spanned<u16>>,
+    tls_port: Option<Spanned<u16>>,
+    consoles: Option<Vec<Text>>,
+}
+
+/// Reads the text of a file.
+pub(super) fn read(text: &str) -> Result<File, ConfigError> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.without_snippet();
+        let line = error.location().map_or(0, |location| location.line());
+        match error {
+            Error::SerdeUnknownField { field, .. } => {
+                ConfigError::UnknownKey { line, key: field.clone() }
+            }
+            Error::DuplicateMappingKey { key, .. } => {
+                let key = key.as_deref().unwrap_or("a key");
+                ConfigError::Shape { line, problem: format!("{key} stands there twice") }
+            }
+            error => ConfigError::Shape { line, problem: problem(text, line, error) },
+        }
+    })
+}
+
+/// Says what the parser says, behind what is written there: that names the key.
+fn problem(text: &str, line: u64, error: &Error) -> String {
+    let said = error.to_string();
+    let said = said.lines().next().unwrap_or_default();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
+    let written: String =
+        text.lines().nth(index).unwrap_or_default().trim().chars().take(80).collect();
+    if written.is_empty() { said.to_owned() } else { format!("{written}: {said}") }
+}
+
+impl File {
+    /// Checks everything that does not depend on this machine.
+    pub(super) fn check(self) -> Result<Config, ConfigError> {
+        constant("apiVersion", self.api_version, API_VERSION)?;
+        constant("kind", self.kind, KIND)?;
+        let spec = self.spec.ok_or_else(|| missing("spec"))?;
+        built("spec.clusterLayout", &spec.cluster_layout)?;
+        let network = spec.network;
+        built(
+            "spec.network.networkControllerManufacturer",
+            &network.network_controller_manufacturer,
+        )?;
+        let usual = Config::default();
+        Ok(Config {
+            vlans: network
+                .vlans
+                .into_iter()
+                .enumerate()
+                .map(|(index, vlan)| vlan.check(format!("spec.network.vlans[{index}]")))
+                .collect::<Result<_, _>>()?,
+            lists: network.discovery.check()?,
+            http_port: port("spec.server.httpPort", spec.server.http_port, usual.http_port)?,
+            tls_port: port("spec.server.tlsPort", spec.server.tls_port, usual.tls_port)?,
+            consoles: spec
+                .server
+                .consoles
+                .unwrap_or_default()
+                .into_iter()
+                .map(|console| console.value)
+                .collect(),
+        })
+    }
+}
+
+impl WrittenVlan {
+    fn check(self, key: String) -> Result<Vlan, ConfigError> {
+        built(&format!("{key}.id"), &self.id)?;
+        built(&format!("{key}.create"), &self.create)?;
+        if self.name.is_none() {
+            return Err(missing(&format!("{key}.name")));
+        }
+        let cidr = self
+            .cidr
+            .map(|text| {
+                Cidr::parse(&text.value).ok_or_else(|| {
+                    value(&format!("{key}.cidr"), &text, "no network of the form 10.0.0.0/24")
+                })
+            })
+            .transpose()?;
+        let static_key = format!("{key}.staticIP");
+        let (mut own, mut gateway, mut name_servers) = (None, None, Vec::new());
+        if let Some(written) = self.static_ip {
+            own = address(&format!("{static_key}.address"), written.address)?;
+            gateway = address(&format!("{static_key}.gateway"), written.gateway)?;
+            for (index, text) in written.nameservers.into_iter().enumerate() {
+                name_servers
+                    .extend(address(&format!("{static_key}.nameservers[{index}]"), Some(text))?);
+            }
+        }
+        let dhcp = match self.dhcp {
+            None => Dhcp::Off,
+            Some(dhcp) => dhcp.check(&format!("{key}.dhcp"))?,
+        };
+        if cidr.is_none() && matches!(dhcp, Dhcp::Authoritative { .. }) {
+            return Err(missing(&format!("{key}.cidr")));
+        }
+        let interface = self.interface.map(|text| text.value);
+        Ok(Vlan { key, interface, cidr, address: own, gateway, name_servers, dhcp })
+    }
+}
+
+impl WrittenDhcp {
+    fn check(self, key: &str) -> Result<Dhcp, ConfigError> {
+        let manages = format!("{key}.drydockManagesDHCP");
+        if self.drydock_manages_dhcp.ok_or_else(|| missing(&manages))? {
+            let (start, end) = (format!("{key}.rangeStart"), format!("{key}.rangeEnd"));
+            return Ok(Dhcp::Authoritative {
+                range_start: address(&start, self.range_start)?.ok_or_else(|| missing(&start))?,
+                range_end: address(&end, self.range_end)?.ok_or_else(|| missing(&end))?,
+                reserve_for_discovered: self.reserve.is_some_and(|reserve| reserve.value),
+                force: self.force.is_some_and(|force| force.value),
+            });
+        }
+        // Said, not ignored: whoever writes them expects addresses to be given.
+        let useless = [
+            ("rangeStart", self.range_start.map(|text| text.referenced)),
+            ("rangeEnd", self.range_end.map(|text| text.referenced)),
+            ("reserveIPsForDiscoveredNodes", self.reserve.map(|flag| flag.referenced)),
+            ("force", self.force.map(|flag| flag.referenced)),
+        ];
+        match useless.into_iter().find_map(|(name, place)| Some((name, place?))) {
+            Some((name, place)) => Err(ConfigError::Value {
+                line: place.line(),
+                key: format!("{key}.{name}"),
+                problem: "means nothing without drydockManagesDHCP: true".to_owned(),
+            }),
+            None => Ok(Dhcp::Proxy),
+        }
+    }
+}
+
+impl Discovery {
+    fn check(self) -> Result<Lists, ConfigError> {
+        let key = "spec.network.discovery";
+        built(&format!("{key}.method"), &self.method)?;
+        built(&format!("{key}.timeoutSeconds"), &self.timeout_seconds)?;
+        let only_listed = match &self.answer {
+            None => self.enabled == Some(false),
+            Some(text) if text.value == "listed" => true,
+            Some(text) if text.value == "all" => {
+                if self.enabled == Some(false) {
+                    let problem = "contradicts spec.network.discovery.enabled: false";
+                    return Err(value(&format!("{key}.answer"), text, problem));
+                }
+                false
+            }
+            Some(text) => {
+                return Err(value(&format!("{key}.answer"), text, "neither all nor listed"));
+            }
+        };
+        let ignored = selectors(&format!("{key}.ignore"), &self.ignore)?;
+        let machines = format!("{key}.machines");
+        let listed = match (only_listed, self.machines) {
+            (true, written) => Some(selectors(&machines, &written.unwrap_or_default())?),
+            (false, Some(written)) if !written.is_empty() => {
+                let problem = "means nothing without answer: listed";
+                return Err(value(&machines, &written[0], problem));
+            }
+            (false, _) => None,
+        };
+        Ok(Lists { ignored, listed })
+    }
+}
+
+fn missing(key: &str) -> ConfigError {
+    ConfigError::Missing { key: key.to_owned() }
+}
+
+fn value(key: &str, text: &Text, problem: &str) -> ConfigError {
+    let problem = format!("{problem}: {}", text.value);
+    ConfigError::Value { line: text.referenced.line(), key: key.to_owned(), problem }
+}
+
+fn built(key: &str, written: &Unbuilt) -> Result<(), ConfigError> {
+    match written {
+        None => Ok(()),
+        Some(written) => {
+            Err(ConfigError::NotBuilt { line: written.referenced.line(), key: key.to_owned() })
+        }
+    }
+}
+
+fn constant(key: &str, written: Option<Text>, expected: &str) -> Result<(), ConfigError> {
+    let written = written.ok_or_else(|| missing(key))?;
+    if written.value == expected {
+        return Ok(());
+    }
+    Err(value(key, &written, &format!("not {expected}")))
+}
+
+fn address(key: &str, written: Option<Text>) -> Result<Option<Ipv4Addr>, ConfigError> {
+    written
+        .map(|text| text.value.parse().map_err(|_| value(key, &text, "no IPv4 address")))
+        .transpose()
+}
+
+fn port(key: &str, written: Option<Spanned<u16>>, usual: u16) -> Result<u16, ConfigError> {
+    match written {
+        None => Ok(usual),
+        Some(port) if port.value == 0 => Err(ConfigError::Value {
+            line: port.referenced.line(),
+            key: key.to_owned(),
+            problem: "no port: 0".to_owned(),
+        }),
+        Some(port) => Ok(port.value),
+    }
+}

@@ -43,7 +43,7 @@ pub enum Boot {
 }
 
 /// Our systems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum System {
     /// Discovers, reports, waits, installs.
     Sunshine,

@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod boot;
+pub mod command;
 pub mod config;
 pub mod decision;
 pub mod dhcp;
 pub mod explain;
+pub mod hardware;
 pub mod journal;
 pub mod machine;
 pub mod moment;
 pub mod serve;
+pub mod tftp;

@@ -1,0 +1,80 @@
+//! What a path gets, by who asks: the same over TFTP and HTTP.
+
+use protocol::MacAddress;
+
+use super::{
+    Arrival, Context,
+    asset::Asset,
+    path::{Resolved, Wanted},
+    script::{self, Beginning},
+};
+use crate::decision::{Boot, System, Traveller};
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A file.
+    Asset(Asset),
+    /// A script made for this request.
+    Script {
+        /// The script.
+        text: String,
+        /// For a machine's own script: the system in it, or none for its own disk. Absent for a first script, which decides nothing.
+        boots: Option<Option<System>>,
+    },
+    /// "Not found", and why, for the journal.
+    Nothing(&'static str),
+}
+
+impl Context {
+    /// Says what a path gets. A machine that is not to boot from us finds nothing here.
+    ///
+    /// The MAC address is the path's own, or the one last seen with the client's address.
+    pub(crate) fn answer(&self, resolved: &Resolved, mac: Option<MacAddress>) -> Answer {
+        let boot =
+            mac.map(|mac| (self.decide)(&Traveller { mac: Some(mac), ..Traveller::default() }));
+        match (resolved.wanted, &boot) {
+            (Wanted::Refused, _) => Answer::Nothing("a path that nobody has a reason to ask for"),
+            (Wanted::NotFound | Wanted::MachineScript, _) => Answer::Nothing("not found"),
+            (Wanted::OwnDisk, _) => {
+                Answer::Nothing("not found, so that firmware goes on to its own disk")
+            }
+            (_, Some(Boot::Silence(_))) => Answer::Nothing("not found: this machine is left alone"),
+            (Wanted::Asset(_), Some(Boot::OwnDisk)) => {
+                Answer::Nothing("not found: this machine boots its own disk")
+            }
+            // iPXE is running: only a script that says `exit 1` makes it leave at once.
+            (Wanted::AutoexecScript | Wanted::FirstScript, Some(Boot::OwnDisk)) => {
+                let arrival = Arrival {
+                    traveller: Traveller { mac, ..Traveller::default() },
+                    ..Arrival::default()
+                };
+                self.script_of(&Boot::OwnDisk, &arrival)
+            }
+            (Wanted::Asset(asset), Some(Boot::System(_)) | None) => Answer::Asset(asset),
+            (Wanted::AutoexecScript, _) => self.first_script(Beginning::Autoexec(resolved.mac)),
+            (Wanted::FirstScript, _) => self.first_script(Beginning::Leased),
+        }
+    }
+
+    /// Says what a machine gets that asks for its own script.
+    pub(crate) fn answer_arrival(&self, arrival: &Arrival) -> Answer {
+        self.script_of(&(self.decide)(&arrival.traveller), arrival)
+    }
+
+    fn first_script(&self, beginning: Beginning) -> Answer {
+        Answer::Script { text: script::first(&self.settings, beginning), boots: None }
+    }
+
+    fn script_of(&self, boot: &Boot, arrival: &Arrival) -> Answer {
+        let Arrival { traveller, architecture, platform, .. } = arrival;
+        let boots = match boot {
+            Boot::System(system) => Some(*system),
+            Boot::OwnDisk | Boot::Silence(_) => None,
+        };
+        match script::machine(boot, &self.settings, traveller, *architecture, *platform) {
+            Some(text) => Answer::Script { text, boots: Some(boots) },
+            None => Answer::Nothing("not found: this machine is left alone"),
+        }
+    }
+}

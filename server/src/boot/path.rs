@@ -1,0 +1,187 @@
+//! What a path means, over TFTP and HTTP alike: a pure function from bytes to a thing we have.
+
+use protocol::MacAddress;
+
+use super::asset::{Asset, Image, Program};
+
+/// The longest path that is looked at. The longest of ours has 44 bytes.
+const PATH_LIMIT: usize = 256;
+
+/// What a path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The machine that the path names.
+    pub mac: Option<MacAddress>,
+    /// What is asked for.
+    pub wanted: Wanted,
+    /// The path as it is shown to people: with `/`, without what firmware adds, never longer than 256 characters.
+    pub shown: String,
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// A file.
+    Asset(Asset),
+    /// The first script, found by iPXE beside its own program: it has no lease yet.
+    AutoexecScript,
+    /// The first script, named to iPXE by DHCP.
+    FirstScript,
+    /// The script for one machine, which says in the query who it is. HTTP only.
+    MachineScript,
+    /// The file that is never there, so that firmware goes on to the machine's own disk.
+    OwnDisk,
+    /// None of ours.
+    NotFound,
+    /// A path that climbs (`..`) or has bytes that no path of ours has: an error, or somebody who tries.
+    Refused,
+}
+
+/// Says what a path means.
+///
+/// Firmware writes paths in many ways: with a leading `/` or without, with `\`, with doubled separators,
+/// and with rubbish of bytes from 0x80 up behind the name where DHCP's option 67 did not end in a NUL.
+/// All of them are one path here, so that nothing has to be redirected.
+pub fn resolve(path: &[u8]) -> Resolved {
+    let end = path.iter().rposition(|byte| *byte < 0x80).map_or(0, |last| last + 1);
+    let path = &path[..end];
+    let shown = path.iter().take(PATH_LIMIT).map(|byte| show(*byte)).collect();
+    let refused = |shown| Resolved { mac: None, wanted: Wanted::Refused, shown };
+    if path.len() > PATH_LIMIT || !path.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+        return refused(shown);
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in shown.split(['/', '\\']) {
+        match part {
+            "" | "." => {}
+            ".." => return refused(shown),
+            part => parts.push(part),
+        }
+    }
+    let (mac, wanted) = meaning(&parts);
+    Resolved { mac, wanted, shown: parts.join("/") }
+}
+
+fn show(byte: u8) -> char {
+    if (0x20..0x7f).contains(&byte) { char::from(byte) } else { '?' }
+}
+
+fn meaning(parts: &[&str]) -> (Option<MacAddress>, Wanted) {
+    match *parts {
+        ["boot", mac, name] => match mac.parse::<MacAddress>() {
+            Ok(mac) if mac.is_usable() => (Some(mac), beside_the_program(name)),
+            _ => (None, Wanted::NotFound),
+        },
+        ["boot", name] => (None, beside_the_program(name)),
+        ["image", name] => (None, image(name)),
+        ["script.ipxe"] => (None, Wanted::MachineScript),
+        // A router's recipe may name the program alone.
+        [name] => (None, beside_the_program(name)),
+        _ => (None, Wanted::NotFound),
+    }
+}
+
+fn beside_the_program(name: &str) -> Wanted {
+    match name {
+        "autoexec.ipxe" => Wanted::AutoexecScript,
+        "boot.ipxe" => Wanted::FirstScript,
+        "own-disk" => Wanted::OwnDisk,
+        _ => Program::named(name)
+            .map_or(Wanted::NotFound, |program| Wanted::Asset(Asset::Program(program))),
+    }
+}
+
+fn image(name: &str) -> Wanted {
+    Image::named(name).map_or(Wanted::NotFound, |image| Wanted::Asset(Asset::Image(image)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+    const SNPONLY: Wanted = Wanted::Asset(Asset::Program(Program::SnponlyEfi));
+
+    #[track_caller]
+    fn check(path: impl AsRef<[u8]>, mac: Option<MacAddress>, wanted: Wanted) {
+        let resolved = resolve(path.as_ref());
+        assert_eq!((resolved.mac, resolved.wanted), (mac, wanted), "{}", resolved.shown);
+    }
+
+    #[test]
+    fn a_path_names_machine_and_file() {
+        check("boot/52-54-00-12-34-56/snponly.efi", Some(MAC), SNPONLY);
+        check("boot/52-54-00-12-34-56/autoexec.ipxe", Some(MAC), Wanted::AutoexecScript);
+        check("boot/52-54-00-12-34-56/boot.ipxe", Some(MAC), Wanted::FirstScript);
+        check("boot/52-54-00-12-34-56/own-disk", Some(MAC), Wanted::OwnDisk);
+        check("boot/snponly.efi", None, SNPONLY);
+        check("boot.ipxe", None, Wanted::FirstScript);
+        check("autoexec.ipxe", None, Wanted::AutoexecScript);
+        check("script.ipxe", None, Wanted::MachineScript);
+        check(
+            "image/sunshineos-x86_64.vmlinuz",
+            None,
+            Wanted::Asset(Asset::Image(Image::named("sunshineos-x86_64.vmlinuz").unwrap())),
+        );
+    }
+
+    #[test]
+    fn firmware_may_write_it_as_it_likes() {
+        for path in [
+            "/boot/52-54-00-12-34-56/snponly.efi",
+            "//boot//52-54-00-12-34-56/./snponly.efi",
+            "\\boot\\52-54-00-12-34-56\\snponly.efi",
+            "boot/52:54:00:12:34:56/snponly.efi",
+            "boot/52-54-00-AB-CD-EF/snponly.efi",
+        ] {
+            let resolved = resolve(path.as_bytes());
+            assert!(resolved.mac.is_some(), "{path}");
+            assert_eq!(resolved.wanted, SNPONLY, "{path}");
+        }
+        check(b"boot/52-54-00-12-34-56/snponly.efi\xff\xff", Some(MAC), SNPONLY);
+        assert_eq!(resolve(b"\\boot\\\\x\xff").shown, "boot/x");
+    }
+
+    #[test]
+    fn nothing_outside_can_be_named() {
+        for path in [
+            "../etc/passwd",
+            "boot/../../etc/passwd",
+            "..\\..\\boot.ini",
+            "boot/..",
+            "boot/52-54-00-12-34-56/../snponly.efi",
+            "boot/snponly.efi\n",
+        ] {
+            check(path, None, Wanted::Refused);
+        }
+        check([b'a'; PATH_LIMIT + 1], None, Wanted::Refused);
+        check(b"boot/\xc3\xa4/snponly.efi", None, Wanted::Refused);
+        for path in [
+            "",
+            "/",
+            "\u{0080}",
+            "etc/passwd",
+            "boot/00-00-00-00-00-00/snponly.efi",
+            "boot/ff-ff-ff-ff-ff-ff/snponly.efi",
+            "boot/x/snponly.efi",
+            "image/SHA256SUMS",
+            "ipxe/snponly.efi",
+            "boot/sunshineos-x86_64.vmlinuz",
+            "script.ipxe/x",
+        ] {
+            let wanted = resolve(path.as_bytes()).wanted;
+            assert!(matches!(wanted, Wanted::NotFound | Wanted::Refused), "{path}: {wanted:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics_and_what_is_shown_is_printable(path in prop::collection::vec(any::<u8>(), 0..400)) {
+            let resolved = resolve(&path);
+            prop_assert!(resolved.shown.len() <= PATH_LIMIT);
+            prop_assert!(resolved.shown.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! iPXE scripts, rendered purely: what is known goes in, text comes out.
+//!
+//! ```text
+//!  autoexec.ipxe (iPXE finds it beside itself) ─┐   dhcp
+//!  boot.ipxe     (DHCP names it)                ├─► imgfetch script.ipxe?mac=…&uuid=… ─► imgexec
+//!                                               │        │ not there, or refused            │ kernel, initrd, boot
+//!                                               └────────┴──► own disk ◄────────────────────┘ any failure
+//! ```
+//!
+//! Every way through every script ends in a system or at the machine's own disk, after a limited number of tries.
+//! Under UEFI that end is `exit 1`: `exit` would tell the firmware that the boot succeeded, and some stop there.
+//! Under BIOS it is the first disk, and `exit` where that does not boot.
+//!
+//! Text that a machine sends is never rendered; the only thing of a machine that stands in a script is its MAC address.
+
+use protocol::MacAddress;
+
+use super::{
+    asset::{Architecture, Image, Part, Platform},
+    settings::Settings,
+};
+use crate::decision::{Boot, System, Traveller};
+
+/// How often something is tried, two seconds apart, before the machine goes on to its own disk.
+const TRIES: u32 = 3;
+/// How long iPXE waits for a script: the server answers from memory.
+const SCRIPT_PATIENCE_MILLISECONDS: u32 = 10_000;
+/// What iPXE tells of the machine. A `uristring` because makers write anything; `params` is not in Debian's build.
+const IDENTITY: &str = "mac=${netX/mac}&uuid=${uuid}&serial=${serial:uristring}\
+    &busid=${netX/busid}&arch=${buildarch}&platform=${platform}\
+    &product=${product:uristring}&manufacturer=${manufacturer:uristring}";
+
+/// What iPXE has done when it runs a first script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// iPXE found `autoexec.ipxe` by itself: no port has a lease. The MAC address says which port to ask on.
+    Autoexec(Option<MacAddress>),
+    /// DHCP named the script: the port has its lease.
+    Leased,
+}
+
+/// What an exported script does where the server does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback<'path> {
+    /// The machine's own disk.
+    OwnDisk,
+    /// SunshineOS from where the script came from: the way from the script's directory to the tree's root, `""` or `"../"`.
+    Sunshine(&'path str),
+}
+
+/// Renders the first script: it tells the server who the machine is, and runs what the server answers.
+pub fn first(settings: &Settings, beginning: Beginning) -> String {
+    exported(settings, beginning, Fallback::OwnDisk)
+}
+
+/// Renders the first script as it stands on a router, where the server may be out of reach.
+pub fn exported(settings: &Settings, beginning: Beginning, fallback: Fallback<'_>) -> String {
+    let mut script = Script::new("asks Drydock what this machine boots");
+    script.line("set attempt:int32 0");
+    if let Beginning::Autoexec(mac) = beginning {
+        lease(&mut script, mac);
+    }
+    script.line(":fetch");
+    script.line(&format!(
+        "imgfetch --name drydock.ipxe --timeout {SCRIPT_PATIENCE_MILLISECONDS} {}/script.ipxe?{IDENTITY} && goto run ||",
+        settings.http()
+    ));
+    let no_answer = match fallback {
+        Fallback::OwnDisk => "own_disk",
+        Fallback::Sunshine(_) => "without_server",
+    };
+    script.again("fetch", no_answer);
+    script.line(":run");
+    // BIOS: the script left by `exit`, which is no failure, and so does this one.
+    script.line("imgexec --autofree drydock.ipxe && exit || goto own_disk");
+    if let Fallback::Sunshine(root) = fallback {
+        script.line(":without_server");
+        script.line("echo Drydock does not answer: SunshineOS from here");
+        script.line("set architecture x86_64");
+        script.line("iseq ${buildarch} arm64 && set architecture aarch64 ||");
+        script.line("set attempt:int32 0");
+        system(
+            &mut script,
+            settings,
+            &format!("{root}image/sunshineos-${{architecture}}.vmlinuz"),
+            &format!("{root}image/sunshineos-${{architecture}}.initrd"),
+            "sunshineos-${architecture}.initrd",
+        );
+    }
+    script.own_disk(None);
+    script.text
+}
+
+/// Renders the script of one machine; none where the machine is to hear nothing.
+///
+/// An architecture or a platform is absent where iPXE named none that we know.
+pub fn machine(
+    boot: &Boot,
+    settings: &Settings,
+    traveller: &Traveller,
+    architecture: Option<Architecture>,
+    platform: Option<Platform>,
+) -> Option<String> {
+    let whose = traveller.mac.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
+    let mut script = match boot {
+        Boot::Silence(_) => return None,
+        Boot::OwnDisk => Script::new(&format!("{whose} boots its own disk")),
+        Boot::System(which) => {
+            let name = match which {
+                System::Sunshine => "SunshineOS",
+                System::Hercules => "HerculesOS",
+            };
+            let mut script = Script::new(&format!("{whose} boots {name}"));
+            match architecture {
+                Some(architecture) => ours(&mut script, settings, *which, architecture),
+                None => {
+                    script.line(&format!("echo There is no {name} for ${{buildarch}}"));
+                }
+            }
+            script
+        }
+    };
+    script.own_disk(platform);
+    Some(script.text)
+}
+
+/// Gets a lease, on the port that the machine booted through where it is known: others may have a cable into another network.
+fn lease(script: &mut Script, mac: Option<MacAddress>) {
+    if let Some(mac) = mac {
+        script.line("set port:int32 0");
+        script.line(":find");
+        script.line("isset ${net${port}/mac} || goto any");
+        script.line(&format!("iseq ${{net${{port}}/mac}} {mac} && goto lease ||"));
+        script.line("inc port");
+        script.line("goto find");
+        script.line(":lease");
+        script.line("dhcp net${port} && goto leased ||");
+        script.again("lease", "any");
+    }
+    script.line(":any");
+    script.line("set attempt:int32 0");
+    script.line(":dhcp");
+    script.line("dhcp && goto leased ||");
+    script.again("dhcp", "own_disk");
+    script.line(":leased");
+    script.line("set attempt:int32 0");
+}
+
+fn ours(script: &mut Script, settings: &Settings, system: System, architecture: Architecture) {
+    let name = |part| Image { system, architecture, part }.file_name();
+    let (kernel, initrd) = (name(Part::Kernel), name(Part::Initrd));
+    let base = format!("{}/image", settings.http());
+    script.line("set attempt:int32 0");
+    self::system(
+        script,
+        settings,
+        &format!("{base}/{kernel}"),
+        &format!("{base}/{initrd}"),
+        &initrd,
+    );
+}
+
+/// Loads and starts a kernel; goes on to `own_disk` where that fails.
+fn system(script: &mut Script, settings: &Settings, kernel: &str, initrd: &str, initrd_name: &str) {
+    script.line(":load");
+    script.line("imgfree");
+    // `initrd=` for kernels that take it from the file system that iPXE shows them, LoadFile2 or not.
+    script.line(&format!(
+        "kernel --name kernel {kernel} initrd={initrd_name} {} \
+         drydock.lease=${{netX/mac}},${{netX/ip}}/${{netX/netmask}},${{netX/gateway}},${{netX/dns}} || goto load_failed",
+        settings.kernel_arguments()
+    ));
+    script.line(&format!("initrd --name {initrd_name} {initrd} || goto load_failed"));
+    script.line("boot ||");
+    script.line("echo The kernel does not start");
+    script.line("goto own_disk");
+    script.line(":load_failed");
+    script.again("load", "own_disk");
+}
+
+struct Script {
+    text: String,
+}
+
+impl Script {
+    fn new(title: &str) -> Self {
+        Self { text: format!("#!ipxe\n# Drydock: {title}.\n") }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// Goes back to a label two seconds later, or on to another after the last try.
+    fn again(&mut self, label: &str, otherwise: &str) {
+        self.line("inc attempt");
+        self.line(&format!("iseq ${{attempt}} {TRIES} && goto {otherwise} ||"));
+        self.line("sleep 2");
+        self.line(&format!("goto {label}"));
+    }
+
+    fn own_disk(&mut self, platform: Option<Platform>) {
+        self.line(":own_disk");
+        self.line("echo On to this machine's own disk");
+        match platform {
+            Some(Platform::Efi) => return self.line("exit 1"),
+            Some(Platform::Pcbios) => {}
+            None => self.line("iseq ${platform} efi && exit 1 ||"),
+        }
+        self.line("sanboot --no-describe --drive 0x80 ||");
+        self.line("exit");
+    }
+}
+
+#[cfg(test)]
+mod tests;

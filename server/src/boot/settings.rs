@@ -1,0 +1,175 @@
+//! What stands in the scripts, checked once.
+
+use std::net::Ipv4Addr;
+
+use protocol::{CommandLine, Pin};
+
+/// The longest kernel command line, the terminating NUL included (`COMMAND_LINE_SIZE` on x86 and arm64).
+const COMMAND_LINE_LIMIT: usize = 2048;
+/// The longest that iPXE can make of the lease: a MAC address and four IPv4 addresses.
+const LONGEST_LEASE: usize = 17 + 4 * (1 + 15);
+/// The longest `initrd=` of ours.
+const LONGEST_INITRD: &str = "initrd=herculesos-aarch64.initrd ";
+
+/// What stands in the scripts. Only [`Settings::check`] makes one.
+///
+/// Nothing in it can break out of a line of a script or of a kernel command line, and the command line is never too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    address: Ipv4Addr,
+    http_port: u16,
+    agents_port: u16,
+    pins: Vec<Pin>,
+    consoles: Vec<String>,
+}
+
+/// The same, as the configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsAsWritten {
+    /// The server's address as the machines see it.
+    pub address: Ipv4Addr,
+    /// The port of plain HTTP: 7480.
+    pub http_port: u16,
+    /// The port of the agents' door: 7443.
+    pub agents_port: u16,
+    /// The pins of the server's CA key: one, or two while keys rotate.
+    pub pins: Vec<Pin>,
+    /// The kernel's consoles: `tty0`, `ttyS0,115200n8`. The last one becomes `/dev/console`.
+    pub consoles: Vec<String>,
+}
+
+/// Says what is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Machines cannot reach it.
+    #[error("no address that machines can reach: {0}")]
+    Address(Ipv4Addr),
+    /// A port that nobody can connect to.
+    #[error("no port for {0}: 0")]
+    Port(&'static str),
+    /// A machine without a pin would trust anyone.
+    #[error("no pin of the server's key")]
+    NoPin,
+    /// Not of the form that the kernel's documentation has for `console=`.
+    #[error("no kernel console: {0:?}")]
+    Console(String),
+    /// The kernel would cut it.
+    #[error(
+        "a kernel command line of up to {length} bytes is longer than the kernel's {COMMAND_LINE_LIMIT}: name fewer consoles"
+    )]
+    TooLong {
+        /// Its length with the longest lease and the terminating NUL.
+        length: usize,
+    },
+}
+
+impl SettingsAsWritten {
+    /// Returns the usual settings of a server: its usual ports, the screen and the first serial port as consoles.
+    pub fn usual(address: Ipv4Addr, pins: Vec<Pin>) -> Self {
+        let consoles = ["tty0", "ttyS0,115200n8"].map(str::to_owned).to_vec();
+        Self { address, http_port: 7480, agents_port: 7443, pins, consoles }
+    }
+}
+
+impl Settings {
+    /// Checks the settings.
+    pub fn check(written: SettingsAsWritten) -> Result<Self, SettingsError> {
+        let SettingsAsWritten { address, http_port, agents_port, pins, consoles } = written;
+        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+            return Err(SettingsError::Address(address));
+        }
+        for (port, name) in [(http_port, "HTTP"), (agents_port, "the agents' door")] {
+            if port == 0 {
+                return Err(SettingsError::Port(name));
+            }
+        }
+        if pins.is_empty() {
+            return Err(SettingsError::NoPin);
+        }
+        if let Some(console) = consoles.iter().find(|console| !is_console(console)) {
+            return Err(SettingsError::Console(console.chars().take(80).collect()));
+        }
+        let settings = Self { address, http_port, agents_port, pins, consoles };
+        let longest = [settings.kernel_arguments().len(), LONGEST_INITRD.len(), LONGEST_LEASE];
+        let length = longest.iter().sum::<usize>() + " drydock.lease=".len() + 1;
+        if length > COMMAND_LINE_LIMIT {
+            return Err(SettingsError::TooLong { length });
+        }
+        Ok(settings)
+    }
+
+    /// Returns the server's address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Returns the base of all plain URLs: `http://10.0.0.1:7480`, without a slash at the end.
+    pub fn http(&self) -> String {
+        format!("http://{}:{}", self.address, self.http_port)
+    }
+
+    /// Returns the kernel arguments that are the same for every machine.
+    pub fn kernel_arguments(&self) -> String {
+        let mut words: Vec<String> =
+            self.consoles.iter().map(|console| format!("console={console}")).collect();
+        let server = Some(format!("https://{}:{}", self.address, self.agents_port));
+        let ours = CommandLine { server, pins: self.pins.clone(), lease: None };
+        words.push(ours.to_string());
+        words.join(" ")
+    }
+}
+
+/// Holds for `tty0`, `ttyS1,115200n8`, `uart8250,io,0x3f8`: nothing that a script or a command line could misread.
+fn is_console(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b",._:-".contains(&byte);
+    (1..=64).contains(&text.len())
+        && text.bytes().all(allowed)
+        && text.as_bytes()[0].is_ascii_alphabetic()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usual() -> SettingsAsWritten {
+        SettingsAsWritten::usual(Ipv4Addr::new(10, 0, 0, 1), vec![Pin([1; 32])])
+    }
+
+    #[test]
+    fn the_agent_reads_what_is_rendered() {
+        let settings = Settings::check(usual()).unwrap();
+        let read = CommandLine::parse(&settings.kernel_arguments()).unwrap();
+        assert_eq!(read.server.as_deref(), Some("https://10.0.0.1:7443"));
+        assert_eq!(read.pins, [Pin([1; 32])]);
+        assert!(settings.kernel_arguments().starts_with("console=tty0 console=ttyS0,115200n8 "));
+    }
+
+    #[test]
+    fn what_could_break_out_of_a_line_is_refused() {
+        for console in ["", "ttyS0 init=/bin/sh", "ttyS0\nexit", "${x}", "tty0||exit", ",", "é"] {
+            let written = SettingsAsWritten { consoles: vec![console.to_owned()], ..usual() };
+            assert_eq!(Settings::check(written), Err(SettingsError::Console(console.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_server_without_pin_address_or_port_is_refused() {
+        let check = Settings::check;
+        assert_eq!(check(SettingsAsWritten { pins: vec![], ..usual() }), Err(SettingsError::NoPin));
+        let address = Ipv4Addr::UNSPECIFIED;
+        let written = SettingsAsWritten { address, ..usual() };
+        assert_eq!(check(written), Err(SettingsError::Address(address)));
+        let written = SettingsAsWritten { http_port: 0, ..usual() };
+        assert_eq!(check(written), Err(SettingsError::Port("HTTP")));
+    }
+
+    #[test]
+    fn a_command_line_that_the_kernel_would_cut_is_refused() {
+        let of = |count| SettingsAsWritten {
+            consoles: vec!["ttyS0,115200n8".to_owned(); count],
+            ..usual()
+        };
+        assert!(Settings::check(of(50)).is_ok());
+        assert!(matches!(Settings::check(of(100)), Err(SettingsError::TooLong { length: 2048.. })));
+    }
+}

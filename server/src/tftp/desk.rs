@@ -1,0 +1,253 @@
+//! All transfers of one port, told apart by the client's address and port: packets in, actions out, no sockets.
+
+use std::{collections::HashMap, net::SocketAddrV4, time::Instant};
+
+use bytes::Bytes;
+use tracing::debug;
+
+use super::{
+    Limits,
+    pace::Pace,
+    packet::{self, Code, Mode, Packet, Request},
+    terms,
+    transfer::{End, Event, Step, Transfer},
+};
+use crate::{
+    boot::{Answer, Asset, Context, Program, Story, Wanted, resolve},
+    journal::FileProtocol,
+};
+
+/// What is to be done outside.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Send a packet.
+    Send(SocketAddrV4, Bytes),
+    /// Read a file, and bring it with its ticket to [`Desk::loaded`].
+    Load(Ticket, Program),
+}
+
+/// Whom a file is read for. The number tells a client's later request from an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    client: SocketAddrV4,
+    number: u64,
+}
+
+/// All transfers of one port.
+pub(super) struct Desk {
+    context: Context,
+    limits: Limits,
+    conversations: HashMap<SocketAddrV4, Conversation>,
+    pace: Pace,
+    tickets: u64,
+}
+
+struct Conversation {
+    request: Request,
+    story: Story,
+    state: State,
+}
+
+enum State {
+    Loading { number: u64 },
+    Transferring(Transfer),
+}
+
+impl Desk {
+    pub(super) fn new(context: Context, limits: Limits) -> Self {
+        let (conversations, pace) = (HashMap::new(), Pace::default());
+        Self { context, limits, conversations, pace, tickets: 0 }
+    }
+
+    /// Returns when [`Desk::wake`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let deadlines =
+            self.conversations.values().filter_map(|conversation| match &conversation.state {
+                State::Loading { .. } => None,
+                State::Transferring(transfer) => Some(transfer.deadline()),
+            });
+        deadlines.min()
+    }
+
+    /// Takes a packet. What is no packet, or belongs to no transfer, is not answered.
+    pub(super) fn receive(
+        &mut self,
+        client: SocketAddrV4,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Vec<Action> {
+        if client.port() == 0 || client.ip().is_broadcast() || client.ip().is_multicast() {
+            return Vec::new();
+        }
+        match packet::parse(bytes) {
+            None => Vec::new(),
+            Some(Packet::Acknowledge(block)) => self.step(client, Event::Acknowledge(block), now),
+            Some(Packet::Error { code, text }) => {
+                self.step(client, Event::Error { code, text }, now)
+            }
+            Some(Packet::Write) if self.pace.allows(*client.ip(), now) => {
+                refuse(client, Code::AccessViolation, "nothing is written here")
+            }
+            Some(Packet::Read(request)) => self.read(client, request, now),
+            Some(Packet::Write) => Vec::new(),
+        }
+    }
+
+    /// Takes a file that was read, or why it could not be.
+    pub(super) fn loaded(
+        &mut self,
+        ticket: Ticket,
+        content: Result<Bytes, String>,
+        now: Instant,
+    ) -> Vec<Action> {
+        let Ticket { client, number } = ticket;
+        let Some(conversation) = self.conversations.get_mut(&client) else { return Vec::new() };
+        if !matches!(conversation.state, State::Loading { number: current } if current == number) {
+            return Vec::new();
+        }
+        match content {
+            Ok(content) => conversation.begin(client, content, now),
+            Err(problem) => {
+                conversation.story.failed(problem);
+                self.conversations.remove(&client);
+                refuse(client, Code::NotFound, "not found: missing on the server")
+            }
+        }
+    }
+
+    /// Sends again what was not acknowledged in time.
+    pub(super) fn wake(&mut self, now: Instant) -> Vec<Action> {
+        let is_due = |conversation: &Conversation| match &conversation.state {
+            State::Loading { .. } => false,
+            State::Transferring(transfer) => transfer.deadline() <= now,
+        };
+        let due: Vec<SocketAddrV4> = self
+            .conversations
+            .iter()
+            .filter(|(_, conversation)| is_due(conversation))
+            .map(|(client, _)| *client)
+            .collect();
+        due.into_iter().flat_map(|client| self.step(client, Event::Nothing, now)).collect()
+    }
+
+    fn step(&mut self, client: SocketAddrV4, event: Event, now: Instant) -> Vec<Action> {
+        let Some(conversation) = self.conversations.get_mut(&client) else { return Vec::new() };
+        let State::Transferring(transfer) = &mut conversation.state else { return Vec::new() };
+        match transfer.step(event, now) {
+            Step::Send(packets) => send(client, packets),
+            Step::End(end) => {
+                let size_bytes = transfer.size_bytes();
+                match end {
+                    End::Sent => conversation.story.sent(size_bytes),
+                    End::Probed => debug!(%client, "asked for the size only"),
+                    End::Aborted { reason } => {
+                        conversation.story.failed(format!("aborted by the client: {reason}"));
+                    }
+                    End::TimedOut { block: 0, .. } => {
+                        conversation.story.failed("timed out: no answer to the options");
+                    }
+                    End::TimedOut { block, last } => {
+                        conversation.story.failed(format!("timed out at block {block} of {last}"));
+                    }
+                }
+                self.conversations.remove(&client);
+                Vec::new()
+            }
+        }
+    }
+
+    fn read(&mut self, client: SocketAddrV4, request: Request, now: Instant) -> Vec<Action> {
+        if let Some(conversation) = self.conversations.get(&client) {
+            if conversation.request == request {
+                return self.step(client, Event::AskedAgain, now);
+            }
+            conversation.story.failed("aborted by the client: it asks for something else");
+            self.conversations.remove(&client);
+        }
+        let address = *client.ip();
+        if !self.pace.allows(address, now) {
+            debug!(%client, "too many requests");
+            return Vec::new();
+        }
+        let resolved = resolve(&request.path);
+        let mac = resolved.mac.or_else(|| (self.context.mac_of)(address));
+        let story = Story::of_request(
+            &self.context,
+            FileProtocol::Tftp,
+            &resolved.shown,
+            mac,
+            Some(address),
+        );
+        if request.mode == Mode::Netascii {
+            story.failed("asked for as text (netascii): programs are sent as they are (octet)");
+            return refuse(client, Code::Undefined, "only octet mode: the files here are programs");
+        }
+        if let Some(limit) = self.limit(client) {
+            story.failed(limit);
+            return refuse(client, Code::Undefined, limit);
+        }
+        match self.context.answer(&resolved, mac) {
+            Answer::Asset(Asset::Program(program)) => {
+                self.tickets += 1;
+                let number = self.tickets;
+                let state = State::Loading { number };
+                self.conversations.insert(client, Conversation { request, story, state });
+                vec![Action::Load(Ticket { client, number }, program)]
+            }
+            Answer::Asset(Asset::Image(_)) => {
+                let reason = "images are served over HTTP only";
+                story.failed(reason);
+                refuse(client, Code::NotFound, reason)
+            }
+            Answer::Script { text, boots } => {
+                if let Some(boots) = boots {
+                    story.rendered(boots);
+                }
+                let state = State::Loading { number: 0 };
+                let mut conversation = Conversation { request, story, state };
+                let actions = conversation.begin(client, Bytes::from(text), now);
+                self.conversations.insert(client, conversation);
+                actions
+            }
+            Answer::Nothing(reason) => {
+                story.failed(reason);
+                match resolved.wanted {
+                    Wanted::Refused => refuse(client, Code::AccessViolation, "no such path here"),
+                    Wanted::OwnDisk => {
+                        refuse(client, Code::NotFound, "not found: this machine boots its own disk")
+                    }
+                    _ => refuse(client, Code::NotFound, &format!("not found: {}", resolved.shown)),
+                }
+            }
+        }
+    }
+
+    fn limit(&self, client: SocketAddrV4) -> Option<&'static str> {
+        if self.conversations.len() >= self.limits.transfers {
+            return Some("too many transfers at once: try again");
+        }
+        let same = self.conversations.keys().filter(|other| other.ip() == client.ip()).count();
+        (same >= self.limits.transfers_per_address)
+            .then_some("too many transfers of one machine at once")
+    }
+}
+
+impl Conversation {
+    fn begin(&mut self, client: SocketAddrV4, content: Bytes, now: Instant) -> Vec<Action> {
+        let terms = terms::settle(&self.request.options, content.len());
+        let (transfer, packets) = Transfer::begin(content, terms, now);
+        self.state = State::Transferring(transfer);
+        send(client, packets)
+    }
+}
+
+fn send(client: SocketAddrV4, packets: Vec<Bytes>) -> Vec<Action> {
+    packets.into_iter().map(|packet| Action::Send(client, packet)).collect()
+}
+
+fn refuse(client: SocketAddrV4, code: Code, text: &str) -> Vec<Action> {
+    vec![Action::Send(client, packet::error(code, text))]
+}
+
+#[cfg(test)]
+mod tests;

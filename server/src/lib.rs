@@ -5,6 +5,7 @@ pub mod api;
 pub mod decision;
 pub mod dhcp;
 pub mod explain;
+pub mod hardware;
 pub mod journal;
 pub mod machine;
 pub mod moment;

@@ -211,7 +211,8 @@ mod tests {
         let journal = Journal::in_memory();
         let telling = journal.clone();
         let registry =
-            Registry::in_memory(Settings::default(), Arc::new(move |entry| telling.record(entry)));
+            Registry::in_memory(Settings::default(), Arc::new(move |entry| telling.record(entry)))
+                .unwrap();
         let routes = routes(registry.clone(), journal.clone(), Clock::not_before(None));
         (Open::open(routes, journal).await, registry)
     }

@@ -134,7 +134,7 @@ async fn show(State(bridge): State<Bridge>, Path(name): Path<String>) -> Respons
         tokio::task::spawn_blocking(move || registry.inventory(&machine)),
     );
     let inventory = match inventory.await {
-        Ok(Ok(inventory)) => inventory.map(|inventory| Inventory::clone(&inventory)),
+        Ok(Ok(Ok(inventory))) => inventory,
         _ => None,
     };
     Json(Detail { overview, inventory }).into_response()

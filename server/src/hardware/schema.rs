@@ -94,7 +94,7 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) 
         let path = format!("{path}/{name}");
         match (&schema["properties"][name], &schema["additionalProperties"]) {
             (Value::Null, Value::Null) => {
-                problems.push(format!("{path}: unknown, would be pruned"))
+                problems.push(format!("{path}: unknown, would be pruned"));
             }
             (Value::Null, schema) | (schema, _) => check(schema, field, &path, problems),
         }

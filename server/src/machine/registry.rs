@@ -262,6 +262,17 @@ impl Registry {
         self.take_order(|fleet, now, effects| fleet.choose_disk(name, disk, by, now, effects))
     }
 
+    /// Returns those ports of a machine that another one shows too, which was seen before it.
+    pub fn contested_ports(&self, machine: &Machine) -> BTreeSet<MacAddress> {
+        self.read().contested_ports(machine)
+    }
+
+    /// Has the records of a port's machines looked at again, for example because its address was reserved.
+    pub fn refresh_records(&self, mac: MacAddress) {
+        let changed = self.read().names_of_port(mac);
+        self.follow(Effects { changed, ..Effects::default() });
+    }
+
     /// Notes the state of a machine's record.
     pub fn note_record(&self, name: &str, record: Record) {
         self.write().amend(name, |machine| machine.record = record);

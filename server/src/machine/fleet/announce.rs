@@ -213,6 +213,7 @@ impl Fleet {
         effects: &mut Effects,
     ) -> (String, Taken) {
         let mut machine = self.machines[name].clone();
+        let before_ports: Vec<MacAddress> = machine.ports.iter().map(|port| port.mac).collect();
         let taken = if picture.announce.complete || !machine.complete {
             Taken::Whole
         } else {
@@ -237,7 +238,15 @@ impl Fleet {
             machine.complete = false;
         }
         let name = machine.name.clone();
+        // What it does not show any more may be in another's record now.
+        let lost = before_ports
+            .into_iter()
+            .filter(|mac| !machine.ports.iter().any(|port| port.mac == *mac));
+        let lost: Vec<MacAddress> = lost.collect();
         self.put(machine);
+        for mac in lost {
+            effects.changed.extend(self.names_of_port(mac));
+        }
         (name, taken)
     }
 

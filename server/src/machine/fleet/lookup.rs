@@ -111,6 +111,26 @@ impl Fleet {
             .map(|machine| machine.name.as_str())
     }
 
+    /// Returns the machines that show a port, also one that can be taken out.
+    pub(in crate::machine) fn names_of_port(&self, mac: MacAddress) -> BTreeSet<String> {
+        let shows = |machine: &&Machine| shows(machine, mac);
+        self.machines.values().filter(shows).map(|machine| machine.name.clone()).collect()
+    }
+
+    /// Returns those ports of a machine that another one shows too, which was seen before it.
+    pub(in crate::machine) fn contested_ports(&self, machine: &Machine) -> BTreeSet<MacAddress> {
+        let age = |machine: &Machine| (machine.first_seen, machine.name.clone());
+        let own: BTreeSet<MacAddress> =
+            machine.ports.iter().map(|port| port.mac).chain(machine.first_mac).collect();
+        own.into_iter()
+            .filter(|&mac| {
+                self.machines.values().any(|other| {
+                    other.name != machine.name && shows(other, mac) && age(other) < age(machine)
+                })
+            })
+            .collect()
+    }
+
     fn only_one(&self, kind: Kind, value: &str) -> Option<&str> {
         let names: &BTreeSet<String> = self.items.get(&(kind, value.to_owned()))?;
         names.first().filter(|_| names.len() == 1).map(String::as_str)
@@ -131,6 +151,10 @@ impl Fleet {
         let fits = uuid.is_none() || machine.evidence.uuid().is_none();
         fits.then(|| expected.name.clone())
     }
+}
+
+fn shows(machine: &Machine, mac: MacAddress) -> bool {
+    machine.first_mac == Some(mac) || machine.ports.iter().any(|port| port.mac == mac)
 }
 
 fn known(machine: &Machine) -> Known {

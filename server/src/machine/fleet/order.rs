@@ -143,6 +143,9 @@ impl Fleet {
             );
             effects.changed.insert(name.to_owned());
             effects.ring = true;
+            for port in &machine.ports {
+                effects.changed.extend(self.names_of_port(port.mac));
+            }
             self.retired.insert(name.to_owned(), now.unix_milliseconds);
         }
         Ok(())

@@ -189,6 +189,20 @@ pub(crate) const CASES: &[Case] = &[
         run: explain::wrong_pin,
     },
     Case {
+        name: "every_card_authoritative",
+        claim: "every card under every firmware leads to a record, without a router",
+        machines: 1,
+        when: When::Soak,
+        run: boot::every_card_authoritative,
+    },
+    Case {
+        name: "every_card_proxy",
+        claim: "every card under every firmware leads to a record, beside a router",
+        machines: 1,
+        when: When::Soak,
+        run: boot::every_card_proxy,
+    },
+    Case {
         name: "harness_bios",
         claim: "a BIOS machine boots from a router that boots it, without Drydock",
         machines: 1,

@@ -1,6 +1,6 @@
 //! Every way in which a machine that nobody knows boots, up to its record.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     lab::Lab,
@@ -56,6 +56,35 @@ pub(super) fn off_with_router_recipe(lab: &Lab) -> Result<()> {
     for machine in [Machine::bios("bios"), Machine::uefi("uefi"), Machine::uefi_http("http")] {
         let booted = machine.boot(lab)?;
         server.waits_for(&booted)?.describes(&machine)?;
+    }
+    Ok(())
+}
+
+pub(super) fn every_card_authoritative(lab: &Lab) -> Result<()> {
+    every_card(lab, Mode::Authoritative)
+}
+
+pub(super) fn every_card_proxy(lab: &Lab) -> Result<()> {
+    let _router = Router::plain(lab)?;
+    every_card(lab, Mode::Proxy)
+}
+
+/// Every card under every firmware that can boot from it, with every kind of disk, one machine after the other.
+fn every_card(lab: &Lab, mode: Mode) -> Result<()> {
+    let mut server = Server::start(lab, mode)?;
+    for (firmware, card, bus) in [
+        (Firmware::Bios, Card::WithIpxe, Bus::Virtio),
+        (Firmware::Bios, Card::IntelWithIpxe, Bus::Sata),
+        (Firmware::Uefi, Card::Plain, Bus::Nvme),
+        (Firmware::Uefi, Card::WithIpxe, Bus::Scsi),
+        (Firmware::Uefi, Card::IntelWithIpxe, Bus::Virtio),
+        (Firmware::UefiHttp, Card::Plain, Bus::Sata),
+    ] {
+        let name = format!("{firmware:?}-{card:?}");
+        let machine = Machine::with(&name, firmware, Port::new(card)).disk(Disk::blank(bus));
+        let booted = machine.boot(lab)?;
+        let known = server.waits_for(&booted).and_then(|known| known.describes(&machine));
+        known.with_context(|| format!("{card:?} under {firmware:?}"))?;
     }
     Ok(())
 }

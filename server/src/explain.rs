@@ -59,6 +59,8 @@ pub struct Context {
     pub subject: String,
     /// The machine's name, once it has one.
     pub machine: Option<String>,
+    /// Whether the machine's record is in place: it is not written again where nothing changed.
+    pub has_record: bool,
     /// What the server does where.
     pub networks: Vec<Network>,
     /// Now: milliseconds since 1970.

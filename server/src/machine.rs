@@ -23,6 +23,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+mod backup;
 pub mod evidence;
 mod fleet;
 pub mod identity;
@@ -33,6 +34,7 @@ mod store;
 mod writer;
 
 pub use self::{
+    backup::restore,
     evidence::{Evidence, Strength},
     fleet::{AnnounceError, Order, OrderError, UnknownSession},
     registry::{Overview, Registry, Settings, Teller},

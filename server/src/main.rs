@@ -1,3 +1,11 @@
-//! A table of contents.
+//! `drydock`: the boot server, and the command that talks to it.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use drydock::command::Command;
+
+fn main() -> ExitCode {
+    Command::parse().run()
+}

@@ -16,7 +16,7 @@ use super::{key::ServerKey, socket::Operator};
 use crate::{
     explain::{self, Explanation},
     journal::{Entry, Journal, Subject},
-    machine::{Machine, Order, OrderError, Overview, Registry},
+    machine::{Machine, Order, OrderError, Overview, Record, Registry, StoreError},
     moment,
 };
 
@@ -70,7 +70,36 @@ pub struct Backup {
     /// The CA key, PKCS #8 in PEM.
     pub key: String,
     /// The machines.
-    pub machines: Vec<Machine>,
+    pub machines: Vec<Saved>,
+    /// Names that are not given again, and when each was taken from its machine: milliseconds since 1970.
+    pub retired: Vec<(String, i64)>,
+}
+
+/// A machine in a backup.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Saved {
+    /// What is known of it.
+    pub machine: Machine,
+    /// What it is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Inventory>,
+}
+
+impl Backup {
+    /// Collects everything. Reads the disk.
+    pub fn of(key: &ServerKey, registry: &Registry) -> Result<Self, StoreError> {
+        let machines = registry
+            .list()
+            .into_iter()
+            .map(|Overview { machine, .. }| {
+                let inventory = registry.inventory(&machine.name)?;
+                Ok(Saved { machine, inventory })
+            })
+            .collect::<Result<_, StoreError>>()?;
+        let (kind, key) = (BACKUP_KIND.to_owned(), key.to_pem());
+        Ok(Self { kind, key, machines, retired: registry.retired() })
+    }
 }
 
 /// The word in [`Backup::kind`].
@@ -196,6 +225,8 @@ async fn explain_boot(State(bridge): State<Bridge>, Path(name): Path<String>) ->
         subject: name,
         machine: subject.machine,
         networks: bridge.networks,
+        has_record: found
+            .is_some_and(|found| matches!(found.machine.record, Record::Written { .. })),
         now_unix_milliseconds: moment::now(),
     };
     let mut explanation: Explanation = explain::explain(&entries, &context);
@@ -213,9 +244,15 @@ async fn read(journal: &Journal, subject: &Subject) -> (Vec<Entry>, bool) {
     }
 }
 
-async fn backup(State(bridge): State<Bridge>) -> Json<Backup> {
-    let machines = bridge.registry.list().into_iter().map(|overview| overview.machine).collect();
-    Json(Backup { kind: BACKUP_KIND.to_owned(), key: bridge.key.to_pem(), machines })
+async fn backup(State(bridge): State<Bridge>) -> Response {
+    let collecting = tokio::task::spawn_blocking(move || Backup::of(&bridge.key, &bridge.registry));
+    match tokio::time::timeout(READING_PATIENCE, collecting).await {
+        Ok(Ok(Ok(backup))) => Json(backup).into_response(),
+        Ok(Ok(Err(error))) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        Ok(Err(_)) | Err(_) => {
+            refuse(StatusCode::SERVICE_UNAVAILABLE, &"the state directory cannot be read now")
+        }
+    }
 }
 
 /// Finds a machine by its name, or by the address of one of its ports.

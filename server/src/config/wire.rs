@@ -43,7 +43,8 @@ struct Network {
     vlans: Vec<WrittenVlan>,
     #[serde(default)]
     discovery: Discovery,
-    network_controller_manufacturer: Unbuilt,
+    #[serde(rename = "networkControllerManufacturer")]
+    controller: Unbuilt,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,10 +138,7 @@ impl File {
         let spec = self.spec.ok_or_else(|| missing("spec"))?;
         built("spec.clusterLayout", &spec.cluster_layout)?;
         let network = spec.network;
-        built(
-            "spec.network.networkControllerManufacturer",
-            &network.network_controller_manufacturer,
-        )?;
+        built("spec.network.networkControllerManufacturer", &network.controller)?;
         let usual = Config::default();
         Ok(Config {
             vlans: network

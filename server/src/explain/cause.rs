@@ -101,6 +101,7 @@ fn after_the_kernel(traces: &Traces<'_>) -> Option<Cause> {
         None => {}
     }
     match traces.announced() {
+        Some(true) if traces.has_record => Some(Cause::Recorded),
         Some(_) if traces.quiet_milliseconds >= STEP_MILLISECONDS => Some(Cause::RecordMissing),
         Some(_) => Some(Cause::UnderWay),
         None => None,

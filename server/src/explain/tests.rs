@@ -23,6 +23,7 @@ fn context(mode: Mode, now: i64) -> Context {
     Context {
         subject: MAC.to_string(),
         machine: None,
+        has_record: false,
         networks: vec![network],
         now_unix_milliseconds: BEGAN + now,
     }
@@ -228,6 +229,22 @@ fn a_good_boot_is_called_good() {
     let explanation = explained(Mode::Proxy, &story);
     assert_eq!(explanation.cause, Cause::Recorded);
     insta::assert_snapshot!(explanation);
+}
+
+#[test]
+fn a_record_that_was_right_already_is_no_failure() {
+    let announced = What::Announced { agent_version: "0.1.0".to_owned(), complete: true };
+    let entries = [Entry {
+        unix_milliseconds: BEGAN,
+        mac: Some(MAC),
+        address: None,
+        machine: None,
+        what: announced,
+    }];
+    let mut context = context(Mode::Proxy, 60_000);
+    assert_eq!(explain(&entries, &context).cause, Cause::RecordMissing);
+    context.has_record = true;
+    assert_eq!(explain(&entries, &context).cause, Cause::Recorded);
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub(super) struct Traces<'a> {
     pub(super) entries: &'a [Entry],
     /// The network that it most likely happened on.
     pub(super) network: Option<&'a Network>,
+    /// Whether the machine's record is in place.
+    pub(super) has_record: bool,
     /// Since the last entry.
     pub(super) quiet_milliseconds: i64,
 }
@@ -27,7 +29,8 @@ impl<'a> Traces<'a> {
     pub(super) fn of(entries: &'a [Entry], context: &'a Context) -> Self {
         let quiet_milliseconds =
             entries.last().map_or(0, |last| context.now_unix_milliseconds - last.unix_milliseconds);
-        Self { entries, network: context.networks.first(), quiet_milliseconds }
+        let (network, has_record) = (context.networks.first(), context.has_record);
+        Self { entries, network, has_record, quiet_milliseconds }
     }
 
     fn all(&self) -> impl DoubleEndedIterator<Item = &'a What> {

@@ -16,10 +16,7 @@ pub(super) fn of(cause: Cause, traces: &Traces<'_>) -> Verdict {
     match cause {
         Cause::NothingSeen => nothing_seen(),
         Cause::UnderWay => say("the boot goes on; nothing is overdue"),
-        Cause::Recorded => say(format!(
-            "all went well: the machine is known and its record {} written",
-            traces.record().and_then(Result::ok).unwrap_or_default()
-        )),
+        Cause::Recorded => recorded(traces),
         Cause::OwnDisk => own_disk(),
         Cause::Held => held(traces),
         Cause::RecordFailed => record_failed(traces),
@@ -51,6 +48,15 @@ fn nothing_seen() -> Verdict {
         .attempt("check cable, link and VLAN: broadcasts of the machine must reach the server's interface")
         .attempt("set the firmware to boot from the network through this port, before its disks")
         .attempt("check the MAC address: a machine with several ports may boot through another one")
+}
+
+fn recorded(traces: &Traces<'_>) -> Verdict {
+    match traces.record() {
+        Some(Ok(name)) => {
+            say(format!("all went well: the machine is known and its record {name} written"))
+        }
+        _ => say("all went well: the machine is known, and its record was right already"),
+    }
 }
 
 fn own_disk() -> Verdict {

@@ -34,6 +34,7 @@ struct Shared {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     writer: Mutex<Option<JoinHandle<()>>>,
+    newest_at_start: Option<i64>,
 }
 
 /// What has been recorded and is not on disk.
@@ -49,8 +50,9 @@ struct Waiting {
 impl Journal {
     /// Opens the journal's tables and starts its writer.
     pub fn open(database: Arc<Database>) -> Result<Self, JournalError> {
-        let (store, next) = Store::open(database)?;
-        let journal = Self::new(Some(store.clone()), next);
+        let (store, number, newest) = Store::open(database)?;
+        let newest_at_start = newest.map(|entry| entry.unix_milliseconds);
+        let journal = Self::new(Some(store.clone()), number + 1, newest_at_start);
         let shared = Arc::clone(&journal.0);
         let writer = std::thread::spawn(move || keep(&shared, |batch| store.write(batch)));
         *lock(&journal.0.writer) = Some(writer);
@@ -59,13 +61,18 @@ impl Journal {
 
     /// Returns a journal that is kept in memory only.
     pub fn in_memory() -> Self {
-        Self::new(None, 1)
+        Self::new(None, 1, None)
     }
 
-    fn new(store: Option<Store>, next: u64) -> Self {
+    fn new(store: Option<Store>, next: u64, newest_at_start: Option<i64>) -> Self {
         let waiting = Mutex::new(Waiting { next, ..Waiting::default() });
         let (arrived, writer) = (Condvar::new(), Mutex::new(None));
-        Self(Arc::new(Shared { store, waiting, arrived, writer }))
+        Self(Arc::new(Shared { store, waiting, arrived, writer, newest_at_start }))
+    }
+
+    /// Returns the moment of the newest entry that was on disk when the journal was opened: milliseconds since 1970.
+    pub fn newest_at_start(&self) -> Option<i64> {
+        self.0.newest_at_start
     }
 
     /// Records an entry: logged, held in memory, on disk soon.
@@ -222,6 +229,7 @@ mod tests {
         assert!(journal.recent().is_empty(), "all is on disk");
         drop(journal);
         let journal = Journal::open(database(&directory)).unwrap();
+        assert_eq!(journal.newest_at_start(), before.last().map(|entry| entry.unix_milliseconds));
         assert_eq!(journal.story_of(&of(1)).unwrap(), before);
         journal.record(looped(1, 3));
         assert_eq!(journal.story_of(&of(1)).unwrap().len(), 3);
@@ -288,7 +296,7 @@ mod tests {
     #[test]
     fn one_port_keeps_its_512_newest_and_strangers_never_push_out_machines() {
         let directory = tempfile::tempdir().unwrap();
-        let (tables, _) = Store::open(database(&directory)).unwrap();
+        let (tables, _, _) = Store::open(database(&directory)).unwrap();
         let mut number = 0;
         let mut write = |entries: Vec<Entry>| {
             let batch: Vec<(u64, Entry)> = entries

@@ -82,17 +82,19 @@ fn key_of(entry: &Entry) -> String {
 pub(super) struct Store(Arc<Database>);
 
 impl Store {
-    /// Opens the tables; returns them with the number of the next entry.
-    pub(super) fn open(database: Arc<Database>) -> Result<(Self, u64), JournalError> {
+    /// Opens the tables; returns them with the newest entry and its number, 0 where there is none.
+    pub(super) fn open(
+        database: Arc<Database>,
+    ) -> Result<(Self, u64, Option<Entry>), JournalError> {
         let transaction = database.begin_write().map_err(at("beginning to open"))?;
-        let next = {
+        let (number, json) = {
             let known = transaction.open_table(KNOWN).map_err(at("opening entries"))?;
             let strangers = transaction.open_table(STRANGERS).map_err(at("opening strangers"))?;
             transaction.open_table(SUBJECTS).map_err(at("opening subjects"))?;
-            newest(&known)?.max(newest(&strangers)?) + 1
+            newest(&known)?.max(newest(&strangers)?)
         };
         transaction.commit().map_err(at("creating tables"))?;
-        Ok((Self(database), next))
+        Ok((Self(database), number, serde_json::from_slice(&json).ok()))
     }
 
     /// Writes entries in one transaction, and drops the oldest that are too many.
@@ -146,8 +148,9 @@ impl Store {
     }
 }
 
-fn newest(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<u64, JournalError> {
-    Ok(table.last().map_err(at("finding the newest entry"))?.map_or(0, |row| row.0.value()))
+fn newest(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<(u64, Vec<u8>), JournalError> {
+    let newest = table.last().map_err(at("finding the newest entry"))?;
+    Ok(newest.map_or((0, Vec::new()), |(number, json)| (number.value(), json.value().to_vec())))
 }
 
 struct Tables<'t> {

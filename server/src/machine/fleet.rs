@@ -169,6 +169,11 @@ impl Fleet {
     }
 
     /// Returns when a name was taken from its machine.
+    pub(super) fn retired(&self) -> impl Iterator<Item = (String, i64)> {
+        self.retired.iter().map(|(name, at)| (name.clone(), *at))
+    }
+
+    /// Says when a name was taken from its machine.
     pub(super) fn retired_at(&self, name: &str) -> Option<i64> {
         self.retired.get(name).copied()
     }

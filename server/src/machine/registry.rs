@@ -223,6 +223,13 @@ impl Registry {
         list
     }
 
+    /// Returns the names that are not given again, and when each was taken from its machine: milliseconds since 1970.
+    pub fn retired(&self) -> Vec<(String, i64)> {
+        let mut retired: Vec<_> = self.read().retired().collect();
+        retired.sort();
+        retired
+    }
+
     /// Returns a machine by name.
     pub fn show(&self, name: &str) -> Option<Overview> {
         let fleet = self.read();

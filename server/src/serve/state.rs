@@ -125,6 +125,11 @@ impl State {
         Ok(Self { path: path.to_owned(), key, database, give_up, _lock: lock })
     }
 
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns where the operators' door is.
     pub fn socket(&self) -> PathBuf {
         socket_path(&self.path)
@@ -152,7 +157,7 @@ pub fn database_path(state: &Path) -> PathBuf {
 }
 
 /// Makes a directory of mode 0700, or checks that it is ours and closed to others.
-fn prepare(path: &Path) -> Result<(), StateError> {
+pub fn prepare(path: &Path) -> Result<(), StateError> {
     let at = |operation| move |source| StateError::Io { path: path.to_owned(), operation, source };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(at("creating"))?;

@@ -1,0 +1,306 @@
+//! `drydock machines`: what is known, and what shall happen.
+
+use anyhow::bail;
+use clap::Subcommand;
+use protocol::Bytes;
+
+use super::{
+    Server,
+    output::{self, Format},
+};
+use crate::{
+    api::{client::segment, operators::Detail},
+    machine::{Approval, DiskState, Machine, Overview, Record},
+    moment,
+};
+
+/// `drydock machines`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Machines {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// How machines are printed.
+    #[arg(short, long, value_enum, default_value = "table", global = true)]
+    output: Format,
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Lists all machines.
+    List,
+    /// Shows one machine, with what it is made of.
+    Show {
+        /// Its name, or the MAC address of one of its ports.
+        machine: String,
+    },
+    /// Says that a machine belongs here: its record may then be claimed.
+    Approve {
+        /// Its name, or the MAC address of one of its ports.
+        machine: String,
+    },
+    /// Takes a machine off the list; does nothing to the machine itself.
+    Forget {
+        /// Its name, or the MAC address of one of its ports.
+        machine: String,
+    },
+    /// Keeps a machine in SunshineOS, now and at its next boots.
+    Wait {
+        /// Its name, or the MAC address of one of its ports.
+        machine: String,
+        /// Ends that instead: the machine goes its way again.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Restarts a machine whose agent runs.
+    Reboot {
+        /// Its name, or the MAC address of one of its ports.
+        machine: String,
+    },
+    /// Switches off a machine whose agent runs.
+    PowerOff {
+        /// Its name, or the MAC address of one of its ports.
+        machine: String,
+    },
+}
+
+impl Machines {
+    /// Does it.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        match self.verb.as_ref().unwrap_or(&Verb::List) {
+            Verb::List => {
+                let machines: Vec<Overview> = self.server.ask("GET", "/v1/machines")?;
+                output::show(self.output, &machines, |machines| table(machines, moment::now()))
+            }
+            Verb::Show { machine } => {
+                let detail = self.detail(machine)?;
+                output::show(self.output, &detail, |detail| page(detail, moment::now()))
+            }
+            Verb::Approve { machine } => self.approve(machine),
+            Verb::Forget { machine } => self.order(machine, "forget", "forgotten"),
+            Verb::Wait { machine, release: false } => self.order(machine, "wait", "told to wait"),
+            Verb::Wait { machine, release: true } => self.order(machine, "release", "released"),
+            Verb::Reboot { machine } => self.order(machine, "reboot", "told to restart"),
+            Verb::PowerOff { machine } => self.order(machine, "power-off", "told to switch off"),
+        }
+    }
+
+    fn detail(&self, machine: &str) -> anyhow::Result<Detail> {
+        self.server.ask("GET", &format!("/v1/machines/{}", segment(machine)))
+    }
+
+    /// Says first what is approved: a name alone is soon mistyped.
+    fn approve(&self, machine: &str) -> anyhow::Result<()> {
+        let detail = self.detail(machine)?;
+        output::say(page(&detail, moment::now()).trim_end());
+        if let Approval::Approved { by, .. } = &detail.overview.machine.approval {
+            output::say(&format!("already approved by {by}"));
+            return Ok(());
+        }
+        self.order(&detail.overview.machine.name, "approve", "approved")
+    }
+
+    fn order(&self, machine: &str, order: &str, done: &str) -> anyhow::Result<()> {
+        let overview: Overview =
+            self.server.ask("POST", &format!("/v1/machines/{}/{order}", segment(machine)))?;
+        if order == "approve" && !overview.machine.is_approved() {
+            bail!(
+                "{} changed meanwhile and is not approved: look at it again",
+                overview.machine.name
+            );
+        }
+        output::say(&format!("{}: {done}", overview.machine.name));
+        match self.output {
+            Format::Table => Ok(()),
+            format => output::show(format, &overview, |_| String::new()),
+        }
+    }
+}
+
+/// All machines, one in a line.
+fn table(machines: &[Overview], now: i64) -> String {
+    let titles = ["NAME", "STATE", "APPROVAL", "ARCH", "DISKS", "LAST SEEN", "MAKER", "MODEL"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    rows.extend(machines.iter().map(|overview| row(overview, now)));
+    output::align(&rows)
+}
+
+fn row(overview: &Overview, now: i64) -> Vec<String> {
+    let machine = &overview.machine;
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    vec![
+        machine.name.clone(),
+        state(overview).to_owned(),
+        approval(&machine.approval).to_owned(),
+        known(&machine.description.architecture),
+        disks(machine),
+        moment::show_ago(machine.last_seen, now),
+        known(&machine.description.manufacturer),
+        known(&machine.description.product),
+    ]
+}
+
+fn state(overview: &Overview) -> &'static str {
+    match (overview.online, overview.machine.complete) {
+        (false, _) => "away",
+        (true, false) => "probing",
+        (true, true) if overview.machine.told_to_wait.is_some() => "told to wait",
+        (true, true) => "waiting",
+    }
+}
+
+fn approval(approval: &Approval) -> &'static str {
+    match approval {
+        Approval::Pending => "pending",
+        Approval::Approved { .. } => "approved",
+        Approval::Held { .. } => "held",
+    }
+}
+
+fn disks(machine: &Machine) -> String {
+    if machine.disks.is_empty() {
+        return "none".to_owned();
+    }
+    let bytes = machine.disks.iter().map(|disk| disk.size_bytes.0).fold(0, u64::saturating_add);
+    let are_blank = machine.disks.iter().all(|disk| disk.state == DiskState::Blank);
+    let content = if are_blank { "blank" } else { "data" };
+    format!("{}, {}, {content}", machine.disks.len(), Bytes(bytes))
+}
+
+/// One machine, for a person who stands in front of it.
+fn page(detail: &Detail, now: i64) -> String {
+    let Overview { machine, strength, .. } = &detail.overview;
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut put = |key: &str, value: Option<String>| {
+        rows.extend(value.map(|value| vec![key.to_owned(), value]));
+    };
+    put("machine", Some(machine.name.clone()));
+    put("maker", machine.description.manufacturer.clone());
+    put("model", machine.description.product.clone());
+    put("serial", machine.description.serial.clone());
+    let inventory = detail.inventory.as_ref();
+    put("uuid", inventory.and_then(|inventory| inventory.system.uuid.clone()));
+    put("state", Some(state(&detail.overview).to_owned()));
+    put("approval", Some(approval_in_full(&machine.approval)));
+    put(
+        "identity",
+        serde_json::to_value(strength).ok().and_then(|text| Some(text.as_str()?.to_owned())),
+    );
+    put("notice", machine.notice.clone());
+    put("architecture", machine.description.architecture.clone());
+    put("processors", inventory.map(processors));
+    put(
+        "memory",
+        inventory.and_then(|inventory| {
+            let memory = &inventory.memory;
+            memory.installed_bytes.or(memory.usable_bytes).map(|bytes| bytes.to_string())
+        }),
+    );
+    for port in &machine.ports {
+        let removable = if port.removable { ", removable" } else { "" };
+        let first = if machine.first_mac == Some(port.mac) { ", first booted through" } else { "" };
+        put("port", Some(format!("{}{first}{removable}", port.mac)));
+    }
+    for disk in &machine.disks {
+        let content = match disk.state {
+            DiskState::Blank => "blank",
+            DiskState::Data => "data",
+            DiskState::Unreadable => "unreadable",
+        };
+        let chosen = if machine.chosen_disks.contains(&disk.identity) { ", chosen" } else { "" };
+        put("disk", Some(format!("{}, {}, {content}{chosen}", disk.identity, disk.size_bytes)));
+    }
+    put(
+        "record",
+        Some(match &machine.record {
+            Record::Unwritten => "not written since the server started".to_owned(),
+            Record::Written { at } => format!("written {}", moment::show_ago(*at, now)),
+            Record::Failed { reason } => format!("not written: {reason}"),
+        }),
+    );
+    put("first seen", Some(moment::show(machine.first_seen)));
+    put("last seen", Some(moment::show_ago(machine.last_seen, now)));
+    for gap in inventory.map(|inventory| inventory.gaps.as_slice()).unwrap_or_default() {
+        put("gap", Some(format!("{}: {}", gap.what, gap.reason)));
+    }
+    output::align(&rows)
+}
+
+fn approval_in_full(approval: &Approval) -> String {
+    match approval {
+        Approval::Pending => "pending: nobody approved it yet".to_owned(),
+        Approval::Approved { by, at } => format!("approved by {by}, {}", moment::show(*at)),
+        Approval::Held { reason } => format!("held: {reason}"),
+    }
+}
+
+fn processors(inventory: &protocol::Inventory) -> String {
+    let models: Vec<&str> = inventory
+        .processors
+        .iter()
+        .map(|processor| processor.model.as_deref().unwrap_or("of unknown model"))
+        .collect();
+    match models.first() {
+        None => "none reported".to_owned(),
+        Some(model) => format!("{} x {model}", models.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Inventory, MacAddress};
+
+    use super::*;
+    use crate::machine::{Description, KnownDisk, KnownPort, Strength};
+
+    const NOW: i64 = 1_795_228_009_000;
+
+    fn overview() -> Overview {
+        let mac = MacAddress([0x52, 0x54, 0, 0, 0, 1]);
+        let disk = KnownDisk {
+            identity: "wwn-0x5000c500a1b2c3d4".to_owned(),
+            size_bytes: Bytes(8 << 30),
+            portable: false,
+            read_only: false,
+            state: DiskState::Blank,
+        };
+        let machine = Machine {
+            name: "4q5hmp2".to_owned(),
+            description: Description {
+                manufacturer: Some("Dell Inc.".to_owned()),
+                product: Some("PowerEdge R640".to_owned()),
+                serial: Some("4Q5HMP2".to_owned()),
+                architecture: Some("x86_64".to_owned()),
+            },
+            first_mac: Some(mac),
+            ports: vec![KnownPort { mac, removable: false }],
+            disks: vec![disk],
+            complete: true,
+            first_seen: NOW - 86_400_000,
+            last_seen: NOW - 12_000,
+            ..Machine::default()
+        };
+        Overview { machine, online: true, strength: Strength::Strong }
+    }
+
+    #[test]
+    fn a_list_reads_well() {
+        let mut away = overview();
+        away.online = false;
+        away.machine = Machine {
+            name: "m-525400000002".to_owned(),
+            approval: Approval::Approved { by: "uid 0".to_owned(), at: NOW },
+            last_seen: NOW - 7_200_000,
+            ..Machine::default()
+        };
+        insta::assert_snapshot!(table(&[overview(), away], NOW));
+    }
+
+    #[test]
+    fn a_page_reads_well() {
+        let inventory = Inventory::default();
+        let detail = Detail { overview: overview(), inventory: Some(inventory) };
+        insta::assert_snapshot!(page(&detail, NOW));
+    }
+}

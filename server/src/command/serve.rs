@@ -1,0 +1,68 @@
+//! `drydock serve`: runs the server until it is told to stop.
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
+
+use anyhow::Context;
+use tracing::Level;
+
+use super::STATE;
+use crate::serve::{self, ASSETS, Options};
+
+/// Threads for the network. Disks have threads of their own.
+const WORKERS: usize = 2;
+/// Threads for disks: some wait while a disk is full.
+const DISK_THREADS: usize = 64;
+
+/// `drydock serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// What to do where; without it, proxy on the only interface.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where key, machines and history are kept: a directory of our own, mode 0700.
+    #[arg(long, default_value = STATE, value_name = "DIR")]
+    state: PathBuf,
+    /// Where Hardware records are written, one file for each machine [default: hardware in the state directory].
+    #[arg(long, value_name = "DIR")]
+    hardware: Option<PathBuf>,
+    /// Where boot programs and images are, as `make image` writes them.
+    #[arg(long, default_value = ASSETS, value_name = "DIR")]
+    assets: PathBuf,
+    /// The network interface to serve on, where there are several and no configuration names them.
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Logs every packet that concerns us.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+impl Serve {
+    /// Serves until SIGTERM or SIGINT.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let level = if self.verbose { Level::DEBUG } else { Level::INFO };
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .init();
+        let hardware = self.hardware.unwrap_or_else(|| self.state.join("hardware"));
+        let options = Options {
+            config: self.config,
+            state: self.state,
+            hardware,
+            assets: self.assets,
+            interface: self.interface,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .max_blocking_threads(DISK_THREADS)
+            .enable_all()
+            .build()
+            .context("starting threads")?;
+        Ok(runtime.block_on(async { serve::bind(options).await?.run().await })?)
+    }
+}

@@ -259,6 +259,17 @@ impl Registry {
         self.take_order(|fleet, now, effects| fleet.forget(name, by, now, effects))
     }
 
+    /// Takes machines over from a backup, without any order; not those whose name is known already.
+    /// Returns how many. Their inventories come with their next boot.
+    pub fn restore(&self, machines: Vec<Machine>, by: &str) -> Result<usize, OrderError> {
+        let mut restored = 0;
+        self.take_order(|fleet, now, effects| {
+            restored = fleet.restore(machines, by, now, effects);
+            Ok(())
+        })?;
+        Ok(restored)
+    }
+
     /// Takes an order for a machine.
     pub fn order(&self, name: &str, order: Order, by: &str) -> Result<(), OrderError> {
         self.take_order(|fleet, now, effects| fleet.order(name, order, by, now, effects))

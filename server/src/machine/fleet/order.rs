@@ -207,6 +207,31 @@ impl Fleet {
         Ok(())
     }
 
+    /// Takes machines over from a backup, without any order (SAFETY.md 12) and without a running session;
+    /// not those whose name is known or was taken from a machine. Returns how many.
+    pub(in crate::machine) fn restore(
+        &mut self,
+        machines: Vec<Machine>,
+        by: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> usize {
+        let mut restored = 0;
+        for mut machine in machines {
+            if self.machines.contains_key(&machine.name) || self.retired.contains_key(&machine.name)
+            {
+                continue;
+            }
+            machine.void_orders();
+            machine.session = None;
+            machine.replaced.clear();
+            machine.record = crate::machine::Record::Unwritten;
+            self.ordered(machine, "restore", by, now, effects);
+            restored += 1;
+        }
+        restored
+    }
+
     fn known(&self, name: &str) -> Result<&Machine, OrderError> {
         self.get(name).ok_or_else(|| OrderError::NoMachine { name: name.to_owned() })
     }

@@ -265,7 +265,7 @@ fn a_machine_behind_a_usb_card_still_loses_one_reboot_only() {
     for _ in 0..4 {
         assert_eq!(story.decides_for(mac(9)), Boot::OwnDisk, "DISCOVER, REQUEST, script");
     }
-    story.seconds += 3600;
+    story.seconds += 120;
     assert_eq!(story.decides_for(mac(9)), SUNSHINE, "the card may hang on another machine");
 }
 
@@ -339,7 +339,7 @@ fn a_rule_approves_only_what_is_strong_and_blank() {
     };
     assert!(outcome(1, ONE));
     assert!(!outcome(2, &TWO.replace("blank", "data")));
-    assert!(!outcome(3, "made-up=1 made-up=2 usb=3"));
+    assert!(!outcome(3, "made-up=1 made-up=2 usb=3 disk=w:blank"), "weak");
     assert!(!outcome(4, "mac=8 disk=z:unread"));
     assert!(!outcome(5, "serial=4Q5HMP2 mac=11 disk=y:blank"), "shares a serial number");
 }
@@ -559,6 +559,30 @@ fn a_forgotten_machine_is_met_anew_under_another_name() {
     let again = story.boots(1, ONE);
     assert_eq!(again.machine, "4q5hmp2-2");
     assert_eq!(story.approval("4q5hmp2-2"), &Approval::Pending);
+}
+
+#[test]
+fn what_is_restored_has_no_orders_and_takes_no_name() {
+    let mut story = Story::new();
+    let name = story.boots(1, ONE).machine;
+    story.boots(2, TWO);
+    story.approve(&name).unwrap();
+    story.order(&name, Order::Wait).unwrap();
+    let backup: Vec<Machine> = story.fleet.machines().cloned().collect();
+    let mut later = Story::new();
+    later.boots(3, TWO);
+    later.approve("4q5hmp3").unwrap();
+    let restored = later.with(|fleet, now, effects| fleet.restore(backup, "uid 0", now, effects));
+    assert_eq!(restored, 1);
+    assert!(later.fleet.get("4q5hmp3").unwrap().is_approved(), "as it is, not as it was");
+    let machine = later.fleet.get(&name).unwrap();
+    assert!(machine.is_approved());
+    assert_eq!(
+        (&machine.told_to_wait, &machine.instruction, &machine.session),
+        (&None, &None, &None)
+    );
+    assert_eq!(later.polls(1, 0), Err(UnknownSession));
+    assert_eq!(later.boots(4, ONE).machine, name);
 }
 
 #[test]

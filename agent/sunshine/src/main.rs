@@ -1,3 +1,13 @@
-//! A table of contents.
+//! SunshineOS: PID 1 of a machine that is discovered, and a command that shows a machine's inventory.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod command;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match agent::boot::check() {
+        Ok(()) => match agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION")) {},
+        Err(not_ours) => command::run(&not_ours),
+    }
+}

@@ -6,4 +6,18 @@
 
 pub mod address;
 pub mod block;
+pub mod child;
+pub mod clock;
+pub mod console;
 pub mod ethtool;
+pub mod filesystem;
+pub mod kernel_log;
+pub mod link;
+pub mod module;
+pub mod mount;
+mod netlink;
+pub mod port;
+pub mod power;
+pub mod release;
+pub mod uevent;
+pub mod watchdog;

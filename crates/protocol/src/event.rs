@@ -51,6 +51,11 @@ pub enum EventKind {
         /// Whether it has a link.
         up: bool,
     },
+    /// The machine goes down in good order, and not because of an instruction.
+    Leaves {
+        /// Why, for a person: Ctrl-Alt-Del, the end of a time that was given.
+        reason: String,
+    },
     /// The agent failed and goes down: a panic or an error without a way on.
     Failed {
         /// What happened, for a person.

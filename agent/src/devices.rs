@@ -1,0 +1,245 @@
+//! Drivers for what the machine has: cold-plug by `modalias`, then hot-plug by the kernel's uevents.
+//!
+//! One thread does it all, in the order of [`Class`]: watchdogs, then ports, then disks, the rest when the machine
+//! has been announced. Every disk is made read-only as soon as it appears.
+//!
+//! Devices are looked for on their buses (`/sys/bus/*/devices`) and not in all of `/sys/devices`:
+//! every device that has drivers stands on a bus, and the walk is a tenth as long.
+
+mod belt;
+mod class;
+mod event;
+mod index;
+mod load;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use linux::uevent::{Heard, Socket};
+use protocol::{Inventory, inventory::Gap};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, info, warn};
+
+use self::{class::Class, event::Event, index::Index, load::Loader};
+use crate::watchdog;
+
+/// Nothing came for so long: what the machine has at this time is there.
+const QUIET_MILLISECONDS: u16 = 100;
+
+/// How long drivers that nothing waits for keep out of the way of the announcement.
+const REST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What happened to the devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Drivers for ports and disks are loaded, and nothing more came for a while.
+    Settled,
+    /// A disk or port came, changed or went after that.
+    Changed,
+}
+
+/// What was noticed on the way, for the inventory.
+#[derive(Debug, Clone, Default)]
+pub struct Findings(Arc<Mutex<Found>>);
+
+#[derive(Debug, Default)]
+struct Found {
+    gaps: Vec<Gap>,
+    read_only: BTreeMap<String, bool>,
+}
+
+impl Findings {
+    /// Adds the gaps, and says of each disk whether it was read-only before this system made it so.
+    pub fn complete(&self, inventory: &mut Inventory) {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inventory.gaps.extend(found.gaps.iter().cloned());
+        for disk in &mut inventory.disks {
+            if let Some(before) = found.read_only.get(&disk.name) {
+                disk.read_only = Some(*before);
+            }
+        }
+    }
+
+    fn add_gap(&self, gap: Gap) {
+        warn!(what = gap.what, reason = gap.reason, "gap");
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !found.gaps.contains(&gap) {
+            found.gaps.push(gap);
+        }
+    }
+
+    fn note_read_only(&self, disk: String, before: bool) {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.read_only.insert(disk, before);
+    }
+
+    fn forget(&self, disk: &str) {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.read_only.remove(disk);
+    }
+}
+
+/// Starts the thread that drives devices. It lives as long as the machine is up.
+///
+/// What can wait, waits until `announced`, or for [`REST_PATIENCE`].
+pub fn start(
+    findings: Findings,
+    news: UnboundedSender<News>,
+    announced: Arc<AtomicBool>,
+) -> io::Result<()> {
+    let run = move || {
+        if let Err(error) = run(&findings, &news, &announced) {
+            findings.add_gap(gap("devices", "uevents", &error));
+            let _nobody_left = news.send(News::Settled);
+        }
+    };
+    thread::Builder::new().name("devices".to_owned()).spawn(run).map(drop)
+}
+
+fn run(
+    findings: &Findings,
+    news: &UnboundedSender<News>,
+    announced: &AtomicBool,
+) -> io::Result<()> {
+    // Before the first look: what comes in between is heard.
+    let socket = Socket::open()?;
+    let release = linux::release::kernel()?;
+    let directory = Path::new("/lib/modules").join(release);
+    let texts = index::Texts::read(&directory).unwrap_or_else(|error| {
+        findings.add_gap(gap("modules", &directory.to_string_lossy(), &error));
+        index::Texts::default()
+    });
+    let index = Index::new(&texts);
+    let mut loader = Loader::new(&index, &directory);
+    let mut settled: Option<Instant> = None;
+    look_everywhere(&mut loader, findings);
+    loop {
+        let rest_may_come = settled
+            .is_some_and(|at| announced.load(Ordering::Relaxed) || at.elapsed() > REST_PATIENCE);
+        let last = if rest_may_come { Class::Rest } else { Class::Disk };
+        let loaded = loader.load_next(last, |gap| findings.add_gap(gap));
+        if loaded == Some(Class::Watchdog) {
+            watchdog::arm_all();
+        }
+        let patience = match (loaded, rest_may_come) {
+            (Some(_), _) => Some(0),
+            (None, false) => Some(QUIET_MILLISECONDS),
+            (None, true) => None,
+        };
+        match socket.hear(patience)? {
+            Heard::Event(bytes) => {
+                let Some(event) = Event::parse(&bytes) else { continue };
+                let matters = react(&event, &mut loader, findings);
+                if settled.is_some() && matters {
+                    let _nobody_left = news.send(News::Changed);
+                }
+            }
+            Heard::Lost => {
+                warn!("events of devices were lost, looking at all of them again");
+                look_everywhere(&mut loader, findings);
+                if settled.is_some() {
+                    let _nobody_left = news.send(News::Changed);
+                }
+            }
+            Heard::Silence if loaded.is_none() && settled.is_none() => {
+                settled = Some(Instant::now());
+                finish();
+                info!(modules = loader.loaded(), "devices settled");
+                let _nobody_left = news.send(News::Settled);
+            }
+            Heard::Silence => {}
+        }
+    }
+}
+
+/// Does what needed drivers.
+fn finish() {
+    if watchdog::arm_all() == 0 {
+        info!("this machine shows no hardware watchdog");
+    }
+    if crate::boot::is_efi()
+        && let Err(error) = crate::boot::mount_efi_variables()
+    {
+        debug!(%error, "EFI variables are not mounted again");
+    }
+}
+
+/// Finds all devices there are, and what drives them.
+fn look_everywhere(loader: &mut Loader<'_>, findings: &Findings) {
+    let mut seen = BTreeSet::new();
+    for bus in names(Path::new("/sys/bus")) {
+        let devices = Path::new("/sys/bus").join(bus).join("devices");
+        for device in names(&devices) {
+            if let Ok(modalias) = fs::read_to_string(devices.join(device).join("modalias")) {
+                seen.insert(modalias);
+            }
+        }
+    }
+    // The machine itself stands on no bus: drivers for one model of board.
+    seen.extend(fs::read_to_string("/sys/class/dmi/id/modalias"));
+    for modalias in &seen {
+        loader.want_device(modalias.trim_end());
+    }
+    if crate::boot::is_efi() {
+        loader.want_module("efivarfs");
+    }
+    for disk in names(Path::new("/sys/block")) {
+        if let Ok(place) = fs::read_link(Path::new("/sys/block").join(&disk)) {
+            belt::fasten(&disk, &place.to_string_lossy(), belt::Occasion::Found, findings);
+        }
+    }
+    watchdog::arm_all();
+    debug!(devices = seen.len(), "devices found");
+}
+
+/// Does what one event asks for; says whether the machine became another by it.
+fn react(event: &Event<'_>, loader: &mut Loader<'_>, findings: &Findings) -> bool {
+    if let (event::Action::Add, Some(modalias)) = (event.action, event.modalias) {
+        loader.want_device(modalias);
+    }
+    match (event.subsystem, event.action) {
+        ("block", event::Action::Remove) if event.is_whole_disk => {
+            event.device_name.inspect(|disk| findings.forget(disk));
+            true
+        }
+        ("block", action) if event.is_whole_disk => {
+            let occasion = match action {
+                event::Action::Add => belt::Occasion::Found,
+                _ => belt::Occasion::Changed,
+            };
+            if let Some(disk) = event.device_name {
+                belt::fasten(disk, event.path, occasion, findings);
+            }
+            action == event::Action::Add
+        }
+        ("net", event::Action::Add | event::Action::Remove) => !event.is_virtual(),
+        ("watchdog", event::Action::Add) => {
+            watchdog::arm_all();
+            false
+        }
+        _ => false,
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+}
+
+fn gap(what: &str, source: &str, reason: &dyn std::fmt::Display) -> Gap {
+    Gap {
+        what: what.to_owned(),
+        source: source.to_owned(),
+        reason: reason.to_string(),
+        after_milliseconds: None,
+    }
+}

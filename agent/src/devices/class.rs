@@ -1,0 +1,66 @@
+//! The order in which drivers are loaded.
+
+/// What a driver is for, in the order in which drivers are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// Watchdogs, and the chipset functions that they stand on: armed before the network.
+    Watchdog,
+    /// Network ports, and buses that ports and disks stand on.
+    Port,
+    /// Disks and what they stand on.
+    Disk,
+    /// Everything else: the announcement does not wait for it.
+    Rest,
+}
+
+/// Where the kernel keeps the drivers of a class, below its module directory.
+const PLACES: [(&str, Class); 24] = [
+    ("kernel/drivers/watchdog/", Class::Watchdog),
+    ("kernel/drivers/mfd/lpc_", Class::Watchdog),
+    ("kernel/drivers/i2c/busses/i2c-i801", Class::Watchdog),
+    ("kernel/drivers/net/", Class::Port),
+    ("kernel/net/", Class::Port),
+    ("kernel/drivers/hv/", Class::Port),
+    ("kernel/drivers/pci/", Class::Port),
+    ("kernel/drivers/virtio/", Class::Port),
+    ("kernel/drivers/xen/", Class::Port),
+    // What Secure Boot says stands in the EFI variables.
+    ("kernel/fs/efivarfs/", Class::Disk),
+    ("kernel/drivers/ata/", Class::Disk),
+    ("kernel/drivers/block/", Class::Disk),
+    ("kernel/drivers/dax/", Class::Disk),
+    ("kernel/drivers/firewire/", Class::Disk),
+    ("kernel/drivers/memstick/", Class::Disk),
+    ("kernel/drivers/message/", Class::Disk),
+    ("kernel/drivers/mmc/", Class::Disk),
+    ("kernel/drivers/nvdimm/", Class::Disk),
+    ("kernel/drivers/acpi/nfit/", Class::Disk),
+    ("kernel/drivers/nvme/", Class::Disk),
+    ("kernel/drivers/scsi/", Class::Disk),
+    ("kernel/drivers/target/", Class::Disk),
+    ("kernel/drivers/ufs/", Class::Disk),
+    ("kernel/drivers/usb/", Class::Disk),
+];
+
+/// Tells a module's class by its place.
+pub(super) fn of(path: &str) -> Class {
+    let place = PLACES.iter().find(|(place, _)| path.starts_with(place));
+    place.map_or(Class::Rest, |(_, class)| *class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watchdogs_come_before_ports_and_ports_before_disks() {
+        let paths = [
+            "kernel/drivers/watchdog/iTCO_wdt.ko.xz",
+            "kernel/drivers/net/virtio_net.ko",
+            "kernel/drivers/nvme/host/nvme.ko",
+            "kernel/drivers/hwmon/coretemp.ko.xz",
+        ];
+        assert!(paths.is_sorted_by_key(|path| of(path)));
+        assert_eq!(of(paths[3]), Class::Rest);
+    }
+}

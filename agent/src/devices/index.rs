@@ -1,0 +1,308 @@
+//! Which modules drive a device, and what they need: `modules.alias`, `modules.dep`, `modules.softdep`. Pure.
+
+use std::{collections::HashMap, fs, io, path::Path};
+
+/// The three lists of a kernel's modules, as depmod writes them.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    pub(super) alias: String,
+    pub(super) dep: String,
+    pub(super) softdep: String,
+}
+
+impl Texts {
+    /// Reads the lists of a module directory. Only soft dependencies may be missing.
+    pub(super) fn read(directory: &Path) -> io::Result<Self> {
+        Ok(Self {
+            alias: fs::read_to_string(directory.join("modules.alias"))?,
+            dep: fs::read_to_string(directory.join("modules.dep"))?,
+            softdep: fs::read_to_string(directory.join("modules.softdep")).unwrap_or_default(),
+        })
+    }
+}
+
+/// The lists, ready for questions.
+#[derive(Debug)]
+pub(super) struct Index<'t> {
+    /// Patterns by what stands before their first colon, each with its module.
+    aliases: HashMap<&'t str, Vec<(&'t str, &'t str)>>,
+    /// Files and what they need, by the module's name.
+    files: HashMap<String, (&'t str, &'t str)>,
+    /// Names to be loaded before and after, by the module's name.
+    soft: HashMap<String, Soft<'t>>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Soft<'t> {
+    before: Vec<&'t str>,
+    after: Vec<&'t str>,
+}
+
+impl<'t> Index<'t> {
+    /// Reads the lists; lines that cannot be read are left out.
+    pub(super) fn new(texts: &'t Texts) -> Self {
+        let mut index =
+            Self { aliases: HashMap::new(), files: HashMap::new(), soft: HashMap::new() };
+        for line in texts.alias.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let (Some("alias"), Some(pattern), Some(module)) =
+                (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            index.aliases.entry(bus(pattern)).or_default().push((pattern, module));
+        }
+        for line in texts.dep.lines() {
+            let Some((path, needs)) = line.split_once(':') else { continue };
+            index.files.insert(name(path), (path, needs));
+        }
+        for line in texts.softdep.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let (Some("softdep"), Some(module)) = (words.next(), words.next()) else { continue };
+            let soft = index.soft.entry(canonical(module)).or_default();
+            let mut list = None;
+            for word in words {
+                match word {
+                    "pre:" => list = Some(&mut soft.before),
+                    "post:" => list = Some(&mut soft.after),
+                    other => {
+                        if let Some(list) = &mut list {
+                            list.push(other);
+                        }
+                    }
+                }
+            }
+        }
+        index
+    }
+
+    /// Returns the names of all modules that drive a device. Drivers that are built in are in none of the lists.
+    pub(super) fn drivers(&self, modalias: &str) -> Vec<&'t str> {
+        let Some(patterns) = self.aliases.get(bus(modalias)) else { return Vec::new() };
+        let matching = patterns.iter().filter(|(pattern, _)| matches(pattern, modalias));
+        matching.map(|(_, module)| *module).collect()
+    }
+
+    /// Returns the files to load for a module or an alias of one, in order: what it needs, itself, what it wishes behind it.
+    /// Empty where it is built in or nowhere.
+    pub(super) fn plan(&self, module: &str) -> Vec<&'t str> {
+        let mut plan = Vec::new();
+        self.extend_plan(&mut plan, module, 0);
+        plan
+    }
+
+    fn extend_plan(&self, plan: &mut Vec<&'t str>, module: &str, depth: u8) {
+        // Soft dependencies may form circles.
+        const DEEPEST: u8 = 8;
+        if depth > DEEPEST {
+            return;
+        }
+        let key = canonical(module);
+        let Some((path, needs)) = self.files.get(&key) else {
+            for driver in self.drivers(module) {
+                if canonical(driver) != key {
+                    self.extend_plan(plan, driver, depth + 1);
+                }
+            }
+            return;
+        };
+        if plan.contains(path) {
+            return;
+        }
+        let soft = self.soft.get(&key).cloned().unwrap_or_default();
+        for before in soft.before {
+            self.extend_plan(plan, before, depth + 1);
+        }
+        // The last one named has to be loaded first.
+        for needed in needs.split_ascii_whitespace().rev().chain([*path]) {
+            if !plan.contains(&needed) {
+                plan.push(needed);
+            }
+        }
+        for after in soft.after {
+            self.extend_plan(plan, after, depth + 1);
+        }
+    }
+}
+
+/// Returns what stands before the first colon, which no pattern has a wildcard in.
+fn bus(text: &str) -> &str {
+    text.split_once(':').map_or(text, |(bus, _)| bus)
+}
+
+/// Returns a module's name by its file: `nvme-core.ko.xz` is `nvme_core`.
+pub(super) fn name(path: &str) -> String {
+    let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
+    canonical(file.split_once(".ko").map_or(file, |(name, _)| name))
+}
+
+/// The kernel writes hyphens in names as underscores.
+fn canonical(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// Holds when a text fits a pattern with `*`, `?` and `[…]`, as `fnmatch(3)` without flags has it.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut place) = (0, 0);
+    // Where the last star stands, and up to where it has eaten.
+    let mut star: Option<(usize, usize)> = None;
+    while place < text.len() {
+        let step = match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, place));
+                at += 1;
+                continue;
+            }
+            Some(b'?') => Some(1),
+            Some(b'[') => class(&pattern[at..], text[place]),
+            Some(byte) => (*byte == text[place]).then_some(1),
+            None => None,
+        };
+        match (step, star) {
+            (Some(length), _) => {
+                at += length;
+                place += 1;
+            }
+            (None, Some((star_at, eaten))) => {
+                star = Some((star_at, eaten + 1));
+                at = star_at + 1;
+                place = eaten + 1;
+            }
+            (None, None) => return false,
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// Returns the length of the class in brackets that `pattern` begins with, where `byte` is in it.
+/// An opening bracket that nobody closes stands for itself.
+fn class(pattern: &[u8], byte: u8) -> Option<usize> {
+    let Some(end) = pattern.iter().skip(2).position(|byte| *byte == b']').map(|end| end + 2) else {
+        return (byte == b'[').then_some(1);
+    };
+    let (negated, mut members) = match &pattern[1..end] {
+        [b'!' | b'^', members @ ..] => (true, members),
+        members => (false, members),
+    };
+    let mut found = false;
+    while let [first, rest @ ..] = members {
+        match rest {
+            [b'-', last, rest @ ..] => {
+                found |= (*first..=*last).contains(&byte);
+                members = rest;
+            }
+            rest => {
+                found |= *first == byte;
+                members = rest;
+            }
+        }
+    }
+    (found != negated).then_some(end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// From Debian's 6.12.
+    fn texts() -> Texts {
+        Texts {
+            alias: "# Aliases extracted from modules themselves.\n\
+                alias virtio:d00000001v* virtio_net\n\
+                alias pci:v00008086d000010D3sv*sd*bc*sc*i* e1000e\n\
+                alias pci:v*d*sv*sd*bc01sc08i02* nvme\n\
+                alias usb:v*p*d*dc*dsc*dp*ic08isc06ip50in* usb_storage\n\
+                alias cpu:type:x86,ven0000fam0006mod00[4-9a]*:feature:*0099* crc32c_intel\n\
+                alias crc32c crc32c_generic\n\
+                broken\n"
+                .to_owned(),
+            dep: "kernel/drivers/net/virtio_net.ko: kernel/drivers/net/net_failover.ko kernel/net/core/failover.ko\n\
+                kernel/drivers/net/net_failover.ko: kernel/net/core/failover.ko\n\
+                kernel/net/core/failover.ko:\n\
+                kernel/drivers/net/ethernet/realtek/r8169.ko.xz: kernel/drivers/net/mdio.ko.xz\n\
+                kernel/drivers/net/mdio.ko.xz:\n\
+                kernel/drivers/net/phy/realtek.ko.xz:\n\
+                kernel/crypto/crc32c_generic.ko.xz:\n\
+                kernel/drivers/nvme/host/nvme-core.ko:\n\
+                kernel/lib/libcrc32c.ko.xz:\n\
+                kernel/a.ko:\nkernel/b.ko:\n"
+                .to_owned(),
+            softdep: "softdep r8169 pre: realtek post: nvme-core\nsoftdep libcrc32c pre: crc32c\n\
+                softdep a pre: b\nsoftdep b pre: a\nsoftdep a pre: built_in\n"
+                .to_owned(),
+        }
+    }
+
+    fn check_drivers(modalias: &str, expected: &[&str]) {
+        let texts = texts();
+        assert_eq!(Index::new(&texts).drivers(modalias), expected, "{modalias}");
+    }
+
+    fn check_plan(module: &str, expected: &[&str]) {
+        let texts = texts();
+        let plan = Index::new(&texts).plan(module);
+        let names: Vec<String> = plan.into_iter().map(name).collect();
+        assert_eq!(names, expected, "{module}");
+    }
+
+    #[test]
+    fn devices_find_their_drivers() {
+        check_drivers("virtio:d00000001v00001AF4", &["virtio_net"]);
+        check_drivers("pci:v00008086d000010D3sv00001AF4sd00001100bc02sc00i00", &["e1000e"]);
+        check_drivers("pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02", &["nvme"]);
+        check_drivers("usb:v46F4p0001d0000dc00dsc00dp00ic08isc06ip50in00", &["usb_storage"]);
+        check_drivers("virtio:d00000002v00001AF4", &[]);
+        check_drivers("", &[]);
+    }
+
+    #[test]
+    fn what_is_needed_comes_first_and_wishes_are_kept() {
+        check_plan("virtio_net", &["failover", "net_failover", "virtio_net"]);
+        check_plan("r8169", &["realtek", "mdio", "r8169", "nvme_core"]);
+        check_plan("nvme-core", &["nvme_core"]);
+        check_plan("libcrc32c", &["crc32c_generic", "libcrc32c"]);
+        check_plan("built_in", &[]);
+    }
+
+    #[test]
+    fn a_circle_of_wishes_ends() {
+        let texts = texts();
+        assert!(!Index::new(&texts).plan("a").is_empty());
+    }
+
+    #[test]
+    fn patterns_match_as_the_shell_does() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "abcd", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("m[4-9a]*", "ma", true),
+            ("m[4-9a]*", "m3", false),
+            ("m[!4-9]", "m3", true),
+            ("m[^4-9]", "m5", false),
+            ("m[]]", "m]", true),
+            ("m[", "m[", true),
+            ("*ab", "aab", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_pattern_panics(pattern in "[ab*?\\[\\]!-]{0,12}", text in "[ab\\[\\]-]{0,12}") {
+            let _matched = matches(&pattern, &text);
+        }
+
+        #[test]
+        fn a_literal_matches_itself_only(text in "[a-z0-9]{1,12}", other in "[a-z0-9]{1,12}") {
+            prop_assert!(matches(&text, &text));
+            prop_assert_eq!(matches(&text, &other), text == other);
+        }
+    }
+}

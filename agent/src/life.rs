@@ -1,0 +1,232 @@
+//! The life of PID 1, from the first mount to the restart.
+
+use std::{
+    convert::Infallible,
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use protocol::{Announce, EventKind, Level, Pin};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::{
+    boot, console, devices, farewell,
+    machine::{Painter, Phases},
+    network, panel,
+    session::{ClientError, End, Said, Session},
+    settings,
+    settings::{Settings, SettingsError},
+    signals::{Request, Signals},
+};
+
+/// Says why PID 1 cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum LifeError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("reading {path}")]
+    Read { path: &'static str, source: io::Error },
+    #[error("starting {what}")]
+    Start { what: &'static str, source: io::Error },
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The session, where the farewell finds it.
+static SESSION: OnceLock<Session> = OnceLock::new();
+
+/// Is PID 1 until the machine restarts. To be called after [`boot::check`].
+pub fn run(name: &'static str, version: &'static str) -> Infallible {
+    gather_chance();
+    let failures = boot::prepare();
+    console::open();
+    farewell::catch_panics();
+    info!("{name} {version}");
+    for failure in failures {
+        error!("{failure}");
+    }
+    let end = match catch_unwind(AssertUnwindSafe(|| live(version))) {
+        Ok(Ok(end)) => end,
+        Ok(Err(error)) => fail(&chain(&error)),
+        Err(payload) => {
+            let words = farewell::payload(payload.as_ref()).to_owned();
+            fail(&farewell::last_failure().unwrap_or(words))
+        }
+    };
+    // The watchdog stays armed: a restart that hangs ends in a reset.
+    go_down(end)
+}
+
+/// Has the kernel begin to gather randomness at once: without a source in hardware it takes a second
+/// from the first time that somebody asks, and the key of this boot waits for it.
+fn gather_chance() {
+    let gather = || {
+        crate::session::random();
+    };
+    // Without the thread the key asks first, and the boot takes a second longer.
+    let _later = std::thread::Builder::new().name("chance".to_owned()).spawn(gather);
+}
+
+fn fail(reason: &str) -> End {
+    let said = catch_unwind(|| farewell::perform(SESSION.get(), reason));
+    if said.is_err() {
+        error!("the farewell failed too");
+    }
+    End::Restart
+}
+
+fn go_down(end: End) -> Infallible {
+    loop {
+        info!(?end, "going down");
+        console::drain();
+        let error = match end {
+            End::Restart => linux::power::restart(),
+            End::SwitchOff => linux::power::switch_off(),
+        };
+        error!(%error, ?end, "the kernel refuses");
+        std::thread::park_timeout(std::time::Duration::from_secs(10));
+    }
+}
+
+fn live(version: &'static str) -> Result<End, LifeError> {
+    let phases = Phases::default();
+    phases.end("kernel");
+    if let Err(error) = linux::power::catch_ctrl_alt_del() {
+        warn!(%error, "Ctrl-Alt-Del restarts without a word");
+    }
+    let settings = read_settings()?;
+    let findings = devices::Findings::default();
+    let (tell_news, news) = mpsc::unbounded_channel();
+    let announced = Arc::new(AtomicBool::new(false));
+    let started = devices::start(findings.clone(), tell_news, announced.clone());
+    started.map_err(|source| LifeError::Start { what: "the devices' thread", source })?;
+    let painter = Painter {
+        version,
+        boot_port: settings.lease.as_ref().map(|lease| lease.mac),
+        findings,
+        phases,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| LifeError::Start { what: "the runtime", source })?;
+    runtime.block_on(converse(settings, painter, news, &announced))
+}
+
+fn read_settings() -> Result<Settings, LifeError> {
+    let path = "/proc/cmdline";
+    let line = fs::read_to_string(path).map_err(|source| LifeError::Read { path, source })?;
+    let path = settings::IMAGE_PINS;
+    let pins = match fs::read_to_string(Path::new(path)) {
+        Ok(pins) => Some(pins),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return Err(LifeError::Read { path, source }),
+    };
+    Ok(settings::read(&line, pins.as_deref())?)
+}
+
+/// Runs everything that waits for others: signals, network, the picture, the session.
+async fn converse(
+    settings: Settings,
+    painter: Painter,
+    news: mpsc::UnboundedReceiver<devices::News>,
+    announced: &AtomicBool,
+) -> Result<End, LifeError> {
+    let mut signals =
+        Signals::open().map_err(|source| LifeError::Start { what: "signals", source })?;
+    let (tell_online, online) = watch::channel(0);
+    let (tell_happening, mut happenings) = mpsc::unbounded_channel();
+    let (show, picture) = watch::channel(None);
+    let (ask, asked) = mpsc::unbounded_channel();
+    let (say, mut said) = mpsc::unbounded_channel();
+
+    let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
+    let phases = painter.phases.clone();
+    tokio::spawn(painter.run(news, asked, show));
+    let talk = talk(settings.server.clone(), settings.pins, picture.clone(), online, say);
+    tokio::pin!(talk);
+    tokio::pin!(network);
+    let server = settings.server.unwrap_or_default();
+    loop {
+        tokio::select! {
+            end = &mut talk => return end,
+            reason = farewell::failure() => return Err(LifeError::Failed(reason)),
+            ended = &mut network => return Err(match ended {
+                Ok(Err(source)) => LifeError::Start { what: "the network", source },
+                _ => LifeError::Failed("the network's task ended".to_owned()),
+            }),
+            request = signals.next() => {
+                info!(?request, "asked to restart");
+                if let (Some(session), Request::Restart) = (SESSION.get(), request) {
+                    let leave = session.say_last(Level::Info, EventKind::Leaves { reason: "Ctrl-Alt-Del or SIGTERM".to_owned() });
+                    // Whoever asks again does not want to wait for the server.
+                    tokio::select! {
+                        () = leave => {}
+                        _ = signals.next() => {}
+                    }
+                }
+                return Ok(End::Restart);
+            }
+            Some(words) = said.recv() => match words {
+                Said::Welcome(welcome) => {
+                    phases.end("announced");
+                    announced.store(true, Ordering::Relaxed);
+                    info!(machine = welcome.machine, "the server knows this machine");
+                    if let Some(announce) = &*picture.borrow() {
+                        console::show(&panel::draw(&announce.inventory, &server, &welcome));
+                    }
+                }
+                Said::LookAgain => {
+                    let _nobody_left = ask.send(());
+                }
+            },
+            Some(happening) = happenings.recv() => {
+                let network::Happening::Link { port, up } = happening;
+                if let Some(session) = SESSION.get() {
+                    session.note(Level::Info, EventKind::Link { port, up });
+                }
+            }
+        }
+    }
+}
+
+/// Talks to the server where it is known with whom and whom to trust; says so where not, and waits for ever.
+async fn talk(
+    server: Option<String>,
+    pins: Vec<Pin>,
+    picture: watch::Receiver<Option<Announce>>,
+    online: watch::Receiver<u64>,
+    say: mpsc::UnboundedSender<Said>,
+) -> Result<End, LifeError> {
+    let Some(server) = server else {
+        warn!("no server: the kernel command line has no drydock.server");
+        return std::future::pending().await;
+    };
+    if pins.is_empty() {
+        warn!("the server is not spoken to: neither command line nor image has its pin");
+        return std::future::pending().await;
+    }
+    // A thread of its own, because the key waits for randomness.
+    let made = tokio::task::spawn_blocking(move || Session::new(&server, pins)).await;
+    let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;
+    Ok(SESSION.get_or_init(|| session).run(picture, online, say).await)
+}
+
+/// Shows an error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,155 @@
+//! The picture of the machine that is announced, and how long its boot took.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use inventory::Root;
+use protocol::{Announce, BootReport, MacAddress, Phase};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use crate::devices::{Findings, News};
+
+/// How long slow disks may hold up the first announcement. They follow in a later one.
+const DISK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Changes that follow each other this closely are announced together.
+const GATHERING: Duration = Duration::from_millis(500);
+
+/// The phases of this boot, as they end.
+#[derive(Debug, Clone, Default)]
+pub struct Phases(Arc<Mutex<Vec<Phase>>>);
+
+impl Phases {
+    /// Notes that a phase has ended just now; only its first end counts.
+    pub fn end(&self, name: &str) {
+        let ended = linux::clock::since_boot().as_millis();
+        let mut phases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !phases.iter().any(|phase| phase.name == name) {
+            let ended_milliseconds = u64::try_from(ended).unwrap_or(u64::MAX);
+            phases.push(Phase { name: name.to_owned(), ended_milliseconds });
+        }
+    }
+
+    fn all(&self) -> Vec<Phase> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What is needed to draw a picture of the machine.
+#[derive(Debug, Clone)]
+pub struct Painter {
+    /// The agent's version.
+    pub version: &'static str,
+    /// The port that the machine booted through.
+    pub boot_port: Option<MacAddress>,
+    /// What the devices' thread noticed.
+    pub findings: Findings,
+    /// The phases of this boot.
+    pub phases: Phases,
+}
+
+impl Painter {
+    /// Draws the picture when the devices have settled, and again whenever they change or somebody asks for it.
+    /// A picture that shows nothing different is not shown.
+    pub async fn run(
+        self,
+        mut news: mpsc::UnboundedReceiver<News>,
+        mut asked: mpsc::UnboundedReceiver<()>,
+        picture: watch::Sender<Option<Announce>>,
+    ) {
+        loop {
+            let on_request = tokio::select! {
+                change = news.recv() => match change {
+                    None => return,
+                    Some(News::Settled) => {
+                        self.phases.end("devices");
+                        false
+                    }
+                    Some(News::Changed) => {
+                        while timeout(GATHERING, news.recv()).await.is_ok_and(|more| more.is_some()) {}
+                        false
+                    }
+                },
+                Some(()) = asked.recv() => true,
+            };
+            self.draw(on_request, &picture).await;
+        }
+    }
+
+    async fn draw(&self, on_request: bool, picture: &watch::Sender<Option<Announce>>) {
+        let Ok(fast) = spawn_blocking(|| inventory::collect_fast(&Root::live())).await else {
+            return;
+        };
+        let known = fast.clone();
+        let mut whole = spawn_blocking(move || inventory::complete(&Root::live(), known));
+        let first = match timeout(DISK_PATIENCE, &mut whole).await {
+            Ok(Ok(whole)) => {
+                self.show(whole, Whole::Yes, on_request, picture);
+                return;
+            }
+            Ok(Err(_panicked)) => return,
+            Err(_elapsed) => fast,
+        };
+        // A machine that is known already is not shown with less than before.
+        if picture.borrow().is_none() {
+            warn!("a disk is slow: it will be announced later");
+            self.show(first, Whole::No, on_request, picture);
+        }
+        if let Ok(whole) = whole.await {
+            self.show(whole, Whole::Yes, on_request, picture);
+        }
+    }
+
+    fn show(
+        &self,
+        mut inventory: protocol::Inventory,
+        whole: Whole,
+        on_request: bool,
+        picture: &watch::Sender<Option<Announce>>,
+    ) {
+        self.findings.complete(&mut inventory);
+        self.phases.end("inventory");
+        let complete = whole == Whole::Yes;
+        let announce = Announce {
+            agent_version: self.version.to_owned(),
+            kernel_release: linux::release::kernel().ok(),
+            boot: BootReport {
+                mac: self.boot_port,
+                clock_unix_seconds: Some(linux::clock::unix_milliseconds() / 1000),
+                phases: self.phases.all(),
+            },
+            inventory,
+            complete,
+        };
+        picture.send_if_modified(|shown| {
+            let same = shown.as_ref().is_some_and(|shown| {
+                shown.inventory == announce.inventory && shown.complete == announce.complete
+            });
+            if same && !on_request {
+                return false;
+            }
+            info!(
+                disks = announce.inventory.disks.len(),
+                ports = announce.inventory.ports.len(),
+                gaps = announce.inventory.gaps.len(),
+                complete,
+                "machine described"
+            );
+            *shown = Some(announce);
+            true
+        });
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    Yes,
+    No,
+}

@@ -1,0 +1,129 @@
+//! The machine's network: every physical port set up, the lease that iPXE handed over used at once,
+//! and a DHCP client of its own on each port that has a link.
+
+use std::{collections::BTreeMap, io, path::Path, thread};
+
+use linux::link::{Address, Link, Links, Monitor, State};
+use protocol::{HandedLease, MacAddress};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+/// What happened to a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// It gained or lost its link.
+    Link {
+        /// The kernel's name of it.
+        port: String,
+        /// Whether it has a link.
+        up: bool,
+    },
+}
+
+/// Sets ports up and keeps them so, for ever.
+///
+/// `online` counts up whenever the machine gained an address or a link.
+pub async fn run(
+    handed: Option<HandedLease>,
+    online: watch::Sender<u64>,
+    happenings: mpsc::UnboundedSender<Happening>,
+) -> io::Result<()> {
+    // Before the first look: what comes in between is heard.
+    let mut changes = monitor()?;
+    let links = Links::open()?;
+    let mut network = Network { links, handed, online, happenings, ports: BTreeMap::new() };
+    network.look();
+    while let Some(change) = changes.recv().await {
+        match change {
+            Ok(links) => links.into_iter().for_each(|link| network.follow(link)),
+            Err(error) => {
+                warn!(%error, "events of links were lost, looking at all of them again");
+                network.look();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hears of links on a thread of its own, for ever.
+fn monitor() -> io::Result<mpsc::UnboundedReceiver<io::Result<Vec<Link>>>> {
+    let monitor = Monitor::open()?;
+    let (tell, changes) = mpsc::unbounded_channel();
+    let hear = move || while tell.send(monitor.changes()).is_ok() {};
+    thread::Builder::new().name("links".to_owned()).spawn(hear)?;
+    Ok(changes)
+}
+
+struct Network {
+    links: Links,
+    handed: Option<HandedLease>,
+    online: watch::Sender<u64>,
+    happenings: mpsc::UnboundedSender<Happening>,
+    /// By the kernel's number.
+    ports: BTreeMap<u32, State>,
+}
+
+impl Network {
+    fn look(&mut self) {
+        match self.links.all() {
+            Ok(links) => links.into_iter().for_each(|link| self.follow(link)),
+            Err(error) => warn!(%error, "links cannot be listed"),
+        }
+    }
+
+    /// Follows what the kernel says of one link.
+    fn follow(&mut self, link: Link) {
+        if link.state == State::Gone {
+            self.ports.remove(&link.index);
+            return;
+        }
+        let Some(mac) = link.mac.map(MacAddress).filter(|_| is_physical(&link.name)) else {
+            return;
+        };
+        let before = self.ports.insert(link.index, link.state);
+        if before.is_none() {
+            info!(port = link.name, %mac, "port");
+            self.use_handed_lease(&link, mac);
+        }
+        if link.state == State::Down
+            && let Err(error) = self.links.set_up(link.index)
+        {
+            warn!(port = link.name, %error, "port cannot be set up");
+        }
+        let (had, has) = (before == Some(State::Carrier), link.state == State::Carrier);
+        if had != has {
+            info!(port = link.name, up = has, "link");
+            let _nobody_left =
+                self.happenings.send(Happening::Link { port: link.name.clone(), up: has });
+            self.online.send_modify(|times| *times += 1);
+        }
+    }
+
+    /// Uses the lease that iPXE had, on the port that it had it on.
+    fn use_handed_lease(&mut self, link: &Link, mac: MacAddress) {
+        let Some(lease) = self.handed.as_ref().filter(|lease| lease.mac == mac) else { return };
+        let prefix_bits =
+            u8::try_from(lease.netmask.to_bits().leading_ones()).expect("32 bits at most");
+        let address = Address { address: lease.address, prefix_bits };
+        let done = self
+            .links
+            .set_up(link.index)
+            .and_then(|()| self.links.add_address(link.index, address))
+            .and_then(|()| match lease.gateway {
+                Some(gateway) => self.links.set_default_route(link.index, gateway, link.index),
+                None => Ok(()),
+            });
+        match done {
+            Ok(()) => {
+                info!(port = link.name, address = %lease.address, "address handed over by the boot program")
+            }
+            Err(error) => warn!(port = link.name, %error, "handed lease cannot be used"),
+        }
+        self.online.send_modify(|times| *times += 1);
+    }
+}
+
+/// Holds for ports with hardware behind them.
+fn is_physical(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).join("device").exists()
+}

@@ -1,0 +1,248 @@
+//! The session with the server: announce, then ask for instructions for ever.
+//!
+//! ```text
+//!            ┌─────────── the machine changed, or the server forgot us ──────────┐
+//!            ▼                                                                   │
+//!   collect ──► announce ──► ask for the next instruction ──► wait, refuse ──► ask again
+//!                  ▲ │                     │
+//!                  └─┘ no server:          └──► restart, switch off: the session ends
+//!                  wait, try again
+//! ```
+
+mod client;
+mod patience;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use protocol::{Announce, Event, EventKind, Level, Pin, Welcome};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, sleep_until, timeout},
+};
+use tracing::{info, warn};
+
+pub use self::client::ClientError;
+use self::{client::Client, patience::Patience};
+use crate::orders::{Act, Orders};
+
+/// How long the last words may take before the machine goes down.
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The most events that wait for the server. Then the oldest are lost.
+const EVENT_LIMIT: usize = 64;
+
+/// How the session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The machine is to restart.
+    Restart,
+    /// The machine is to be switched off.
+    SwitchOff,
+}
+
+/// What the session says to the rest of the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// The server knows the machine.
+    Welcome(Welcome),
+    /// The server asks for a fresh look at the machine.
+    LookAgain,
+}
+
+/// A session with one server.
+#[derive(Debug, Clone)]
+pub struct Session {
+    client: Client,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Session {
+    /// Makes the key of this boot. Speaks to nobody yet.
+    pub fn new(server: &str, pins: Vec<Pin>) -> Result<Self, ClientError> {
+        Ok(Self { client: Client::new(server, pins)?, events: Arc::default() })
+    }
+
+    /// Keeps an event until the server takes it.
+    pub fn note(&self, level: Level, kind: EventKind) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() >= EVENT_LIMIT {
+            events.remove(0);
+        }
+        events.push(event(level, kind));
+    }
+
+    /// Says one last thing to the server, for a limited time.
+    pub async fn say_last(&self, level: Level, kind: EventKind) {
+        self.note(level, kind);
+        if timeout(FAREWELL_PATIENCE, self.deliver()).await.is_err() {
+            warn!("the server did not take the last words in time");
+        }
+    }
+
+    /// Announces whatever `picture` holds and follows the server's instructions, through any number of failures.
+    ///
+    /// `online` changes whenever the machine gained or lost an address: then it is tried again at once.
+    pub async fn run(
+        &self,
+        mut picture: watch::Receiver<Option<Announce>>,
+        mut online: watch::Receiver<u64>,
+        said: mpsc::UnboundedSender<Said>,
+    ) -> End {
+        let mut orders = Orders::default();
+        let mut patience = Patience::default();
+        let mut announced = false;
+        let mut pause = Duration::ZERO;
+        let latest = picture.clone();
+        loop {
+            let due = orders.restart_at();
+            let restart = async {
+                match due {
+                    Some(due) => sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let act = tokio::select! {
+                () = restart => {
+                    info!("the time to restart has come");
+                    return End::Restart;
+                }
+                // Only with news; an answer that is under way is asked for again.
+                Ok(()) = picture.changed() => {
+                    announced = false;
+                    continue;
+                }
+                step = async {
+                    if !pause.is_zero() {
+                        let _either = timeout(pause, online.changed()).await;
+                    }
+                    self.step(&mut orders, announced, &latest).await
+                } => match step {
+                    Ok(step) => {
+                        pause = Duration::ZERO;
+                        if patience.reset() {
+                            info!("the server answers again");
+                        }
+                        match step {
+                            Step::Welcome(welcome) => {
+                                announced = true;
+                                set_clock(&welcome);
+                                let act = orders.welcome(Instant::now(), &welcome);
+                                let _nobody_left = said.send(Said::Welcome(welcome));
+                                act
+                            }
+                            Step::Act(act) => act,
+                        }
+                    }
+                    Err(error) => {
+                        if matches!(error, client::CallError::UnknownSession) && announced {
+                            info!("the server asks who this is: announcing again");
+                            announced = false;
+                        }
+                        pause = patience.next(random());
+                        if patience.is_worth_a_line() {
+                            warn!(%error, "server");
+                        }
+                        continue;
+                    }
+                },
+            };
+            match act {
+                Act::Wait => {}
+                Act::Announce => {
+                    let _nobody_left = said.send(Said::LookAgain);
+                }
+                Act::Refuse { sequence, reason } => {
+                    warn!(?sequence, reason, "instruction refused");
+                    self.note(Level::Warn, EventKind::Refused { sequence, reason });
+                    // A server that repeats itself is not asked more often than this.
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Act::Restart => return self.obey(orders.sequence(), End::Restart).await,
+                Act::SwitchOff => return self.obey(orders.sequence(), End::SwitchOff).await,
+            }
+        }
+    }
+
+    /// Does the next thing there is to do with the server. May be cancelled at any time.
+    async fn step(
+        &self,
+        orders: &mut Orders,
+        announced: bool,
+        picture: &watch::Receiver<Option<Announce>>,
+    ) -> Result<Step, client::CallError> {
+        if !announced {
+            let announce = picture.borrow().clone();
+            return match announce {
+                Some(announce) => self.client.announce(&announce).await.map(Step::Welcome),
+                None => std::future::pending().await,
+            };
+        }
+        self.send_events().await?;
+        let json = self.client.instruction(orders.sequence()).await?;
+        Ok(Step::Act(json.map_or(Act::Wait, |json| orders.receive(Instant::now(), &json))))
+    }
+
+    async fn obey(&self, sequence: u64, end: End) -> End {
+        info!(sequence, ?end, "obeying");
+        self.say_last(Level::Info, EventKind::Obeys { sequence }).await;
+        end
+    }
+
+    async fn deliver(&self) {
+        if let Err(error) = self.send_events().await {
+            warn!(%error, "the server did not take the last words");
+        }
+    }
+
+    /// Sends the events that wait; they stay where the server does not take them.
+    async fn send_events(&self) -> Result<(), client::CallError> {
+        let waiting = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        self.client.report(&waiting).await?;
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.retain(|event| !waiting.contains(event));
+        Ok(())
+    }
+}
+
+enum Step {
+    Welcome(Welcome),
+    Act(Act),
+}
+
+fn event(level: Level, kind: EventKind) -> Event {
+    let since_boot = linux::clock::since_boot().as_millis();
+    Event { uptime_milliseconds: u64::try_from(since_boot).unwrap_or(u64::MAX), level, kind }
+}
+
+/// A clock that is this much off, in milliseconds, is set.
+const CLOCK_TOLERANCE_MILLISECONDS: u64 = 2_000;
+
+/// Sets the clock to the server's when it is clearly wrong.
+fn set_clock(welcome: &Welcome) {
+    let Some(right) = welcome.clock_unix_milliseconds else { return };
+    let offset = right.saturating_sub(linux::clock::unix_milliseconds());
+    if offset.unsigned_abs() <= CLOCK_TOLERANCE_MILLISECONDS {
+        return;
+    }
+    match linux::clock::set_unix_milliseconds(right) {
+        Ok(()) => info!(offset_milliseconds = offset, "clock set"),
+        Err(error) => warn!(offset_milliseconds = offset, %error, "clock cannot be set"),
+    }
+}
+
+/// Returns a number that machines of one kind do not have in common.
+pub(crate) fn random() -> u32 {
+    use ring::rand::SecureRandom as _;
+    let mut bytes = [0; 4];
+    match ring::rand::SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => u32::from_ne_bytes(bytes),
+        // Chance is a courtesy here, not a secret.
+        Err(_) => std::process::id(),
+    }
+}

@@ -1,0 +1,27 @@
+//! Mounts of the kernel's own file systems.
+
+use std::{io, path::Path};
+
+use nix::mount::MsFlags;
+
+/// What may be done with what is mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Reading and writing; no device files, no programs, no other user's rights.
+    Files,
+    /// Reading only; otherwise like `Files`.
+    ReadOnly,
+    /// Reading, writing and device files; no programs, no other user's rights.
+    Devices,
+}
+
+/// Mounts a file system that has no device (`mount`): `proc`, `sysfs`, `devtmpfs`, `tmpfs`, `efivarfs`.
+pub fn virtual_filesystem(kind: &str, target: &Path, rights: Rights) -> io::Result<()> {
+    let flags = MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID;
+    let flags = match rights {
+        Rights::Files => flags | MsFlags::MS_NODEV,
+        Rights::ReadOnly => flags | MsFlags::MS_NODEV | MsFlags::MS_RDONLY,
+        Rights::Devices => flags,
+    };
+    Ok(nix::mount::mount(Some(kind), target, Some(kind), flags, None::<&str>)?)
+}

@@ -5,6 +5,10 @@ SHELL := /bin/bash
 .PHONY: help deps image drydock empty-initrd check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
 .DEFAULT_GOAL := help
 
+ifneq ($(or $(ARCH),x86_64),x86_64)
+$(error ARCH=$(ARCH): images are built for x86_64 only)
+endif
+
 musl := target/x86_64-unknown-linux-musl
 parts := target/image/parts
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
@@ -102,6 +106,7 @@ test: deps check image drydock empty-initrd ## every mechanism once, whole machi
 	cargo run --locked --package qemu -- test
 
 test-qemu: deps image drydock ## CASE=name: one case, with the serial console shown
+	@[ -n "$(CASE)" ] || { echo >&2 'say which: make test-qemu CASE=name'; exit 1; }
 	cargo run --locked --package qemu -- case "$(CASE)" --show-serial
 
 soak: deps image drydock ## the full matrices, for hours

@@ -18,4 +18,7 @@ pub mod settings;
 pub mod watch;
 pub mod wire;
 
-pub use self::settings::{Mode, ModeAsWritten, Settings, SettingsError, Subnet, SubnetAsWritten};
+pub use self::{
+    service::{BindError, Bound, Handle, Reservation, Seams, bind},
+    settings::{Mode, ModeAsWritten, Settings, SettingsError, Subnet, SubnetAsWritten},
+};

@@ -6,6 +6,8 @@ use protocol::{
 };
 use smbioslib::{UndefinedStruct, UndefinedStructTable};
 
+#[cfg(test)]
+mod tests;
 mod words;
 
 /// What the tables say.

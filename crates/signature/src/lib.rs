@@ -39,7 +39,7 @@ pub struct Content {
     pub signatures: Vec<Signature>,
     /// The partitions of the GPT, else of the MBR, by number.
     pub partitions: Vec<Partition>,
-    /// Places that could not be read. After [`region::FAILURE_LIMIT`] of them the probe gives up.
+    /// Places that could not be read. After three of them the probe gives up.
     pub unreadable: Vec<Unreadable>,
 }
 

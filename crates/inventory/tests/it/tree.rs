@@ -21,15 +21,22 @@ impl Tree {
     /// Lays out a tree from lines `path = text` and `path -> target`.
     pub(crate) fn new(lines: &str) -> Self {
         let tree = Self::empty();
-        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            if let Some((path, target)) = line.split_once(" -> ") {
-                tree.link(path, target);
-            } else {
-                let (path, text) = line.split_once(" =").expect("a line is a file or a link");
-                tree.file(path, unescape(text.strip_prefix(' ').unwrap_or(text)));
-            }
-        }
+        lines
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .for_each(|line| tree.add(line));
         tree
+    }
+
+    /// Adds, or writes again, what one line says.
+    pub(crate) fn add(&self, line: &str) {
+        if let Some((path, target)) = line.split_once(" -> ") {
+            self.link(path, target);
+        } else {
+            let (path, text) = line.split_once(" =").expect("a line is a file or a link");
+            self.file(path, unescape(text.strip_prefix(' ').unwrap_or(text)));
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -55,6 +62,9 @@ impl Tree {
     /// Returns a path in the tree whose directory exists.
     fn place(&self, path: &str) -> PathBuf {
         let place = self.path().join(path);
+        if place.exists() {
+            return place;
+        }
         let parent = place.parent().expect("a file is in a directory");
         fs::create_dir_all(parent).expect("a directory can be made");
         place

@@ -126,8 +126,8 @@ impl Bound {
                         Vec::new()
                     }
                 },
-                Some((ticket, content)) = brought.recv() => {
-                    desk.loaded(ticket, content, Instant::now())
+                Some((ticket, program)) = brought.recv() => {
+                    desk.loaded(ticket, program, Instant::now())
                 }
                 () = sleep_until(desk.deadline()) => desk.wake(Instant::now()),
             };

@@ -50,7 +50,7 @@ impl Default for Limits {
             connections_per_address: 16,
             head_patience: Duration::from_secs(10),
             stall_patience: Duration::from_secs(30),
-            lifetime: Duration::from_secs(30 * 60),
+            lifetime: Duration::from_mins(30),
         }
     }
 }

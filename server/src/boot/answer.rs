@@ -15,12 +15,14 @@ use crate::decision::{Boot, System, Traveller};
 pub(crate) enum Answer {
     /// A file.
     Asset(Asset),
-    /// A script made for this request.
-    Script {
+    /// A first script: it decides nothing.
+    FirstScript(String),
+    /// A machine's own script.
+    MachineScript {
         /// The script.
         text: String,
-        /// For a machine's own script: the system in it, or none for its own disk. Absent for a first script, which decides nothing.
-        boots: Option<Option<System>>,
+        /// What it boots. Absent: the machine's own disk.
+        boots: Option<System>,
     },
     /// "Not found", and why, for the journal.
     Nothing(&'static str),
@@ -52,7 +54,7 @@ impl Context {
                 self.script_of(&Boot::OwnDisk, &arrival)
             }
             (Wanted::Asset(asset), Some(Boot::System(_)) | None) => Answer::Asset(asset),
-            (Wanted::AutoexecScript, _) => self.first_script(Beginning::Autoexec(resolved.mac)),
+            (Wanted::AutoexecScript, _) => self.first_script(Beginning::Autoexec),
             (Wanted::FirstScript, _) => self.first_script(Beginning::Leased),
         }
     }
@@ -63,7 +65,7 @@ impl Context {
     }
 
     fn first_script(&self, beginning: Beginning) -> Answer {
-        Answer::Script { text: script::first(&self.settings, beginning), boots: None }
+        Answer::FirstScript(script::first(&self.settings, beginning))
     }
 
     fn script_of(&self, boot: &Boot, arrival: &Arrival) -> Answer {
@@ -73,7 +75,7 @@ impl Context {
             Boot::OwnDisk | Boot::Silence(_) => None,
         };
         match script::machine(boot, &self.settings, traveller, *architecture, *platform) {
-            Some(text) => Answer::Script { text, boots: Some(boots) },
+            Some(text) => Answer::MachineScript { text, boots },
             None => Answer::Nothing("not found: this machine is left alone"),
         }
     }

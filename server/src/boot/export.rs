@@ -106,6 +106,7 @@ struct Place {
 }
 
 /// What stands there.
+#[derive(Clone, Copy)]
 enum Stands {
     Nothing,
     Ours,
@@ -215,13 +216,11 @@ impl Tree {
             };
             let script = |beginning| script::exported(settings, beginning, fallback);
             self.text(&format!("{directory}boot.ipxe"), &script(Beginning::Leased))?;
-            self.text(&format!("{directory}autoexec.ipxe"), &script(Beginning::Autoexec(None)))?;
+            self.text(&format!("{directory}autoexec.ipxe"), &script(Beginning::Autoexec))?;
         }
-        let mut sums = String::new();
-        for (name, sum) in &self.sums {
-            sums.push_str(&format!("{sum}  {name}\n"));
-        }
-        self.file(SUMS, &mut sums.as_bytes())?;
+        let sums: Vec<String> =
+            self.sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
+        self.file(SUMS, &mut sums.concat().as_bytes())?;
         let server = settings.http();
         let mark = format!(
             "{MARK_LINE}\nIts scripts ask {server} what a machine boots.\n\

@@ -62,10 +62,9 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
     let story = Story::of_request(&context, FileProtocol::Http, &resolved.shown, mac, address);
     match answer {
         Answer::Asset(asset) => file(&context, asset, &request, story).await,
-        Answer::Script { text, boots } => {
-            if let Some(boots) = boots {
-                story.rendered(boots);
-            }
+        Answer::FirstScript(text) => script(text, &request.method, story),
+        Answer::MachineScript { text, boots } => {
+            story.rendered(boots);
             script(text, &request.method, story)
         }
         Answer::Nothing(reason) => {

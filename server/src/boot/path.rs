@@ -72,11 +72,10 @@ fn meaning(parts: &[&str]) -> (Option<MacAddress>, Wanted) {
             Ok(mac) if mac.is_usable() => (Some(mac), beside_the_program(name)),
             _ => (None, Wanted::NotFound),
         },
-        ["boot", name] => (None, beside_the_program(name)),
-        ["image", name] => (None, image(name)),
         ["script.ipxe"] => (None, Wanted::MachineScript),
-        // A router's recipe may name the program alone.
-        [name] => (None, beside_the_program(name)),
+        ["image", name] => (None, image(name)),
+        // iPXE from TFTP asks for `autoexec.ipxe` at the root; a router may name the program alone.
+        ["boot", name] | [name] => (None, beside_the_program(name)),
         _ => (None, Wanted::NotFound),
     }
 }

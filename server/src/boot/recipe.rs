@@ -117,7 +117,7 @@ fn dnsmasq(settings: &Settings, programs: &[Program]) -> String {
         match means {
             // The third field is the address that firmware asks: option 66 alone does not set it.
             Means::Tftp => {
-                line(&format!("dhcp-boot=tag:{tag},tag:!drydock-ipxe,boot/{file},,{server}"))
+                line(&format!("dhcp-boot=tag:{tag},tag:!drydock-ipxe,boot/{file},,{server}"));
             }
             Means::Http => {
                 // Firmware drops an offer that does not say HTTPClient back to it, and need not ask for the option.

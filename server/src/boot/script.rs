@@ -1,7 +1,7 @@
 //! iPXE scripts, rendered purely: what is known goes in, text comes out.
 //!
 //! ```text
-//!  autoexec.ipxe (iPXE finds it beside itself) ─┐   dhcp
+//!  autoexec.ipxe (iPXE finds it beside itself) ─┐   the firmware's lease, else dhcp
 //!  boot.ipxe     (DHCP names it)                ├─► imgfetch script.ipxe?mac=…&uuid=… ─► imgexec
 //!                                               │        │ not there, or refused            │ kernel, initrd, boot
 //!                                               └────────┴──► own disk ◄────────────────────┘ any failure
@@ -13,8 +13,6 @@
 //!
 //! Text that a machine sends is never rendered; the only thing of a machine that stands in a script is its MAC address.
 
-use protocol::MacAddress;
-
 use super::{
     asset::{Architecture, Image, Part, Platform},
     settings::Settings,
@@ -25,6 +23,8 @@ use crate::decision::{Boot, System, Traveller};
 const TRIES: u32 = 3;
 /// How long iPXE waits for a script: the server answers from memory.
 const SCRIPT_PATIENCE_MILLISECONDS: u32 = 10_000;
+/// How long a port that was opened again may take to see its cable: switches and slow cards.
+const LINK_PATIENCE_MILLISECONDS: u32 = 15_000;
 /// What iPXE tells of the machine. A `uristring` because makers write anything; `params` is not in Debian's build.
 const IDENTITY: &str = "mac=${netX/mac}&uuid=${uuid}&serial=${serial:uristring}\
     &busid=${netX/busid}&arch=${buildarch}&platform=${platform}\
@@ -33,8 +33,8 @@ const IDENTITY: &str = "mac=${netX/mac}&uuid=${uuid}&serial=${serial:uristring}\
 /// What iPXE has done when it runs a first script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
-    /// iPXE found `autoexec.ipxe` by itself: no port has a lease. The MAC address says which port to ask on.
-    Autoexec(Option<MacAddress>),
+    /// iPXE found `autoexec.ipxe` by itself, and has not asked for a lease.
+    Autoexec,
     /// DHCP named the script: the port has its lease.
     Leased,
 }
@@ -57,8 +57,8 @@ pub fn first(settings: &Settings, beginning: Beginning) -> String {
 pub fn exported(settings: &Settings, beginning: Beginning, fallback: Fallback<'_>) -> String {
     let mut script = Script::new("asks Drydock what this machine boots");
     script.line("set attempt:int32 0");
-    if let Beginning::Autoexec(mac) = beginning {
-        lease(&mut script, mac);
+    if beginning == Beginning::Autoexec {
+        lease(&mut script);
     }
     script.line(":fetch");
     script.line(&format!(
@@ -124,21 +124,22 @@ pub fn machine(
     Some(script.text)
 }
 
-/// Gets a lease, on the port that the machine booted through where it is known: others may have a cable into another network.
-fn lease(script: &mut Script, mac: Option<MacAddress>) {
-    if let Some(mac) = mac {
-        script.line("set port:int32 0");
-        script.line(":find");
-        script.line("isset ${net${port}/mac} || goto any");
-        script.line(&format!("iseq ${{net${{port}}/mac}} {mac} && goto lease ||"));
-        script.line("inc port");
-        script.line("goto find");
-        script.line(":lease");
-        script.line("dhcp net${port} && goto leased ||");
-        script.again("lease", "any");
-    }
-    script.line(":any");
-    script.line("set attempt:int32 0");
+/// Takes the lease that the firmware had, which iPXE knows of the port that it came through; else asks for one on all ports.
+///
+/// Asking again would cost four seconds, and on a machine with several networks might end on another port.
+fn lease(script: &mut Script) {
+    script.line("set port:int32 0");
+    script.line(":find");
+    script.line("isset ${net${port}/mac} || goto dhcp");
+    script.line("isset ${net${port}/ip} && goto open ||");
+    script.line("inc port");
+    script.line("goto find");
+    script.line(":open");
+    script.line("ifopen net${port} || goto dhcp");
+    script.line(&format!(
+        "iflinkwait --timeout {LINK_PATIENCE_MILLISECONDS} net${{port}} || goto dhcp"
+    ));
+    script.line("goto leased");
     script.line(":dhcp");
     script.line("dhcp && goto leased ||");
     script.again("dhcp", "own_disk");
@@ -202,7 +203,7 @@ impl Script {
 
     fn own_disk(&mut self, platform: Option<Platform>) {
         self.line(":own_disk");
-        self.line("echo On to this machine's own disk");
+        self.line("echo On to the own disk");
         match platform {
             Some(Platform::Efi) => return self.line("exit 1"),
             Some(Platform::Pcbios) => {}

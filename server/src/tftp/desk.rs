@@ -39,31 +39,33 @@ pub(super) struct Desk {
     limits: Limits,
     conversations: HashMap<SocketAddrV4, Conversation>,
     pace: Pace,
-    tickets: u64,
+    opened: u64,
 }
 
 struct Conversation {
+    /// Counts up with each request.
+    number: u64,
     request: Request,
     story: Story,
     state: State,
 }
 
 enum State {
-    Loading { number: u64 },
+    Loading,
     Transferring(Transfer),
 }
 
 impl Desk {
     pub(super) fn new(context: Context, limits: Limits) -> Self {
         let (conversations, pace) = (HashMap::new(), Pace::default());
-        Self { context, limits, conversations, pace, tickets: 0 }
+        Self { context, limits, conversations, pace, opened: 0 }
     }
 
     /// Returns when [`Desk::wake`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let deadlines =
             self.conversations.values().filter_map(|conversation| match &conversation.state {
-                State::Loading { .. } => None,
+                State::Loading => None,
                 State::Transferring(transfer) => Some(transfer.deadline()),
             });
         deadlines.min()
@@ -80,7 +82,6 @@ impl Desk {
             return Vec::new();
         }
         match packet::parse(bytes) {
-            None => Vec::new(),
             Some(Packet::Acknowledge(block)) => self.step(client, Event::Acknowledge(block), now),
             Some(Packet::Error { code, text }) => {
                 self.step(client, Event::Error { code, text }, now)
@@ -89,7 +90,7 @@ impl Desk {
                 refuse(client, Code::AccessViolation, "nothing is written here")
             }
             Some(Packet::Read(request)) => self.read(client, request, now),
-            Some(Packet::Write) => Vec::new(),
+            Some(Packet::Write) | None => Vec::new(),
         }
     }
 
@@ -102,7 +103,7 @@ impl Desk {
     ) -> Vec<Action> {
         let Ticket { client, number } = ticket;
         let Some(conversation) = self.conversations.get_mut(&client) else { return Vec::new() };
-        if !matches!(conversation.state, State::Loading { number: current } if current == number) {
+        if conversation.number != number || !matches!(conversation.state, State::Loading) {
             return Vec::new();
         }
         match content {
@@ -118,7 +119,7 @@ impl Desk {
     /// Sends again what was not acknowledged in time.
     pub(super) fn wake(&mut self, now: Instant) -> Vec<Action> {
         let is_due = |conversation: &Conversation| match &conversation.state {
-            State::Loading { .. } => false,
+            State::Loading => false,
             State::Transferring(transfer) => transfer.deadline() <= now,
         };
         let due: Vec<SocketAddrV4> = self
@@ -182,32 +183,20 @@ impl Desk {
             story.failed("asked for as text (netascii): programs are sent as they are (octet)");
             return refuse(client, Code::Undefined, "only octet mode: the files here are programs");
         }
-        if let Some(limit) = self.limit(client) {
-            story.failed(limit);
-            return refuse(client, Code::Undefined, limit);
-        }
         match self.context.answer(&resolved, mac) {
-            Answer::Asset(Asset::Program(program)) => {
-                self.tickets += 1;
-                let number = self.tickets;
-                let state = State::Loading { number };
-                self.conversations.insert(client, Conversation { request, story, state });
-                vec![Action::Load(Ticket { client, number }, program)]
-            }
+            Answer::Asset(Asset::Program(program)) => match self.open(client, request, story) {
+                Ok(number) => vec![Action::Load(Ticket { client, number }, program)],
+                Err(limit) => refuse(client, Code::Undefined, limit),
+            },
             Answer::Asset(Asset::Image(_)) => {
                 let reason = "images are served over HTTP only";
                 story.failed(reason);
                 refuse(client, Code::NotFound, reason)
             }
-            Answer::Script { text, boots } => {
-                if let Some(boots) = boots {
-                    story.rendered(boots);
-                }
-                let state = State::Loading { number: 0 };
-                let mut conversation = Conversation { request, story, state };
-                let actions = conversation.begin(client, Bytes::from(text), now);
-                self.conversations.insert(client, conversation);
-                actions
+            Answer::FirstScript(text) => self.send_text(client, request, story, text, now),
+            Answer::MachineScript { text, boots } => {
+                story.rendered(boots);
+                self.send_text(client, request, story, text, now)
             }
             Answer::Nothing(reason) => {
                 story.failed(reason);
@@ -222,17 +211,69 @@ impl Desk {
         }
     }
 
-    fn limit(&self, client: SocketAddrV4) -> Option<&'static str> {
-        if self.conversations.len() >= self.limits.transfers {
-            return Some("too many transfers at once: try again");
+    fn send_text(
+        &mut self,
+        client: SocketAddrV4,
+        request: Request,
+        story: Story,
+        text: String,
+        now: Instant,
+    ) -> Vec<Action> {
+        match self.open(client, request, story) {
+            Ok(number) => self.loaded(Ticket { client, number }, Ok(Bytes::from(text)), now),
+            Err(limit) => refuse(client, Code::Undefined, limit),
         }
+    }
+
+    /// Opens a conversation that waits for its content, and returns its number.
+    fn open(
+        &mut self,
+        client: SocketAddrV4,
+        request: Request,
+        story: Story,
+    ) -> Result<u64, &'static str> {
+        if let Err(limit) = self.make_room(client) {
+            story.failed(limit);
+            return Err(limit);
+        }
+        self.opened += 1;
+        let number = self.opened;
+        let conversation = Conversation { number, request, story, state: State::Loading };
+        self.conversations.insert(client, conversation);
+        Ok(number)
+    }
+
+    /// Makes room for one more, or says why there is none.
+    fn make_room(&mut self, client: SocketAddrV4) -> Result<(), &'static str> {
         let same = self.conversations.keys().filter(|other| other.ip() == client.ip()).count();
-        (same >= self.limits.transfers_per_address)
-            .then_some("too many transfers of one machine at once")
+        if same >= self.limits.transfers_per_address {
+            return Err("too many transfers of one machine at once");
+        }
+        if self.conversations.len() < self.limits.transfers {
+            return Ok(());
+        }
+        // Invented clients never answer; a real one does so within a moment.
+        let oldest = self
+            .conversations
+            .iter()
+            .filter(|(_, conversation)| !conversation.has_begun())
+            .min_by_key(|(_, conversation)| conversation.number)
+            .map(|(client, _)| *client);
+        let oldest = oldest.and_then(|client| self.conversations.remove(&client));
+        oldest
+            .map(|conversation| conversation.story.failed("no answer, and others wait"))
+            .ok_or("too many transfers at once: try again")
     }
 }
 
 impl Conversation {
+    fn has_begun(&self) -> bool {
+        match &self.state {
+            State::Loading => false,
+            State::Transferring(transfer) => transfer.has_begun(),
+        }
+    }
+
     fn begin(&mut self, client: SocketAddrV4, content: Bytes, now: Instant) -> Vec<Action> {
         let terms = terms::settle(&self.request.options, content.len());
         let (transfer, packets) = Transfer::begin(content, terms, now);

@@ -13,20 +13,29 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Addresses that are remembered. Each is forgotten two seconds after its last request.
 const ADDRESSES_LIMIT: usize = 4096;
 
-/// When each address has used up what it was allowed.
+/// What each address has used of what it is allowed.
 #[derive(Debug, Default)]
-pub(super) struct Pace(HashMap<Ipv4Addr, Instant>);
+pub(super) struct Pace {
+    /// Until when each address has used it up.
+    used: HashMap<Ipv4Addr, Instant>,
+    /// When the full table may be searched again for addresses to forget: a flood must not make each request a search.
+    search_again: Option<Instant>,
+}
 
 impl Pace {
     /// Counts a request, and says whether it may be answered.
     pub(super) fn allows(&mut self, address: Ipv4Addr, now: Instant) -> bool {
-        if self.0.len() >= ADDRESSES_LIMIT && !self.0.contains_key(&address) {
-            self.0.retain(|_, until| *until > now);
-            if self.0.len() >= ADDRESSES_LIMIT {
+        if self.used.len() >= ADDRESSES_LIMIT && !self.used.contains_key(&address) {
+            if self.search_again.is_some_and(|again| now < again) {
+                return false;
+            }
+            self.used.retain(|_, until| *until > now);
+            if self.used.len() >= ADDRESSES_LIMIT {
+                self.search_again = Some(now + INTERVAL);
                 return false;
             }
         }
-        let until = self.0.entry(address).or_insert(now);
+        let until = self.used.entry(address).or_insert(now);
         let next = (*until).max(now) + INTERVAL;
         if next - now > INTERVAL * BURST {
             return false;
@@ -61,7 +70,7 @@ mod tests {
         let address = |number: u32| Ipv4Addr::from_bits(0x0a00_0000 + number);
         let passed = (0..100_000).filter(|number| pace.allows(address(*number), now)).count();
         assert_eq!(passed, ADDRESSES_LIMIT);
-        assert!(pace.0.len() <= ADDRESSES_LIMIT);
+        assert!(pace.used.len() <= ADDRESSES_LIMIT);
         assert!(pace.allows(address(100_001), now + Duration::from_secs(3)));
     }
 }

@@ -42,10 +42,10 @@ async fn a_file_comes_whole_from_the_port_that_was_asked() {
     let server = tokio::spawn(bound.run(context, Limits::default(), async move {
         drop(stopped.await);
     }));
-    let content = tokio::task::spawn_blocking(move || {
+    let fetched = tokio::task::spawn_blocking(move || {
         fetch(address, b"\0\x01boot/snponly.efi\0octet\0blksize\x001468\0tsize\x000\0")
     });
-    assert!(content.await.unwrap() == pattern(100_000));
+    assert!(fetched.await.unwrap() == pattern(100_000));
     let sent = |what: &What| matches!(what, What::FileSent { size_bytes: 100_000, .. });
     let limit = Instant::now() + Duration::from_secs(5);
     while !told.lock().unwrap().iter().any(|(_, what)| sent(what)) {

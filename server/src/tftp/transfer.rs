@@ -125,10 +125,9 @@ impl Transfer {
         match event {
             Event::Acknowledge(block) => self.acknowledged(block, now),
             Event::Error { code, text } => Step::End(self.aborted(code, text)),
-            Event::AskedAgain if self.has_begun() => Step::Send(Vec::new()),
-            Event::AskedAgain => self.again(now),
-            Event::Nothing if now < self.deadline => Step::Send(Vec::new()),
-            Event::Nothing => self.again(now),
+            Event::AskedAgain if !self.has_begun() => self.again(now),
+            Event::Nothing if now >= self.deadline => self.again(now),
+            Event::AskedAgain | Event::Nothing => Step::Send(Vec::new()),
         }
     }
 

@@ -282,6 +282,30 @@ async fn a_file_that_is_written_to_while_it_is_sent_is_broken_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncated_request_is_not_answered_as_if_it_were_whole() {
+    const REQUEST: &[u8] =
+        b"GET /boot/snponly.efi HTTP/1.1\r\nHost: 10.0.0.1:7480\r\nAccept: */*\r\n\
+        User-Agent: UefiHttpBoot/1.0\r\n\r\n";
+    let scene = scene(sunshine(), Limits::default()).await;
+    let address = scene.address;
+    tokio::task::spawn_blocking(move || {
+        for length in 0..REQUEST.len() {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            stream.write_all(&REQUEST[..length]).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut answer = Vec::new();
+            drop(stream.read_to_end(&mut answer));
+            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{length}");
+        }
+    })
+    .await
+    .unwrap();
+    assert!(scene.told.lock().unwrap().is_empty());
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_heads_and_idle_connections_are_closed_and_one_address_cannot_take_all() {
     let limits = Limits {
         connections: 8,

@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use protocol::{CommandLine, Pin};
+use protocol::{CommandLine, MacAddress, Pin};
 
 use super::{super::settings::SettingsAsWritten, *};
 use crate::journal::Silence;
@@ -18,8 +18,7 @@ fn traveller() -> Traveller {
 
 fn everything() -> Vec<(String, String)> {
     let mut scripts = vec![
-        ("autoexec".to_owned(), first(&settings(), Beginning::Autoexec(None))),
-        ("autoexec of a port".to_owned(), first(&settings(), Beginning::Autoexec(Some(MAC)))),
+        ("autoexec".to_owned(), first(&settings(), Beginning::Autoexec)),
         ("named by DHCP".to_owned(), first(&settings(), Beginning::Leased)),
         (
             "exported".to_owned(),

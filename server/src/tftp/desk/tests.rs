@@ -1,9 +1,4 @@
-use std::{
-    net::Ipv4Addr,
-    sync::{Arc, Mutex},
-};
-
-use protocol::MacAddress;
+use std::net::Ipv4Addr;
 
 use super::*;
 use crate::{
@@ -17,7 +12,7 @@ const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 77), 2070
 /// A desk whose journal can be read.
 struct Scene {
     desk: Desk,
-    told: Arc<Mutex<Vec<(Option<MacAddress>, What)>>>,
+    told: test_context::Told,
     now: Instant,
     _directory: tempfile::TempDir,
 }
@@ -189,14 +184,33 @@ fn one_machine_cannot_take_all_places_and_all_machines_cannot_take_more_than_the
     for machine in 1..4 {
         for port in 1..=10 {
             let client = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, machine), port);
-            match &scene.request(client, "boot/snponly.efi")[..] {
-                [Action::Load(..)] => taken += 1,
-                [Action::Send(_, packet)] => assert_eq!(packet[..2], [0, 5]),
+            match &scene.request(client, "boot/autoexec.ipxe")[..] {
+                [Action::Send(_, packet)] if packet[..2] == [0, 5] => {}
+                [Action::Send(_, _)] => {
+                    taken += 1;
+                    // It lives: it acknowledges its first block.
+                    assert_eq!(scene.receive(client, b"\0\x04\0\x01").len(), 1);
+                }
                 other => panic!("{other:?}"),
             }
         }
     }
     assert_eq!(taken, 6);
+}
+
+#[test]
+fn clients_that_never_answer_give_way_to_those_that_come_later() {
+    let mut scene = scene(sunshine());
+    scene.request(CLIENT, "boot/autoexec.ipxe");
+    assert_eq!(scene.receive(CLIENT, b"\0\x04\0\x01").len(), 1);
+    for machine in 1..=100 {
+        let invented = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, machine), 1);
+        only_load(scene.request(invented, "boot/snponly.efi"));
+    }
+    assert_eq!(scene.desk.conversations.len(), 6);
+    // The one that lives goes on.
+    assert!(scene.receive(CLIENT, b"\0\x04\0\x02").is_empty());
+    assert!(scene.told().last().unwrap().ends_with("of boot/autoexec.ipxe"));
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! | ours, held, and somebody took the holding label away | the same: a machine is approved by an order, not by an editor (SAFETY.md 2) |
 //! | somebody else's | it is left alone, and that is an error |
 //!
-//! Ours is what has the first line, or the label [`MACHINE`](super::MACHINE) where a tool dropped the comment.
+//! Ours is what has the first line, or the label [`MACHINE`] where a tool dropped the comment.
 //! Removing a file does nothing to a machine; it is written again with the next change (SAFETY.md 13).
 
 use std::{

@@ -2,19 +2,22 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
 use protocol::{Instruction, MacAddress, Verb};
 
+use self::index::Index;
 use super::{
-    Machine, Session,
-    evidence::{Kind, Soundness},
+    Evidence, Machine, Session,
+    evidence::{Item, Soundness},
     limit::Limit,
 };
 use crate::journal::{Entry, What};
 
 mod announce;
+mod index;
 mod lookup;
 mod order;
 #[cfg(test)]
@@ -65,11 +68,11 @@ pub struct UnknownSession;
 #[derive(Debug)]
 pub(super) struct Fleet {
     bounds: Bounds,
-    machines: HashMap<String, Machine>,
+    machines: HashMap<Arc<str>, Box<Machine>>,
     /// Who shows an item. Sound ones, and permanent addresses that software made up: enough to look, not to believe.
-    items: HashMap<(Kind, String), BTreeSet<String>>,
+    items: Index,
     /// Running and replaced sessions.
-    sessions: HashMap<Session, String>,
+    sessions: HashMap<Session, Arc<str>>,
     /// When a session was last heard.
     heard: HashMap<Session, Duration>,
     /// Names that a person took from a machine, and when: never given again.
@@ -127,7 +130,7 @@ impl Fleet {
         let mut fleet = Self {
             bounds,
             machines: HashMap::new(),
-            items: HashMap::new(),
+            items: Index::default(),
             sessions: HashMap::new(),
             heard: HashMap::new(),
             retired: retired.into_iter().collect(),
@@ -146,17 +149,17 @@ impl Fleet {
 
     /// Returns a machine by its name.
     pub(super) fn get(&self, name: &str) -> Option<&Machine> {
-        self.machines.get(name)
+        self.machines.get(name).map(Box::as_ref)
     }
 
     /// Returns all machines, in no order.
     pub(super) fn machines(&self) -> impl Iterator<Item = &Machine> {
-        self.machines.values()
+        self.machines.values().map(Box::as_ref)
     }
 
     /// Returns the machine of a session, also of one that another has replaced.
     pub(super) fn of_session(&self, session: Session) -> Option<&Machine> {
-        self.machines.get(self.sessions.get(&session)?)
+        self.get(self.sessions.get(&session)?)
     }
 
     /// Holds when the machine's agent was heard a short while ago.
@@ -206,9 +209,9 @@ impl Fleet {
         now: Now,
         effects: &mut Effects,
     ) -> Result<Option<Instruction>, UnknownSession> {
-        let name = self.sessions.get(&session).ok_or(UnknownSession)?.clone();
+        let name = self.sessions.get(&session).ok_or(UnknownSession)?.to_string();
         self.heard.insert(session, now.uptime);
-        let machine = self.machines.get_mut(&name).ok_or(UnknownSession)?;
+        let machine = self.machines.get_mut(name.as_str()).ok_or(UnknownSession)?;
         if now.unix_milliseconds / SEEN_MILLISECONDS != machine.last_seen / SEEN_MILLISECONDS {
             effects.touched.insert(name.clone());
         }
@@ -250,31 +253,27 @@ impl Fleet {
 
     /// Puts a machine in its place, and the indexes right.
     fn put(&mut self, machine: Machine) {
-        self.take(&machine.name.clone());
-        for key in looked_up(&machine) {
-            self.items.entry(key).or_default().insert(machine.name.clone());
+        self.take(&machine.name);
+        let name: Arc<str> = machine.name.as_str().into();
+        for item in looked_up(&machine.evidence) {
+            self.items.insert(item.kind, &item.value, &name);
         }
         let boots = machine.session.iter().map(|boot| boot.session);
         for session in boots.chain(machine.replaced.iter().copied()) {
-            self.sessions.insert(session, machine.name.clone());
+            self.sessions.insert(session, Arc::clone(&name));
         }
         if !machine.ever_approved {
             self.strangers += 1;
             self.stranger_bytes += machine.inventory_bytes.0;
         }
-        self.machines.insert(machine.name.clone(), machine);
+        self.machines.insert(name, Box::new(machine));
     }
 
     /// Removes a machine from its place and from the indexes.
     fn take(&mut self, name: &str) -> Option<Machine> {
         let machine = self.machines.remove(name)?;
-        for key in looked_up(&machine) {
-            if let Some(names) = self.items.get_mut(&key) {
-                names.remove(name);
-                if names.is_empty() {
-                    self.items.remove(&key);
-                }
-            }
+        for item in looked_up(&machine.evidence) {
+            self.items.remove(item.kind, &item.value, name);
         }
         let boots = machine.session.iter().map(|boot| boot.session);
         for session in boots.chain(machine.replaced.iter().copied()) {
@@ -284,18 +283,16 @@ impl Fleet {
             self.strangers -= 1;
             self.stranger_bytes -= machine.inventory_bytes.0;
         }
-        Some(machine)
+        Some(*machine)
     }
 }
 
 /// Lists the items under which a machine is found.
-fn looked_up(machine: &Machine) -> impl Iterator<Item = (Kind, String)> {
-    machine
-        .evidence
+fn looked_up(evidence: &Evidence) -> impl Iterator<Item = &Item> {
+    evidence
         .items()
         .iter()
         .filter(|item| matches!(item.soundness, Soundness::Sound | Soundness::LocallyAdministered))
-        .map(|item| (item.kind, item.value.clone()))
 }
 
 /// Gives a machine's running session an instruction, in place of one that it has not fetched.

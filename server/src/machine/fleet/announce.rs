@@ -3,7 +3,7 @@
 //! Strangers are bounded. When there is no room, the stranger longest unheard of makes place, if it was never approved,
 //! has a weak identity and no data, and has been silent for an hour; else new strangers are refused, and known machines served.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use protocol::{Announce, Bytes, MacAddress, Verb, Welcome};
 
@@ -12,7 +12,7 @@ use crate::{
     journal::What,
     machine::{
         Approval, Boot, Description, Evidence, KnownDisk, KnownPort, Machine, Session,
-        evidence::{Kind, Soundness},
+        evidence::Kind,
         identity::{self, Match},
         limit::Grant,
         name,
@@ -108,7 +108,7 @@ impl Fleet {
             self.heard.retain(|session, _| self.sessions.contains_key(session));
         }
         self.heard.insert(session, now.uptime);
-        let machine = &self.machines[&name];
+        let machine = &self.machines[name.as_str()];
         let verb = machine.standing_verb();
         let welcome = Welcome {
             machine: name.clone(),
@@ -188,18 +188,13 @@ impl Fleet {
 
     /// Compares with the machines that share anything.
     fn recognise(&self, evidence: &Evidence) -> Match {
-        let names: BTreeSet<&String> = evidence
-            .items()
-            .iter()
-            .filter(|item| {
-                matches!(item.soundness, Soundness::Sound | Soundness::LocallyAdministered)
-            })
-            .filter_map(|item| self.items.get(&(item.kind, item.value.clone())))
-            .flatten()
+        let names: BTreeSet<&Arc<str>> = super::looked_up(evidence)
+            .flat_map(|item| self.items.candidates(item.kind, &item.value))
             .collect();
-        let known = names.into_iter().filter_map(|name| {
-            self.machines.get(name).map(|machine| (machine.name.as_str(), &machine.evidence))
-        });
+        let known = names
+            .into_iter()
+            .filter_map(|name| self.get(name))
+            .map(|machine| (machine.name.as_str(), &machine.evidence));
         identity::recognise(evidence, known)
     }
 
@@ -212,7 +207,7 @@ impl Fleet {
         now: Now,
         effects: &mut Effects,
     ) -> (String, Taken) {
-        let mut machine = self.machines[name].clone();
+        let mut machine = (*self.machines[name]).clone();
         let before_ports: Vec<MacAddress> = machine.ports.iter().map(|port| port.mac).collect();
         let taken = if picture.announce.complete || !machine.complete {
             Taken::Whole
@@ -261,7 +256,9 @@ impl Fleet {
         effects: &mut Effects,
     ) -> String {
         let name = name::propose(&picture.announce.inventory, picture.booted_through, session)
-            .find(|name| !self.machines.contains_key(name) && !self.retired.contains_key(name))
+            .find(|name| {
+                !self.machines.contains_key(name.as_str()) && !self.retired.contains_key(name)
+            })
             .expect("there are more numbers than machines");
         let mut machine = Machine {
             name: name.clone(),

@@ -38,7 +38,7 @@ impl Fleet {
     ) -> Boot {
         let found = self.find(traveller, now);
         let machine = match &found {
-            Found::Machine(name) => self.machines.get(name),
+            Found::Machine(name) => self.get(name),
             Found::Nobody | Found::Unclear(_) => None,
         };
         if let Err(silence) = decision::answer(lists, &names(traveller, machine)) {
@@ -72,7 +72,7 @@ impl Fleet {
         let uuid = traveller.uuid.as_deref().and_then(garbage::uuid_key);
         let by_uuid = uuid.as_ref().and_then(|uuid| self.only_one(Kind::Uuid, uuid));
         if let Some(by_port) = traveller.mac.and_then(|mac| self.by_port(mac, uuid.as_deref())) {
-            let shown = self.machines.get(by_port).and_then(|machine| machine.evidence.uuid());
+            let shown = self.get(by_port).and_then(|machine| machine.evidence.uuid());
             return match (&uuid, shown) {
                 (Some(uuid), Some(shown)) if uuid != shown => Found::Unclear(format!(
                     "its port belongs to {by_port}, its UUID to {}: taken for a stranger",
@@ -97,24 +97,25 @@ impl Fleet {
     /// Returns the machine that has a port. Where several were seen with it, those of another UUID are out;
     /// of the others the last one seen has it: cards are moved.
     fn by_port(&self, mac: MacAddress, uuid: Option<&str>) -> Option<&str> {
-        let names = self.items.get(&(Kind::Mac, mac.to_string()))?;
-        let machines = || names.iter().filter_map(|name| self.machines.get(name));
+        let machines = self.showing(Kind::Mac, &mac.to_string());
         let fits = |machine: &&Machine| {
             let shown = machine.evidence.uuid();
             uuid.is_none() || shown.is_none() || shown == uuid
         };
         let since = |machine: &&Machine| machine.session.as_ref().map(|boot| boot.since);
-        machines()
+        machines
+            .iter()
+            .copied()
             .filter(fits)
             .max_by_key(since)
-            .or_else(|| machines().max_by_key(since))
+            .or_else(|| machines.iter().copied().max_by_key(since))
             .map(|machine| machine.name.as_str())
     }
 
     /// Returns the machines that show a port, also one that can be taken out.
     pub(in crate::machine) fn names_of_port(&self, mac: MacAddress) -> BTreeSet<String> {
         let shows = |machine: &&Machine| shows(machine, mac);
-        self.machines.values().filter(shows).map(|machine| machine.name.clone()).collect()
+        self.machines().filter(shows).map(|machine| machine.name.clone()).collect()
     }
 
     /// Returns those ports of a machine that another one shows too, which was seen before it.
@@ -124,7 +125,7 @@ impl Fleet {
             machine.ports.iter().map(|port| port.mac).chain(machine.first_mac).collect();
         own.into_iter()
             .filter(|&mac| {
-                self.machines.values().any(|other| {
+                self.machines().any(|other| {
                     other.name != machine.name && shows(other, mac) && age(other) < age(machine)
                 })
             })
@@ -132,8 +133,19 @@ impl Fleet {
     }
 
     fn only_one(&self, kind: Kind, value: &str) -> Option<&str> {
-        let names: &BTreeSet<String> = self.items.get(&(kind, value.to_owned()))?;
-        names.first().filter(|_| names.len() == 1).map(String::as_str)
+        match self.showing(kind, value).as_slice() {
+            [one] => Some(&one.name),
+            _ => None,
+        }
+    }
+
+    /// Returns the machines that show an item.
+    fn showing(&self, kind: Kind, value: &str) -> Vec<&Machine> {
+        let shows = |machine: &&Machine| {
+            super::looked_up(&machine.evidence).any(|item| item.kind == kind && item.value == value)
+        };
+        let candidates = self.items.candidates(kind, value).iter();
+        candidates.filter_map(|name| self.get(name)).filter(shows).collect()
     }
 
     /// Returns the machine that was sent to its own disk and is expected back through a port that tells nothing
@@ -147,9 +159,10 @@ impl Fleet {
         }
         // Firmware asks a few times within one boot.
         expected.until = expected.until.min(now.uptime + super::ALIVE);
-        let machine = self.machines.get(&expected.name)?;
+        let name = expected.name.clone();
+        let machine = self.get(&name)?;
         let fits = uuid.is_none() || machine.evidence.uuid().is_none();
-        fits.then(|| expected.name.clone())
+        fits.then_some(name)
     }
 }
 

@@ -218,7 +218,8 @@ impl Fleet {
     ) -> usize {
         let mut restored = 0;
         for mut machine in machines {
-            if self.machines.contains_key(&machine.name) || self.retired.contains_key(&machine.name)
+            if self.machines.contains_key(machine.name.as_str())
+                || self.retired.contains_key(&machine.name)
             {
                 continue;
             }

@@ -147,6 +147,7 @@ fn event_text(kind: &EventKind) -> String {
         EventKind::Refused { sequence: None, reason } => format!("refused: {reason}"),
         EventKind::Link { port, up: true } => format!("{port} has a link"),
         EventKind::Link { port, up: false } => format!("{port} has lost its link"),
+        EventKind::Leaves { reason } => format!("goes down: {reason}"),
         EventKind::Failed { reason, .. } => format!("failed: {reason}"),
         EventKind::Other => "told something that this server does not know".to_owned(),
     }

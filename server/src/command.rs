@@ -89,7 +89,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct Server {
     /// The server's state directory: its socket is there.
-    #[arg(long, default_value = STATE, value_name = "DIR")]
+    #[arg(long, default_value = STATE, value_name = "DIR", global = true)]
     state: PathBuf,
 }
 

@@ -35,8 +35,7 @@ pub struct Entry {
     /// The machine, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
-    /// What happened.
-    #[serde(flatten)]
+    /// What happened. Not flattened: some of it has an address of its own.
     pub what: What,
 }
 

@@ -5,15 +5,17 @@ use crate::journal::{ClientFamily, Entry, What};
 /// Firmware that failed tries again within this time; what comes later is another boot.
 const PAUSE_MILLISECONDS: i64 = 120_000;
 
-/// Returns the entries of the last boot: from the firmware's first DISCOVER on, or all where there is none.
+/// Returns the entries of the last boot: from the first DISCOVER of firmware, or of a card that carries iPXE, on, or all where there is none.
 pub(super) fn last(entries: &[Entry]) -> &[Entry] {
     let mut start = 0;
     let mut was_under_way = false;
     let mut previous = None;
     for (index, entry) in entries.iter().enumerate() {
         let pause = previous.map_or(0, |before| entry.unix_milliseconds - before);
-        if is_firmware_discover(&entry.what) {
-            if was_under_way || pause >= PAUSE_MILLISECONDS || previous.is_none() {
+        // A card that carries iPXE begins with it; iPXE of ours asks in the middle of a boot.
+        let is_later = was_under_way || pause >= PAUSE_MILLISECONDS || previous.is_none();
+        if is_firmware_discover(&entry.what) || (is_later && is_ipxe_discover(&entry.what)) {
+            if is_later {
                 start = index;
             }
             was_under_way = false;
@@ -29,6 +31,11 @@ pub(super) fn last(entries: &[Entry]) -> &[Entry] {
 fn is_firmware_discover(what: &What) -> bool {
     matches!(what, What::DhcpRequest { message, family, .. }
         if message == "DISCOVER" && is_firmware(*family))
+}
+
+fn is_ipxe_discover(what: &What) -> bool {
+    matches!(what, What::DhcpRequest { message, family: ClientFamily::Ipxe, .. }
+        if message == "DISCOVER")
 }
 
 /// Holds for clients that run before any program of ours.

@@ -92,6 +92,9 @@ pub(super) fn reason(silence: &Silence) -> String {
         Silence::UnknownSubnet { relay } => format!("no subnet of ours lies behind relay {relay}"),
         Silence::Malformed { problem } => format!("the request made no sense: {problem}"),
         Silence::RateLimited => "too many requests in a short time".to_owned(),
+        Silence::Suspended { server } if server.is_unspecified() => {
+            "our DHCP holds still until it has seen that no other server answers".to_owned()
+        }
         Silence::Suspended { server } => {
             format!("another DHCP server, {server}, was seen, so ours holds still")
         }

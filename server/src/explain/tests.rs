@@ -272,6 +272,24 @@ fn only_the_last_boot_is_told_and_repeats_are_counted() {
 }
 
 #[test]
+fn a_card_that_carries_ipxe_begins_its_boots_with_it() {
+    let address = Some(Ipv4Addr::new(10, 0, 0, 77));
+    let mut story = vec![
+        (0, discovers(ClientFamily::Ipxe)),
+        (1, answers("OFFER", address, URL)),
+        (1_000, asks("REQUEST", ClientFamily::Ipxe, 67, Some(SERVER))),
+        (1_001, answers("ACK", address, URL)),
+        (2_000, What::Script { boots: "sunshine".to_owned() }),
+    ];
+    let again = story.clone().into_iter().take(4).map(|(after, what)| (after + 30_000, what));
+    story.extend(again);
+    let explanation = explained(Mode::Authoritative, &story);
+    assert_eq!(explanation.began_unix_milliseconds, Some(BEGAN + 30_000));
+    assert_eq!(explanation.timeline.len(), 4);
+    assert_eq!(explanation.cause, Cause::HttpBlocked);
+}
+
+#[test]
 fn what_is_not_overdue_is_under_way() {
     let mut story = address_taken(ClientFamily::UefiPxe);
     story.truncate(3);

@@ -57,11 +57,12 @@ impl<'a> Traces<'a> {
         })
     }
 
-    /// How often firmware has asked for an address.
+    /// How often the client that began the boot has asked for an address.
     pub(super) fn discovers(&self) -> usize {
+        let first = self.firmware().unwrap_or(ClientFamily::Ipxe);
         self.count(|what| {
             matches!(what, What::DhcpRequest { message, family, .. }
-                if message == "DISCOVER" && is_firmware(*family))
+                if message == "DISCOVER" && *family == first)
         })
     }
 

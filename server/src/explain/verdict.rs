@@ -267,6 +267,9 @@ fn silenced(traces: &Traces<'_>) -> Verdict {
         Silence::UnknownSubnet { .. } => verdict.attempt("add the relay's subnet to spec.network.vlans"),
         Silence::Malformed { .. } => verdict.attempt("update the machine's firmware; report it, with a capture of the packet"),
         Silence::RateLimited => verdict.attempt("wait a minute: something on the network asks very often"),
+        Silence::Suspended { server } if server.is_unspecified() => {
+            verdict.attempt("wait some seconds: the machine asks again")
+        }
         Silence::Suspended { .. } => verdict.attempt("switch the other DHCP server off, or set drydockManagesDHCP: false"),
         Silence::Off => verdict.attempt("configure the router with drydock router, or set drydockManagesDHCP: false (proxy) for this VLAN"),
     }

@@ -334,12 +334,14 @@ mod tests {
                 kernel_log: "x".to_owned(),
             },
         };
+        let address = Some(Ipv4Addr::LOCALHOST);
         for what in [
+            What::DhcpReply { message: "ACK".to_owned(), address, file: Some("x".to_owned()) },
             What::DhcpSilence(crate::journal::Silence::OtherServer { server: Ipv4Addr::LOCALHOST }),
             What::Agent(event),
             What::TlsFailed { reason: "alert".to_owned(), pin_refused: true },
         ] {
-            let entry = Entry::about(Some(mac(1)), Some(Ipv4Addr::LOCALHOST), what);
+            let entry = Entry::about(Some(mac(1)), address, what).of_machine("m");
             let json = serde_json::to_string(&entry).unwrap();
             assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry, "{json}");
         }

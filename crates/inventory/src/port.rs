@@ -37,7 +37,9 @@ fn port(survey: &mut Survey<'_>, name: String, addresses: &[(String, IpAddr)]) -
     }
     let link = survey.device(&format!("ports/{name}"), &class);
     let ancestors = link.map(|path| device::ancestors(&path)).unwrap_or_default();
-    let pci = device::pci(&ancestors);
+    let is_usb = device::has_numbered(&ancestors, "usb");
+    // What hangs on USB is no PCI device: its host controller is.
+    let pci = device::pci(&ancestors).filter(|_| !is_usb);
     let mac: Option<MacAddress> =
         survey.text(&what("mac"), class.join("address")).and_then(|text| text.parse().ok());
     let mut id = |name: &str| {
@@ -56,7 +58,7 @@ fn port(survey: &mut Survey<'_>, name: String, addresses: &[(String, IpAddr)]) -
         firmware: None,
         pci_address: pci.map(|pci| pci.name.clone()),
         pci_id,
-        removable: device::has_numbered(&ancestors, "usb") || is_behind_thunderbolt,
+        removable: is_usb || is_behind_thunderbolt,
         link: carrier(survey.root, &class),
         speed_mbps: None,
         addresses: addresses

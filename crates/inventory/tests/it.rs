@@ -4,10 +4,14 @@
 
 #[path = "it/hostile.rs"]
 mod hostile;
+#[path = "it/hull.rs"]
+mod hull;
 #[path = "it/live.rs"]
 mod live;
 #[path = "it/nvme.rs"]
 mod nvme;
+#[path = "it/port.rs"]
+mod port;
 #[path = "it/smbios.rs"]
 mod smbios;
 #[path = "it/tree.rs"]

@@ -142,9 +142,11 @@ fn old_md(region: &mut Region<'_, '_>) -> Option<Signature> {
     if !little && !big {
         return None;
     }
-    // The UUID's four words lie apart: word 5, then words 13 to 15.
-    let words = [20, 52, 56, 60].map(|at| block.get(at..at + 4).unwrap_or_default());
-    Some(Signature::new("md", offset).uuid(field::uuid(&words.concat(), 0)))
+    // The UUID is four numbers, which lie apart: word 5, then words 13 to 15.
+    let word = |at| if little { le32(&block, at) } else { be32(&block, at) };
+    let words: Option<Vec<[u8; 4]>> =
+        [20, 52, 56, 60].map(|at| word(at).map(u32::to_be_bytes)).into_iter().collect();
+    Some(Signature::new("md", offset).uuid(field::uuid(&words?.concat(), 0)))
 }
 
 fn bcache(region: &mut Region<'_, '_>) -> Option<Signature> {

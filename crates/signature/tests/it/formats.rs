@@ -198,14 +198,16 @@ fn linux_raid_is_found_at_the_start_and_at_the_end() {
     check(md_one(0), &format!("md@0 host:0 {SHOWN}"));
     check(md_one(4096), &format!("md@4096 host:0 {SHOWN}"));
     check(md_one(64 * MIB - 8192), &format!("md@{} host:0 {SHOWN}", 64 * MIB - 8192));
+    // As mdadm wrote it on a little-endian machine, and the same from a big-endian one.
     let old = 64 * MIB - 65_536;
-    check(
-        disk()
-            .write(old, b"\xfc\x4e\x2b\xa9")
-            .write(old + 20, &UUID[..4])
-            .write(old + 52, &UUID[4..]),
-        &format!("md@{old} - {SHOWN}"),
-    );
+    let little = [&b"\x63\x24\x88\xa8"[..], b"\x59\x28\x91\xc7\x3c\x6b\x18\x3d\x34\x8f\x95\x53"];
+    let big = [&b"\xa8\x88\x24\x63"[..], b"\xc7\x91\x28\x59\x3d\x18\x6b\x3c\x53\x95\x8f\x34"];
+    for (magic, [first, rest]) in [(b"\xfc\x4e\x2b\xa9", little), (b"\xa9\x2b\x4e\xfc", big)] {
+        check(
+            disk().write(old, magic).write(old + 20, first).write(old + 52, rest),
+            &format!("md@{old} - a8882463-c791-2859-3d18-6b3c53958f34"),
+        );
+    }
 }
 
 #[test]

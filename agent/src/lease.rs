@@ -49,10 +49,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(64);
 const REQUEST_LIMIT: u32 = 4;
 
 /// The shortest time between two attempts to renew. RFC 2131 clause 4.4.5.
-const RENEWAL_WAIT: Duration = Duration::from_secs(60);
+const RENEWAL_WAIT: Duration = Duration::from_mins(1);
 
 /// The shortest lease that is believed.
-const SHORTEST_LEASE: Duration = Duration::from_secs(60);
+const SHORTEST_LEASE: Duration = Duration::from_mins(1);
 
 /// After a server took an address back: one that does so again and again is not asked in a circle.
 const REFUSAL_WAIT: Duration = Duration::from_secs(2);
@@ -246,10 +246,11 @@ impl Client {
     fn bind(&mut self, now: Instant, message: &Message, server: Ipv4Addr) -> Vec<Action> {
         let options = &message.options;
         let duration = match options.seconds(code::LEASE_TIME) {
-            Some(FOR_EVER) => None,
-            Some(seconds) => Some(Duration::from_secs(u64::from(seconds)).max(SHORTEST_LEASE)),
-            // Plain BOOTP servers lend for ever.
-            None => None,
+            Some(seconds) if seconds != FOR_EVER => {
+                Some(Duration::from_secs(u64::from(seconds)).max(SHORTEST_LEASE))
+            }
+            // Plain BOOTP servers say nothing and lend for ever.
+            _ => None,
         };
         let mask = options.address(code::SUBNET_MASK);
         let lease = Lease {

@@ -17,7 +17,7 @@ pub(super) fn write(servers: &[Ipv4Addr]) {
 }
 
 fn text(servers: &[Ipv4Addr]) -> String {
-    servers.iter().map(|server| format!("nameserver {server}\n")).collect()
+    servers.iter().fold(String::new(), |text, server| text + &format!("nameserver {server}\n"))
 }
 
 #[cfg(test)]

@@ -126,11 +126,11 @@ fn run(
         let rest_may_come = settled
             .is_some_and(|at| announced.load(Ordering::Relaxed) || at.elapsed() > REST_PATIENCE);
         let last = if rest_may_come { Class::Rest } else { Class::Disk };
-        let loaded = loader.load_next(last, |gap| findings.add_gap(gap));
-        if loaded == Some(Class::Watchdog) {
+        let done = loader.load_next(last, |gap| findings.add_gap(gap));
+        if done == Some(Class::Watchdog) {
             watchdog::arm_all();
         }
-        let patience = match (loaded, rest_may_come) {
+        let patience = match (done, rest_may_come) {
             (Some(_), _) => Some(0),
             (None, false) => Some(QUIET_MILLISECONDS),
             (None, true) => None,
@@ -150,7 +150,7 @@ fn run(
                     let _nobody_left = news.send(News::Changed);
                 }
             }
-            Heard::Silence if loaded.is_none() && settled.is_none() => {
+            Heard::Silence if done.is_none() && settled.is_none() => {
                 settled = Some(Instant::now());
                 finish();
                 info!(modules = loader.loaded(), "devices settled");

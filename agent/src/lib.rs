@@ -12,6 +12,7 @@ pub mod boot;
 pub mod console;
 pub mod devices;
 pub mod farewell;
+pub mod lease;
 pub mod life;
 pub mod machine;
 pub mod network;

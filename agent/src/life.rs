@@ -1,7 +1,6 @@
 //! The life of PID 1, from the first mount to the restart.
 
 use std::{
-    convert::Infallible,
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -44,7 +43,7 @@ enum LifeError {
 static SESSION: OnceLock<Session> = OnceLock::new();
 
 /// Is PID 1 until the machine restarts. To be called after [`boot::check`].
-pub fn run(name: &'static str, version: &'static str) -> Infallible {
+pub fn run(name: &'static str, version: &'static str) -> ! {
     gather_chance();
     let failures = boot::prepare();
     console::open();
@@ -83,7 +82,7 @@ fn fail(reason: &str) -> End {
     End::Restart
 }
 
-fn go_down(end: End) -> Infallible {
+fn go_down(end: End) -> ! {
     loop {
         info!(?end, "going down");
         console::drain();

@@ -1,12 +1,17 @@
 //! The machine's network: every physical port set up, the lease that iPXE handed over used at once,
 //! and a DHCP client of its own on each port that has a link.
 
+mod names;
+mod port;
+
 use std::{collections::BTreeMap, io, path::Path, thread};
 
 use linux::link::{Address, Link, Links, Monitor, State};
 use protocol::{HandedLease, MacAddress};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
+
+use self::port::Port;
 
 /// What happened to a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +65,7 @@ struct Network {
     online: watch::Sender<u64>,
     happenings: mpsc::UnboundedSender<Happening>,
     /// By the kernel's number.
-    ports: BTreeMap<u32, State>,
+    ports: BTreeMap<u32, watch::Sender<bool>>,
 }
 
 impl Network {
@@ -80,46 +85,63 @@ impl Network {
         let Some(mac) = link.mac.map(MacAddress).filter(|_| is_physical(&link.name)) else {
             return;
         };
-        let before = self.ports.insert(link.index, link.state);
-        if before.is_none() {
-            info!(port = link.name, %mac, "port");
-            self.use_handed_lease(&link, mac);
-        }
         if link.state == State::Down
             && let Err(error) = self.links.set_up(link.index)
         {
             warn!(port = link.name, %error, "port cannot be set up");
         }
-        let (had, has) = (before == Some(State::Carrier), link.state == State::Carrier);
-        if had != has {
+        if !self.ports.contains_key(&link.index) {
+            self.begin(&link, mac);
+        }
+        let has = link.state == State::Carrier;
+        let changed =
+            self.ports[&link.index].send_if_modified(|had| std::mem::replace(had, has) != has);
+        if changed {
             info!(port = link.name, up = has, "link");
-            let _nobody_left =
-                self.happenings.send(Happening::Link { port: link.name.clone(), up: has });
+            let happening = Happening::Link { port: link.name, up: has };
+            let _nobody_left = self.happenings.send(happening);
             self.online.send_modify(|times| *times += 1);
         }
     }
 
-    /// Uses the lease that iPXE had, on the port that it had it on.
-    fn use_handed_lease(&mut self, link: &Link, mac: MacAddress) {
-        let Some(lease) = self.handed.as_ref().filter(|lease| lease.mac == mac) else { return };
+    /// Begins to serve a port.
+    fn begin(&mut self, link: &Link, mac: MacAddress) {
+        let handed = self.handed.take_if(|lease| lease.mac == mac);
+        // The way that led here is the way out.
+        let metric = if handed.is_some() { link.index } else { 1000 + link.index };
+        info!(port = link.name, %mac, "port");
+        let used = handed.and_then(|lease| self.use_handed(link, &lease, metric));
+        let (tell, carrier) = watch::channel(false);
+        let port = Port { index: link.index, name: link.name.clone(), mac, metric, used };
+        tokio::spawn(port::serve(port, carrier, self.online.clone()));
+        self.ports.insert(link.index, tell);
+    }
+
+    /// Uses the lease that iPXE had, on the port that it had it on; it is confirmed later.
+    fn use_handed(&mut self, link: &Link, lease: &HandedLease, metric: u32) -> Option<Address> {
         let prefix_bits =
             u8::try_from(lease.netmask.to_bits().leading_ones()).expect("32 bits at most");
         let address = Address { address: lease.address, prefix_bits };
+        names::write(lease.name_server.as_slice());
         let done = self
             .links
             .set_up(link.index)
             .and_then(|()| self.links.add_address(link.index, address))
             .and_then(|()| match lease.gateway {
-                Some(gateway) => self.links.set_default_route(link.index, gateway, link.index),
+                Some(gateway) => self.links.set_default_route(link.index, gateway, metric),
                 None => Ok(()),
             });
+        self.online.send_modify(|times| *times += 1);
         match done {
             Ok(()) => {
-                info!(port = link.name, address = %lease.address, "address handed over by the boot program")
+                info!(port = link.name, address = %lease.address, "address from the boot program");
+                Some(address)
             }
-            Err(error) => warn!(port = link.name, %error, "handed lease cannot be used"),
+            Err(error) => {
+                warn!(port = link.name, %error, "lease of the boot program cannot be used");
+                None
+            }
         }
-        self.online.send_modify(|times| *times += 1);
     }
 }
 

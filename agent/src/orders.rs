@@ -35,7 +35,7 @@ pub struct Orders {
 }
 
 /// The longest time that a restart can be put off. More is no wish but a mistake.
-const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_DELAY: Duration = Duration::from_hours(24);
 
 impl Orders {
     /// Returns the number after which to ask.
@@ -110,8 +110,8 @@ mod tests {
 
     use super::*;
 
-    fn check(orders: &mut Orders, json: &str, expected: Act) {
-        assert_eq!(orders.receive(Instant::now(), json.as_bytes()), expected, "{json}");
+    fn check(orders: &mut Orders, json: &str, expected: &Act) {
+        assert_eq!(&orders.receive(Instant::now(), json.as_bytes()), expected, "{json}");
     }
 
     fn welcome(sequence: u64, verb: Verb) -> Welcome {
@@ -134,10 +134,10 @@ mod tests {
     #[test]
     fn each_verb_is_carried_out_once() {
         let mut orders = Orders::default();
-        check(&mut orders, r#"{"sequence": 1, "verb": {"kind": "wait"}}"#, Act::Wait);
-        check(&mut orders, r#"{"sequence": 2, "verb": {"kind": "announce"}}"#, Act::Announce);
-        check(&mut orders, r#"{"sequence": 3, "verb": {"kind": "powerOff"}}"#, Act::SwitchOff);
-        check(&mut orders, r#"{"sequence": 9, "verb": {"kind": "reboot"}}"#, Act::Restart);
+        check(&mut orders, r#"{"sequence": 1, "verb": {"kind": "wait"}}"#, &Act::Wait);
+        check(&mut orders, r#"{"sequence": 2, "verb": {"kind": "announce"}}"#, &Act::Announce);
+        check(&mut orders, r#"{"sequence": 3, "verb": {"kind": "powerOff"}}"#, &Act::SwitchOff);
+        check(&mut orders, r#"{"sequence": 9, "verb": {"kind": "reboot"}}"#, &Act::Restart);
         let repeated = r#"{"sequence": 9, "verb": {"kind": "reboot"}}"#;
         assert_eq!(refused(&mut orders, repeated), Some(9));
         let older = r#"{"sequence": 4, "verb": {"kind": "reboot"}}"#;
@@ -160,11 +160,11 @@ mod tests {
     fn a_put_off_restart_is_called_off_by_the_next_word() {
         let mut orders = Orders::default();
         let json = r#"{"sequence": 1, "verb": {"kind": "rebootAfter", "seconds": 60}}"#;
-        check(&mut orders, json, Act::Wait);
+        check(&mut orders, json, &Act::Wait);
         assert!(orders.restart_at().is_some());
-        check(&mut orders, r#"{"sequence": 2, "verb": {"kind": "announce"}}"#, Act::Announce);
+        check(&mut orders, r#"{"sequence": 2, "verb": {"kind": "announce"}}"#, &Act::Announce);
         assert!(orders.restart_at().is_some());
-        check(&mut orders, r#"{"sequence": 3, "verb": {"kind": "wait"}}"#, Act::Wait);
+        check(&mut orders, r#"{"sequence": 3, "verb": {"kind": "wait"}}"#, &Act::Wait);
         assert_eq!(orders.restart_at(), None);
     }
 

@@ -31,6 +31,9 @@ use crate::orders::{Act, Orders};
 /// How long the last words may take before the machine goes down.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
 
+/// The shortest time between two questions that led to nothing.
+const BREATH: Duration = Duration::from_secs(1);
+
 /// The most events that wait for the server. Then the oldest are lost.
 const EVENT_LIMIT: usize = 64;
 
@@ -106,7 +109,9 @@ impl Session {
             };
             let act = tokio::select! {
                 () = restart => {
-                    info!("the time to restart has come");
+                    let reason = "the time to restart has come".to_owned();
+                    info!(reason);
+                    self.say_last(Level::Info, EventKind::Leaves { reason }).await;
                     return End::Restart;
                 }
                 // Only with news; an answer that is under way is asked for again.
@@ -157,8 +162,7 @@ impl Session {
                 Act::Refuse { sequence, reason } => {
                     warn!(?sequence, reason, "instruction refused");
                     self.note(Level::Warn, EventKind::Refused { sequence, reason });
-                    // A server that repeats itself is not asked more often than this.
-                    sleep(Duration::from_secs(1)).await;
+                    sleep(BREATH).await;
                 }
                 Act::Restart => return self.obey(orders.sequence(), End::Restart).await,
                 Act::SwitchOff => return self.obey(orders.sequence(), End::SwitchOff).await,
@@ -181,8 +185,13 @@ impl Session {
             };
         }
         self.send_events().await?;
-        let json = self.client.instruction(orders.sequence()).await?;
-        Ok(Step::Act(json.map_or(Act::Wait, |json| orders.receive(Instant::now(), &json))))
+        let asked = Instant::now();
+        if let Some(json) = self.client.instruction(orders.sequence()).await? {
+            return Ok(Step::Act(orders.receive(Instant::now(), &json)));
+        }
+        // A server that does not hold its answer back is not asked in a busy loop.
+        sleep(BREATH.saturating_sub(asked.elapsed())).await;
+        Ok(Step::Act(Act::Wait))
     }
 
     async fn obey(&self, sequence: u64, end: End) -> End {

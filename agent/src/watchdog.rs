@@ -15,7 +15,7 @@ use linux::watchdog::Watchdog;
 use tracing::{info, warn};
 
 /// How long nobody may feed before the hardware resets the machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often the watchdogs are fed, unless one of them is hungrier.
 const INTERVAL: Duration = Duration::from_secs(10);

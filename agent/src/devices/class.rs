@@ -14,7 +14,8 @@ pub(super) enum Class {
 }
 
 /// Where the kernel keeps the drivers of a class, below its module directory.
-const PLACES: [(&str, Class); 24] = [
+/// The first that fits counts.
+const PLACES: [(&str, Class); 25] = [
     ("kernel/drivers/watchdog/", Class::Watchdog),
     ("kernel/drivers/mfd/lpc_", Class::Watchdog),
     ("kernel/drivers/i2c/busses/i2c-i801", Class::Watchdog),
@@ -36,6 +37,8 @@ const PLACES: [(&str, Class); 24] = [
     ("kernel/drivers/nvdimm/", Class::Disk),
     ("kernel/drivers/acpi/nfit/", Class::Disk),
     ("kernel/drivers/nvme/", Class::Disk),
+    // Optical drives: nothing is found or installed there.
+    ("kernel/drivers/scsi/sr_mod", Class::Rest),
     ("kernel/drivers/scsi/", Class::Disk),
     ("kernel/drivers/target/", Class::Disk),
     ("kernel/drivers/ufs/", Class::Disk),

@@ -23,7 +23,8 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
 const IFF_UP: u32 = 0x1;
-const IFF_RUNNING: u32 = 0x40;
+/// Unlike `IFF_RUNNING` not told up to a second late.
+const IFF_LOWER_UP: u32 = 0x1_0000;
 const ARPHRD_ETHER: u16 = 1;
 const AF_INET: u8 = 2;
 const RT_TABLE_MAIN: u8 = 254;
@@ -168,7 +169,7 @@ fn link((kind, body): &Message) -> Option<Link> {
     let find = |wanted| attributes(body, LINK_SIZE).find(|(kind, _)| *kind == wanted);
     let (_, name) = find(IFLA_IFNAME)?;
     let mac = find(IFLA_ADDRESS).and_then(|(_, value)| value.try_into().ok());
-    let state = match (*kind, flags & IFF_UP != 0, flags & IFF_RUNNING != 0) {
+    let state = match (*kind, flags & IFF_UP != 0, flags & IFF_LOWER_UP != 0) {
         (RTM_DELLINK, ..) => State::Gone,
         (_, false, _) => State::Down,
         (_, true, false) => State::NoCarrier,

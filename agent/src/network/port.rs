@@ -1,0 +1,175 @@
+//! One port: its DHCP client with a socket, a clock and the kernel.
+
+use std::{
+    future::pending,
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    time::{Duration, Instant},
+};
+
+use dhcp::Message;
+use linux::link::{Address, Links};
+use protocol::MacAddress;
+use tokio::{
+    net::UdpSocket,
+    sync::watch,
+    time::{sleep, sleep_until},
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    lease::{Action, Client, Lease},
+    session::random,
+};
+
+const CLIENT_PORT: u16 = 68;
+const SERVER_PORT: u16 = 67;
+
+/// The largest datagram that is read.
+const DATAGRAM_SIZE: usize = 1500;
+
+/// How long to wait before a socket that cannot be had is tried again.
+const SOCKET_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A port that is served.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// The kernel's number of it.
+    pub(super) index: u32,
+    /// The kernel's name of it.
+    pub(super) name: String,
+    /// Its address.
+    pub(super) mac: MacAddress,
+    /// Which port's way out is taken: the lowest.
+    pub(super) metric: u32,
+    /// The address that it has already.
+    pub(super) used: Option<Address>,
+}
+
+/// Keeps a lease on the port, until the port is gone and nobody holds the other end of `carrier`.
+pub(super) async fn serve(
+    mut port: Port,
+    mut carrier: watch::Receiver<bool>,
+    online: watch::Sender<u64>,
+) {
+    let socket = loop {
+        match open(&port.name) {
+            Ok(socket) => break socket,
+            Err(error) => {
+                warn!(port = port.name, %error, "no socket for DHCP");
+                tokio::select! {
+                    () = sleep(SOCKET_PATIENCE) => {}
+                    gone = carrier.wait_for(|_| false) => if gone.is_err() { return },
+                }
+            }
+        }
+    };
+    let handed = port.used.map(|used| used.address);
+    let mut client = Client::new(port.mac, handed, Instant::now());
+    let mut datagram = [0; DATAGRAM_SIZE];
+    carrier.mark_changed();
+    loop {
+        let deadline = client.deadline();
+        let time = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => pending().await,
+            }
+        };
+        let actions = tokio::select! {
+            changed = carrier.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if *carrier.borrow_and_update() {
+                    client.link_up(Instant::now(), random())
+                } else {
+                    client.link_down();
+                    Vec::new()
+                }
+            }
+            () = time => client.time(Instant::now(), random()),
+            received = socket.recv_from(&mut datagram) => match received {
+                Ok((length, _)) => match Message::parse(&datagram[..length]) {
+                    Ok(message) => client.receive(Instant::now(), random(), &message),
+                    Err(error) => {
+                        debug!(port = port.name, %error, "no DHCP message");
+                        Vec::new()
+                    }
+                },
+                // A port that went down says so on its socket too.
+                Err(error) => {
+                    debug!(port = port.name, %error, "receiving");
+                    Vec::new()
+                }
+            },
+        };
+        for action in actions {
+            perform(&mut port, &socket, &online, action).await;
+        }
+    }
+}
+
+fn open(name: &str) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(linux::port::udp(name, CLIENT_PORT)?)
+}
+
+async fn perform(port: &mut Port, socket: &UdpSocket, online: &watch::Sender<u64>, action: Action) {
+    match action {
+        Action::Broadcast(message) => send(port, socket, &message, Ipv4Addr::BROADCAST).await,
+        Action::Unicast(message, server) => send(port, socket, &message, server).await,
+        Action::Use(lease) => match use_lease(port, &lease) {
+            Ok(()) => online.send_modify(|times| *times += 1),
+            Err(error) => warn!(port = port.name, %error, "lease cannot be used"),
+        },
+        Action::GiveUp(address) => {
+            info!(port = port.name, %address, "address given up");
+            if let Some(used) = port.used.take_if(|used| used.address == address)
+                && let Err(error) = give_up(port, used)
+            {
+                warn!(port = port.name, %error, "address cannot be taken away");
+            }
+        }
+    }
+}
+
+async fn send(port: &Port, socket: &UdpSocket, message: &Message, to: Ipv4Addr) {
+    let bytes = message.encode(dhcp::DEFAULT_LIMIT);
+    debug!(port = port.name, kind = ?message.options.message_type(), %to, "DHCP");
+    // What is lost on the way is asked again.
+    if let Err(error) = socket.send_to(&bytes, SocketAddrV4::new(to, SERVER_PORT)).await {
+        debug!(port = port.name, %error, "sending");
+    }
+}
+
+fn use_lease(port: &mut Port, lease: &Lease) -> io::Result<()> {
+    let address = Address { address: lease.address, prefix_bits: lease.prefix_bits };
+    let links = Links::open()?;
+    links.add_address(port.index, address)?;
+    match port.used.replace(address) {
+        Some(before) if before == address => debug!(port = port.name, "lease renewed"),
+        before => {
+            info!(
+                port = port.name,
+                address = %lease.address,
+                server = %lease.server,
+                seconds = lease.duration.map(|duration| duration.as_secs()),
+                "lease"
+            );
+            // The same address with another mask is another address to the kernel.
+            if let Some(before) = before {
+                links.remove_address(port.index, before)?;
+                links.add_address(port.index, address)?;
+            }
+        }
+    }
+    if let Some(gateway) = lease.gateway {
+        links.set_default_route(port.index, gateway, port.metric)?;
+    }
+    super::names::write(&lease.name_servers);
+    Ok(())
+}
+
+fn give_up(port: &Port, used: Address) -> io::Result<()> {
+    Links::open()?.remove_address(port.index, used)
+}

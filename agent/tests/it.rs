@@ -1,0 +1,6 @@
+//! The agent against servers that the tests play, over true TLS on loopback.
+
+#[path = "it/harbour.rs"]
+mod harbour;
+#[path = "it/session.rs"]
+mod session;

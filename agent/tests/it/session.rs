@@ -1,0 +1,169 @@
+//! Announce, wait, obey, refuse, and come back after every failure.
+
+use std::time::Duration;
+
+use agent::session::{End, Said, Session};
+use protocol::{Announce, BootReport, EventKind, Inventory, Level, Pin};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::harbour::{Answer, Harbour};
+
+const WELCOME: &str = r#"{"machine": "m-1", "sequence": 0, "verb": {"kind": "wait"}}"#;
+
+/// A session in progress.
+struct Voyage {
+    session: Session,
+    picture: watch::Sender<Option<Announce>>,
+    said: mpsc::UnboundedReceiver<Said>,
+    _online: watch::Sender<u64>,
+    running: JoinHandle<End>,
+}
+
+impl Voyage {
+    fn begin(url: &str, pin: Pin) -> Self {
+        let session = Session::new(url, vec![pin]).expect("a session begins");
+        let (picture, latest) = watch::channel(None);
+        let (online, online_changes) = watch::channel(0);
+        let (say, said) = mpsc::unbounded_channel();
+        let talker = session.clone();
+        let running = async move { talker.run(latest, online_changes, say).await };
+        Self { session, picture, said, _online: online, running: tokio::spawn(running) }
+    }
+
+    /// Shows the machine with this serial number.
+    fn shows(&self, serial: &str) {
+        let mut inventory = Inventory::default();
+        inventory.system.serial = Some(serial.to_owned());
+        let announce = Announce {
+            agent_version: "1".to_owned(),
+            kernel_release: None,
+            boot: BootReport::default(),
+            inventory,
+            complete: true,
+        };
+        self.picture.send(Some(announce)).expect("the session listens");
+    }
+
+    async fn ends(self) -> End {
+        timeout(Duration::from_secs(20), self.running).await.expect("it ends").expect("no panic")
+    }
+}
+
+/// Has a machine announced to a harbour that lets it wait.
+async fn moored() -> (Harbour, Voyage) {
+    let harbour = Harbour::open().await;
+    harbour.welcomes(Answer::json(WELCOME));
+    let voyage = Voyage::begin(&harbour.url(), harbour.pin);
+    voyage.shows("1");
+    harbour.waits_for("GET /v1/instruction?after=0&wait=30", 1).await;
+    (harbour, voyage)
+}
+
+#[tokio::test]
+async fn a_machine_announces_waits_and_obeys_once() {
+    let (harbour, mut voyage) = moored().await;
+    let announce = harbour.waits_for("POST /v1/announce", 1).await;
+    assert!(announce.body.contains(r#""serial":"1""#), "{}", announce.body);
+    assert!(matches!(voyage.said.recv().await, Some(Said::Welcome(_))));
+    harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "reboot"}}"#));
+    assert_eq!(voyage.ends().await, End::Restart);
+    let event = harbour.waits_for("POST /v1/events", 1).await;
+    assert!(event.body.contains(r#""kind":"obeys","sequence":3"#), "{}", event.body);
+    let keys: Vec<_> = harbour.requests().into_iter().map(|one| one.certificate).collect();
+    assert!(keys.iter().all(|key| *key == keys[0] && !key.is_empty()));
+}
+
+#[tokio::test]
+async fn power_off_is_power_off() {
+    let (harbour, voyage) = moored().await;
+    harbour.instructs(Answer::json(r#"{"sequence": 1, "verb": {"kind": "powerOff"}}"#));
+    assert_eq!(voyage.ends().await, End::SwitchOff);
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_refused_and_asked_past() {
+    let (harbour, voyage) = moored().await;
+    harbour.instructs(Answer::json(r#"{"sequence": 5, "verb": {"kind": "wipe"}}"#));
+    let event = harbour.waits_for("POST /v1/events", 1).await;
+    assert!(event.body.contains(r#""kind":"refused","sequence":5"#), "{}", event.body);
+    harbour.waits_for("GET /v1/instruction?after=5", 1).await;
+    harbour.instructs(Answer::json(r#"{"sequence": 5, "verb": {"kind": "reboot"}}"#));
+    harbour.waits_for("GET /v1/instruction?after=5", 2).await;
+    assert!(!voyage.running.is_finished());
+}
+
+#[tokio::test]
+async fn a_server_that_restarts_is_found_again_and_told_again() {
+    let (mut harbour, voyage) = moored().await;
+    harbour.stop().await;
+    sleep(Duration::from_millis(500)).await;
+    harbour.instructs(Answer::empty(404));
+    harbour.start().await;
+    harbour.waits_for("POST /v1/announce", 2).await;
+    harbour.waits_for("GET /v1/instruction", 3).await;
+    assert!(!voyage.running.is_finished());
+}
+
+#[tokio::test]
+async fn a_machine_that_changed_says_so_at_once() {
+    let (harbour, voyage) = moored().await;
+    voyage.shows("2");
+    let announce = harbour.waits_for("POST /v1/announce", 2).await;
+    assert!(announce.body.contains(r#""serial":"2""#), "{}", announce.body);
+    harbour.waits_for("GET /v1/instruction", 2).await;
+}
+
+#[tokio::test]
+async fn the_server_may_ask_for_a_fresh_look() {
+    let (harbour, mut voyage) = moored().await;
+    harbour.instructs(Answer::json(r#"{"sequence": 1, "verb": {"kind": "announce"}}"#));
+    assert!(matches!(voyage.said.recv().await, Some(Said::Welcome(_))));
+    assert_eq!(voyage.said.recv().await, Some(Said::LookAgain));
+}
+
+#[tokio::test]
+async fn a_restart_that_was_put_off_happens_without_the_server() {
+    let mut harbour = Harbour::open().await;
+    let verb = r#"{"machine": "m", "sequence": 0, "verb": {"kind": "rebootAfter", "seconds": 1}}"#;
+    harbour.welcomes(Answer::json(verb));
+    let voyage = Voyage::begin(&harbour.url(), harbour.pin);
+    voyage.shows("1");
+    harbour.waits_for("GET /v1/instruction", 1).await;
+    harbour.stop().await;
+    assert_eq!(voyage.ends().await, End::Restart);
+}
+
+#[tokio::test]
+async fn nothing_is_said_to_a_server_with_another_key() {
+    let harbour = Harbour::open().await;
+    harbour.welcomes(Answer::json(WELCOME));
+    let stranger = Voyage::begin(&harbour.url(), Pin([7; 32]));
+    stranger.shows("1");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(harbour.requests().len(), 0);
+    assert!(!stranger.running.is_finished());
+}
+
+#[tokio::test]
+async fn events_wait_for_a_server_that_is_away() {
+    let (mut harbour, voyage) = moored().await;
+    harbour.stop().await;
+    voyage.session.note(Level::Info, EventKind::Link { port: "eth7".to_owned(), up: false });
+    harbour.start().await;
+    let event = harbour.waits_for("POST /v1/events", 1).await;
+    assert!(event.body.contains("eth7"), "{}", event.body);
+}
+
+#[tokio::test]
+async fn the_last_words_are_said_even_while_the_session_waits() {
+    let (harbour, voyage) = moored().await;
+    let kind =
+        EventKind::Failed { reason: "a test".to_owned(), kernel_log: "[0.1] x\n".to_owned() };
+    voyage.session.say_last(Level::Error, kind).await;
+    let event = harbour.waits_for("POST /v1/events", 1).await;
+    assert!(event.body.contains("a test") && event.body.contains("[0.1] x"), "{}", event.body);
+}

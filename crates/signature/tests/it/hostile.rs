@@ -100,6 +100,14 @@ fn a_disk_that_cannot_be_read_is_not_blank() {
 }
 
 #[test]
+fn a_bad_place_far_from_the_ends_is_not_blank_either() {
+    // Where a copy of a Btrfs superblock would be.
+    let content = probe_sick(Image::new(128 * MIB), 64 * MIB..65 * MIB);
+    assert!(!content.blank);
+    assert_eq!(content.unreadable[0].offset, 64 * MIB);
+}
+
+#[test]
 fn one_bad_place_does_not_hide_the_rest() {
     let content = probe_sick(Image::new(64 * MIB).write(4086, b"SWAPSPACE2"), 63 * MIB..64 * MIB);
     assert_eq!(content.signatures[0].kind, "swap");

@@ -271,3 +271,151 @@ fn macs_of(machine: &Machine) -> Vec<MacAddress> {
     macs.dedup();
     macs
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, path::PathBuf};
+
+    use protocol::{Announce, BootReport, inventory::Port};
+    use tempfile::TempDir;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::{
+        api::{
+            client::{ClientError, ask, segment},
+            socket::Socket,
+        },
+        explain::Cause,
+        journal::What,
+        machine::{Approval, Session, Settings},
+    };
+
+    const MAC: MacAddress = MacAddress([0x3c, 0xec, 0xef, 0, 0, 1]);
+
+    /// A server's inside with its operators' door open.
+    struct Harbour {
+        socket: PathBuf,
+        registry: Registry,
+        journal: Journal,
+        server: JoinHandle<()>,
+        _directory: TempDir,
+    }
+
+    impl Drop for Harbour {
+        fn drop(&mut self) {
+            self.server.abort();
+        }
+    }
+
+    impl Harbour {
+        async fn open() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let socket = directory.path().join("drydock.sock");
+            let journal = Journal::in_memory();
+            let tells = journal.clone();
+            let teller = Arc::new(move |entry| tells.record(entry));
+            let registry = Registry::in_memory(Settings::default(), teller).unwrap();
+            let bridge = Bridge {
+                registry: registry.clone(),
+                journal: journal.clone(),
+                key: Arc::new(ServerKey::open(&directory.path().join("ca.key")).unwrap()),
+                networks: Vec::new(),
+            };
+            let bound = Socket::bind(&socket).await.unwrap();
+            let server = tokio::spawn(bound.run(routes(bridge)));
+            Self { socket, registry, journal, server, _directory: directory }
+        }
+
+        /// A machine comes; returns its name.
+        fn arrives(&self) -> String {
+            let mut inventory = Inventory::default();
+            inventory.system.serial = Some("SN000001X".to_owned());
+            inventory.ports = vec![Port { permanent_mac: Some(MAC), ..Port::default() }];
+            let announce = Announce {
+                agent_version: "0.1.0".to_owned(),
+                kernel_release: None,
+                boot: BootReport { mac: Some(MAC), ..BootReport::default() },
+                inventory,
+                complete: true,
+            };
+            let address = Ipv4Addr::LOCALHOST.into();
+            self.registry.announce(Session([1; 32]), address, &announce).unwrap().machine
+        }
+
+        async fn refused(&self, method: &str, path: &str) -> u16 {
+            match ask::<serde_json::Value>(&self.socket, method, path).await {
+                Err(ClientError::Refused { status, .. }) => status.as_u16(),
+                other => panic!("{method} {path}: {other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_records_who_gave_it() {
+        let harbour = Harbour::open().await;
+        let name = harbour.arrives();
+        let path = format!("/v1/machines/{}/approve", segment(&MAC.to_string()));
+        let overview: Overview = ask(&harbour.socket, "POST", &path).await.unwrap();
+        assert_eq!(overview.machine.name, name);
+        let uid = nix::unistd::geteuid();
+        let Approval::Approved { by, .. } = overview.machine.approval else {
+            panic!("{:?}", overview.machine.approval)
+        };
+        assert!(by.contains(&format!("uid {uid}")), "{by}");
+        let told = harbour.journal.recent();
+        let ordered =
+            |entry: &Entry| matches!(&entry.what, What::Ordered { by, .. } if by.contains("uid"));
+        assert!(told.iter().any(ordered), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn every_route_that_is_listed_is_there() {
+        let harbour = Harbour::open().await;
+        let name = harbour.arrives();
+        for (method, path) in ROUTES {
+            let path = path.replace("{machine}", &name).replace("{order}", "wait");
+            let answer: serde_json::Value = ask(&harbour.socket, method, &path).await.unwrap();
+            assert!(!answer.is_null(), "{method} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_not_found_and_what_cannot_be_is_refused() {
+        let harbour = Harbour::open().await;
+        let name = harbour.arrives();
+        assert_eq!(harbour.refused("GET", "/v1/machines/nobody").await, 404);
+        assert_eq!(harbour.refused("POST", "/v1/machines/nobody/reboot").await, 404);
+        assert_eq!(harbour.refused("POST", &format!("/v1/machines/{name}/dance")).await, 404);
+        assert_eq!(harbour.refused("GET", "/v1/explain/nobody").await, 404);
+        assert_eq!(harbour.refused("GET", &format!("/v1/machines/{name}/reboot")).await, 405);
+        assert_eq!(harbour.refused("POST", "/v1/announce").await, 404);
+        let path = format!("/v1/machines/{name}/forget");
+        let _forgotten: Overview = ask(&harbour.socket, "POST", &path).await.unwrap();
+        assert_eq!(harbour.refused("POST", &format!("/v1/machines/{name}/approve")).await, 404);
+    }
+
+    #[tokio::test]
+    async fn a_machine_is_explained_by_its_name_and_by_its_port_and_a_port_before_it_has_a_name() {
+        let harbour = Harbour::open().await;
+        let name = harbour.arrives();
+        for subject in [name.clone(), segment(&MAC.to_string())] {
+            let path = format!("/v1/explain/{subject}");
+            let explanation: Explanation = ask(&harbour.socket, "GET", &path).await.unwrap();
+            assert_eq!(explanation.machine.as_ref(), Some(&name));
+            assert_eq!(explanation.cause, Cause::UnderWay);
+            assert!(explanation.is_whole);
+        }
+        let path = "/v1/explain/52:54:00:00:00:99";
+        let explanation: Explanation = ask(&harbour.socket, "GET", path).await.unwrap();
+        assert_eq!(explanation.cause, Cause::NothingSeen);
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_said_as_such() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("drydock.sock");
+        let error = ask::<Status>(&socket, "GET", "/v1/status").await.unwrap_err();
+        assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    }
+}

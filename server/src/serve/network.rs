@@ -136,3 +136,26 @@ async fn listen(
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_its_interface_and_purpose() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mode = dhcp::ModeAsWritten::Proxy;
+        let settings = dhcp::Settings::check("lo", Ipv4Addr::LOCALHOST, port, mode).unwrap();
+        let network = Network { dhcp: settings, reserve_for_discovered: false };
+        let config = Config { http_port: port, ..Config::default() };
+        let error = Ports::bind(&network, &config, &state).await.unwrap_err();
+        let said = format!("{:#}", anyhow::Error::from(error)).replace(&port.to_string(), "PORT");
+        insta::assert_snapshot!(said, @"plain HTTP on lo: taking 127.0.0.1:PORT/tcp: Address already in use (os error 98)");
+    }
+}

@@ -221,6 +221,11 @@ async fn explain_boot(State(bridge): State<Bridge>, Path(name): Path<String>) ->
         (None, Err(_)) => return no_machine(&name),
     };
     let (entries, is_whole) = read(&bridge.journal, &subject).await;
+    if entries.is_empty() && !is_whole {
+        let problem =
+            "the state directory's disk is full or slow, and memory has nothing of this machine";
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, &problem);
+    }
     let context = explain::Context {
         subject: name,
         machine: subject.machine,

@@ -99,6 +99,8 @@ fn restore(file: &Path, directory: &Path) -> anyhow::Result<()> {
     let key = key_path(directory);
     write_new(&key, &backup.key).with_context(|| format!("writing {}", key.display()))?;
     let state = State::open(directory)?;
+    // A server waits for room on a full disk; a person at a terminal should rather know.
+    state.give_up();
     let machines: Vec<_> =
         backup.machines.into_iter().map(|saved| (saved.machine, saved.inventory)).collect();
     let count = machines.len();

@@ -161,3 +161,21 @@ fn what_is_wrong_is_said_in_one_line_that_names_the_key() {
     writeln!(said, "interface and vlans: {both}").unwrap();
     insta::assert_snapshot!(said);
 }
+
+#[test]
+fn the_documented_configuration_is_one() {
+    let document = include_str!("../../../docs/configuration.md");
+    let yaml = document.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let plan = plan(yaml, None).unwrap();
+    assert!(matches!(plan.networks[0].dhcp.mode(), Mode::Authoritative { .. }));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}", at in 0_usize..900) {
+        let whole = format!("{HEAD}{FULL}");
+        let (before, after) = whole.split_at(at.min(whole.len()));
+        let _read = Config::parse(&format!("{before}{text}{after}"));
+        let _cut = Config::parse(before);
+    }
+}

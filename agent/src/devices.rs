@@ -1,6 +1,6 @@
 //! Drivers for what the machine has: cold-plug by `modalias`, then hot-plug by the kernel's uevents.
 //!
-//! One thread does it all, in the order of [`Class`]: watchdogs, then ports, then disks, the rest when the machine
+//! One thread does it all, in the order of `Class`: watchdogs, then ports, then disks, the rest when the machine
 //! has been announced. Every disk is made read-only as soon as it appears.
 //!
 //! Devices are looked for on their buses (`/sys/bus/*/devices`) and not in all of `/sys/devices`:
@@ -90,7 +90,7 @@ impl Findings {
 
 /// Starts the thread that drives devices. It lives as long as the machine is up.
 ///
-/// What can wait, waits until `announced`, or for [`REST_PATIENCE`].
+/// What can wait, waits until `announced`, or for `REST_PATIENCE`.
 pub fn start(
     findings: Findings,
     news: UnboundedSender<News>,

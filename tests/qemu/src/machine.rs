@@ -90,7 +90,10 @@ pub(crate) struct Machine {
 impl Port {
     /// Takes a card with a fresh address out of its box.
     pub(crate) fn new(card: Card) -> Port {
-        Port { card, mac: chance::mac() }
+        let mac = chance::mac();
+        // QEMU's USB card has this first byte whatever it is told.
+        let mac = if card == Card::Usb { mac.replacen("00", "40", 1) } else { mac };
+        Port { card, mac }
     }
 }
 

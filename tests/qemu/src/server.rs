@@ -19,7 +19,7 @@ use crate::{
     checkout,
     lab::{Lab, Station},
     machine::Booted,
-    process::Process,
+    process::{Process, run},
     wait,
 };
 
@@ -77,7 +77,7 @@ impl Server {
         fs::write(&config, configuration(mode, discovery)).context("writing the configuration")?;
         let state = lab.scratch("state");
         let log = lab.log("server.log");
-        let process = Server::run(&station, &config, &state, hardware, &log)?;
+        let process = Server::launch(&station, &config, &state, hardware, &log)?;
         let hardware = hardware.to_owned();
         let mut server = Server { station, process, state, hardware, config, log };
         server.answers()?;
@@ -97,7 +97,7 @@ impl Server {
     /// Starts it again, on what is on its disk.
     pub(crate) fn restart(&mut self) -> Result<()> {
         let Server { station, config, state, hardware, log, .. } = &*self;
-        self.process = Server::run(station, config, state, hardware, log)?;
+        self.process = Server::launch(station, config, state, hardware, log)?;
         self.answers()
     }
 
@@ -122,6 +122,20 @@ impl Server {
             bail!("{line}: {}: {}", output.status, complaint.trim());
         }
         String::from_utf8(output.stdout).with_context(|| format!("reading what {line} printed"))
+    }
+
+    /// Returns what its command prints for the owner of a router of this kind.
+    pub(crate) fn recipe(&self, router: &str) -> Result<String> {
+        // On the server itself: it looks at the interfaces.
+        let program = checkout::drydock()?;
+        let image = checkout::image()?;
+        let paths = [&program, &self.config, &self.state, &image].map(|path| path.to_str());
+        let [Some(program), Some(config), Some(state), Some(image)] = paths else {
+            bail!("the checkout's path is no UTF-8");
+        };
+        let inside = ["netns", "exec", self.station.namespace.name(), program, "router", router];
+        let options = ["--config", config, "--state", state, "--assets", image];
+        run("ip", &[&inside[..], &options[..]].concat())
     }
 
     /// Runs one of its verbs and reads the JSON that it printed.
@@ -184,7 +198,7 @@ impl Server {
         self.process.id()
     }
 
-    fn run(
+    fn launch(
         station: &Station,
         config: &Path,
         state: &Path,
@@ -209,11 +223,14 @@ impl Server {
 
     /// Waits until its operators' door answers.
     fn answers(&mut self) -> Result<()> {
+        let mut refusal = String::new();
         // Before it becomes authoritative it listens for other servers.
         wait::until("the server's operators' door", Duration::from_mins(1), || {
             self.process.must_run()?;
-            Ok(self.machines().ok().map(drop))
+            let machines = self.machines().inspect_err(|error| refusal = format!("{error:#}"));
+            Ok(machines.ok().map(drop))
         })
+        .with_context(|| format!("at last: {refusal}"))
     }
 }
 

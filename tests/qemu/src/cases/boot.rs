@@ -51,7 +51,7 @@ pub(super) fn proxy_beside_router(lab: &Lab) -> Result<()> {
 
 pub(super) fn off_with_router_recipe(lab: &Lab) -> Result<()> {
     let mut server = Server::start(lab, Mode::Off)?;
-    let recipe = server.command(&["router", "dnsmasq"])?;
+    let recipe = server.recipe("dnsmasq")?;
     let _router = Router::configured(lab, &recipe)?;
     for machine in [Machine::bios("bios"), Machine::uefi("uefi"), Machine::uefi_http("http")] {
         let booted = machine.boot(lab)?;
@@ -97,6 +97,9 @@ fn has_a_record(lab: &Lab, mode: Mode, machines: &[Machine]) -> Result<()> {
         let known = server.waits_for(machine)?;
         known.describes(&machine.machine)?;
         server.hears_boot(&known.name, 1)?;
+        let shown = server.shows(&known.name)?.to_string();
+        let uuid = &machine.machine.uuid;
+        ensure!(shown.contains(uuid), "the UUID {uuid} is not shown: {shown}");
     }
     let records = server.records()?;
     ensure!(records.len() == machines.len(), "{} records", records.len());

@@ -30,7 +30,7 @@ pub enum Mode {
     Off,
 }
 
-/// A subnet that addresses are lent of. Only [`Subnet::check`] makes one.
+/// A subnet that addresses are lent of. Only `Subnet::check` makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subnet {
     network: Ipv4Addr,

@@ -5,6 +5,8 @@
 pub(super) enum Class {
     /// Watchdogs, and the chipset functions that they stand on: armed before the network.
     Watchdog,
+    /// What newer watchdogs stand on. It can wait where one was armed without it.
+    Chipset,
     /// Network ports, and buses that ports and disks stand on.
     Port,
     /// Disks and what they stand on.
@@ -18,7 +20,7 @@ pub(super) enum Class {
 const PLACES: [(&str, Class); 25] = [
     ("kernel/drivers/watchdog/", Class::Watchdog),
     ("kernel/drivers/mfd/lpc_", Class::Watchdog),
-    ("kernel/drivers/i2c/busses/i2c-i801", Class::Watchdog),
+    ("kernel/drivers/i2c/busses/i2c-i801", Class::Chipset),
     ("kernel/drivers/net/", Class::Port),
     ("kernel/net/", Class::Port),
     ("kernel/drivers/hv/", Class::Port),

@@ -149,9 +149,9 @@ fn run(
 /// Loads what watchdogs need, before anything else.
 fn arm_watchdogs(socket: &Socket, queue: &Queue<'_>, findings: &Findings) -> io::Result<()> {
     loop {
-        // A chipset that shows its watchdog without more need not tell of all the rest first.
-        let last = if watchdog::arm_all() == 0 { Class::Chipset } else { Class::Watchdog };
-        let more = queue.load_now(last, |gap| findings.add_gap(gap));
+        let report = |gap| findings.add_gap(gap);
+        let more = queue.load_now(Class::Watchdog, report)
+            || (watchdog::arm_all() == 0 && queue.load_now(Class::Chipset, report));
         while let Heard::Event(bytes) = socket.hear(Some(0))? {
             if let Some(event) = Event::parse(&bytes) {
                 react(&event, queue, findings);

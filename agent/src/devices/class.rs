@@ -5,12 +5,12 @@
 pub(super) enum Class {
     /// Watchdogs, and the chipset functions that they stand on: armed before the network.
     Watchdog,
-    /// What newer watchdogs stand on. It can wait where one was armed without it.
-    Chipset,
     /// Network ports, and buses that ports and disks stand on.
     Port,
     /// Disks and what they stand on.
     Disk,
+    /// What newer watchdogs stand on. It waits until everything is announced where one was armed without it.
+    Chipset,
     /// Everything else: the announcement does not wait for it.
     Rest,
 }

@@ -1,7 +1,7 @@
 //! Loading modules, each once, several at a time: they wait for hardware more than they compute.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, btree_map::OccupiedEntry},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs::File,
     io,
     path::Path,
@@ -96,14 +96,9 @@ impl<'t> Queue<'t> {
         !waiting && state.busy.is_empty()
     }
 
-    /// Loads everything of the first class that something is wanted of, up to `last`, and says whether there was any.
-    pub(super) fn load_now(&self, last: Class, report: impl Fn(Gap)) -> bool {
-        let wanted = self
-            .state()
-            .wanted
-            .first_entry()
-            .filter(|entry| *entry.key() <= last)
-            .map(OccupiedEntry::remove);
+    /// Loads everything that is wanted of a class, and says whether there was any.
+    pub(super) fn load_now(&self, class: Class, report: impl Fn(Gap)) -> bool {
+        let wanted = self.state().wanted.remove(&class);
         for file in wanted.iter().flatten() {
             self.load(file, &report);
         }

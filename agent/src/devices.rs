@@ -29,20 +29,31 @@ use protocol::{Inventory, inventory::Gap};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
-use self::{class::Class, event::Event, index::Index, load::Loader};
+use self::{class::Class, event::Event, index::Index, load::Queue};
 use crate::watchdog;
 
 /// Nothing came for so long: what the machine has at this time is there.
 const QUIET_MILLISECONDS: u16 = 100;
 
+/// How many drivers start at once: they wait for hardware more than they compute.
+const THREADS: usize = 4;
+
+/// After this time the machine is announced without devices that are still coming.
+const DEVICE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// After this time a driver that has not come to an end never will.
+const HANG_PATIENCE: Duration = Duration::from_mins(2);
+
 /// How long drivers that nothing waits for keep out of the way of the announcement.
-const REST_PATIENCE: Duration = Duration::from_secs(5);
+const REST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What happened to the devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
     /// Drivers for ports and disks are loaded, and nothing more came for a while.
     Settled,
+    /// That takes longer than the first announcement should wait.
+    Unsettled,
     /// A disk or port came, changed or went after that.
     Changed,
 }
@@ -119,46 +130,113 @@ fn run(
         index::Texts::default()
     });
     let index = Index::new(&texts);
-    let mut loader = Loader::new(&index, &directory);
-    let mut settled: Option<Instant> = None;
-    look_everywhere(&mut loader, findings);
+    let queue = Queue::new(&index, &directory);
+    let report = |gap| findings.add_gap(gap);
+    look_everywhere(&queue, findings);
+    thread::scope(|scope| {
+        let ended = arm_watchdogs(&socket, &queue, findings).and_then(|()| {
+            queue.open(Class::Disk);
+            for _ in 0..THREADS {
+                scope.spawn(|| queue.work(report));
+            }
+            listen(&socket, &queue, findings, news, announced)
+        });
+        queue.close();
+        ended
+    })
+}
+
+/// Loads what watchdogs need, before anything else.
+fn arm_watchdogs(socket: &Socket, queue: &Queue<'_>, findings: &Findings) -> io::Result<()> {
     loop {
-        let rest_may_come = settled
-            .is_some_and(|at| announced.load(Ordering::Relaxed) || at.elapsed() > REST_PATIENCE);
-        let last = if rest_may_come { Class::Rest } else { Class::Disk };
-        let done = loader.load_next(last, |gap| findings.add_gap(gap));
-        if done == Some(Class::Watchdog) {
-            watchdog::arm_all();
+        let report = |gap| findings.add_gap(gap);
+        let more = queue.load_now(Class::Watchdog, report)
+            || (watchdog::arm_all() == 0 && queue.load_now(Class::Chipset, report));
+        while let Heard::Event(bytes) = socket.hear(Some(0))? {
+            if let Some(event) = Event::parse(&bytes) {
+                react(&event, queue, findings);
+            }
         }
-        let patience = match (done, rest_may_come) {
-            (Some(_), _) => Some(0),
-            (None, false) => Some(QUIET_MILLISECONDS),
-            (None, true) => None,
-        };
-        match socket.hear(patience)? {
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// Hears what comes and goes, for ever.
+fn listen(
+    socket: &Socket,
+    queue: &Queue<'_>,
+    findings: &Findings,
+    news: &UnboundedSender<News>,
+    announced: &AtomicBool,
+) -> io::Result<()> {
+    let start = Instant::now();
+    let mut stirred = start;
+    let mut stage = Stage::Arriving;
+    loop {
+        let heard = socket.hear((stage != Stage::Resting).then_some(QUIET_MILLISECONDS))?;
+        let mut matters = false;
+        match heard {
             Heard::Event(bytes) => {
                 let Some(event) = Event::parse(&bytes) else { continue };
-                let matters = react(&event, &mut loader, findings);
-                if settled.is_some() && matters {
-                    let _nobody_left = news.send(News::Changed);
-                }
+                matters = react(&event, queue, findings);
+                stirred = Instant::now();
             }
             Heard::Lost => {
                 warn!("events of devices were lost, looking at all of them again");
-                look_everywhere(&mut loader, findings);
-                if settled.is_some() {
-                    let _nobody_left = news.send(News::Changed);
-                }
-            }
-            Heard::Silence if done.is_none() && settled.is_none() => {
-                settled = Some(Instant::now());
-                finish();
-                info!(modules = loader.loaded(), "devices settled");
-                let _nobody_left = news.send(News::Settled);
+                look_everywhere(queue, findings);
+                matters = true;
+                stirred = Instant::now();
             }
             Heard::Silence => {}
         }
+        let quiet = queue.is_idle()
+            && stirred.elapsed() >= Duration::from_millis(QUIET_MILLISECONDS.into());
+        stage = match stage {
+            Stage::Arriving | Stage::Late if quiet || start.elapsed() > HANG_PATIENCE => {
+                for path in queue.busy() {
+                    findings.add_gap(gap(
+                        &format!("modules/{}", index::name(path)),
+                        path,
+                        &"its driver does not come to an end",
+                    ));
+                }
+                finish();
+                info!(modules = queue.count(), "devices settled");
+                let _nobody_left = news.send(News::Settled);
+                Stage::Settled
+            }
+            Stage::Arriving if start.elapsed() > DEVICE_PATIENCE => {
+                info!(waiting_for = ?queue.busy(), "devices take their time");
+                let _nobody_left = news.send(News::Unsettled);
+                Stage::Late
+            }
+            Stage::Settled
+                if announced.load(Ordering::Relaxed) || start.elapsed() > REST_PATIENCE =>
+            {
+                queue.open(Class::Rest);
+                Stage::Resting
+            }
+            stage => stage,
+        };
+        if matters && matches!(stage, Stage::Settled | Stage::Resting) {
+            let _nobody_left = news.send(News::Changed);
+        }
     }
+}
+
+/// How far the devices are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Ports and disks come.
+    Arriving,
+    /// They still do, and somebody was told that it takes long.
+    Late,
+    /// They are there.
+    Settled,
+    /// What nothing waits for comes too.
+    Resting,
 }
 
 /// Does what needed drivers.
@@ -174,7 +252,7 @@ fn finish() {
 }
 
 /// Finds all devices there are, and what drives them.
-fn look_everywhere(loader: &mut Loader<'_>, findings: &Findings) {
+fn look_everywhere(queue: &Queue<'_>, findings: &Findings) {
     let mut seen = BTreeSet::new();
     for bus in names(Path::new("/sys/bus")) {
         let devices = Path::new("/sys/bus").join(bus).join("devices");
@@ -187,10 +265,10 @@ fn look_everywhere(loader: &mut Loader<'_>, findings: &Findings) {
     // The machine itself stands on no bus: drivers for one model of board.
     seen.extend(fs::read_to_string("/sys/class/dmi/id/modalias"));
     for modalias in &seen {
-        loader.want_device(modalias.trim_end());
+        queue.want_device(modalias.trim_end());
     }
     if crate::boot::is_efi() {
-        loader.want_module("efivarfs");
+        queue.want_module("efivarfs");
     }
     for disk in names(Path::new("/sys/block")) {
         if let Ok(place) = fs::read_link(Path::new("/sys/block").join(&disk)) {
@@ -202,9 +280,9 @@ fn look_everywhere(loader: &mut Loader<'_>, findings: &Findings) {
 }
 
 /// Does what one event asks for; says whether the machine became another by it.
-fn react(event: &Event<'_>, loader: &mut Loader<'_>, findings: &Findings) -> bool {
+fn react(event: &Event<'_>, queue: &Queue<'_>, findings: &Findings) -> bool {
     if let (event::Action::Add, Some(modalias)) = (event.action, event.modalias) {
-        loader.want_device(modalias);
+        queue.want_device(modalias);
     }
     match (event.subsystem, event.action) {
         ("block", event::Action::Remove) if event.is_whole_disk => {

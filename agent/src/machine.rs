@@ -64,14 +64,17 @@ impl Painter {
         mut asked: mpsc::UnboundedReceiver<()>,
         picture: watch::Sender<Option<Announce>>,
     ) {
+        let mut settled = Whole::No;
         loop {
             let on_request = tokio::select! {
                 change = news.recv() => match change {
                     None => return,
                     Some(News::Settled) => {
                         self.phases.end("devices");
+                        settled = Whole::Yes;
                         false
                     }
+                    Some(News::Unsettled) => false,
                     Some(News::Changed) => {
                         while timeout(GATHERING, news.recv()).await.is_ok_and(|more| more.is_some()) {}
                         false
@@ -79,11 +82,16 @@ impl Painter {
                 },
                 Some(()) = asked.recv() => true,
             };
-            self.draw(on_request, &picture).await;
+            self.draw(settled, on_request, &picture).await;
         }
     }
 
-    async fn draw(&self, on_request: bool, picture: &watch::Sender<Option<Announce>>) {
+    async fn draw(
+        &self,
+        settled: Whole,
+        on_request: bool,
+        picture: &watch::Sender<Option<Announce>>,
+    ) {
         let Ok(fast) = spawn_blocking(|| inventory::collect_fast(&Root::live())).await else {
             return;
         };
@@ -91,7 +99,7 @@ impl Painter {
         let mut whole = spawn_blocking(move || inventory::complete(&Root::live(), known));
         let first = match timeout(DISK_PATIENCE, &mut whole).await {
             Ok(Ok(whole)) => {
-                self.show(whole, Whole::Yes, on_request, picture);
+                self.show(whole, settled, on_request, picture);
                 return;
             }
             Ok(Err(_panicked)) => return,
@@ -103,7 +111,7 @@ impl Painter {
             self.show(first, Whole::No, on_request, picture);
         }
         if let Ok(whole) = whole.await {
-            self.show(whole, Whole::Yes, on_request, picture);
+            self.show(whole, settled, on_request, picture);
         }
     }
 

@@ -34,6 +34,9 @@ const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
 /// The shortest time between two questions that led to nothing.
 const BREATH: Duration = Duration::from_secs(1);
 
+/// How long the announcement waits for a connection that is being made.
+const CONTACT_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The most events that wait for the server. Then the oldest are lost.
 const EVENT_LIMIT: usize = 64;
 
@@ -99,6 +102,7 @@ impl Session {
         let mut announced = false;
         let mut pause = Duration::ZERO;
         let latest = picture.clone();
+        self.greet(&mut picture, &mut online).await;
         loop {
             let due = orders.restart_at();
             let restart = async {
@@ -166,6 +170,27 @@ impl Session {
                 }
                 Act::Restart => return self.obey(orders.sequence(), End::Restart).await,
                 Act::SwitchOff => return self.obey(orders.sequence(), End::SwitchOff).await,
+            }
+        }
+    }
+
+    /// Makes the connection while the machine is still being described.
+    async fn greet(
+        &self,
+        picture: &mut watch::Receiver<Option<Announce>>,
+        online: &mut watch::Receiver<u64>,
+    ) {
+        let described = async { picture.wait_for(Option::is_some).await.is_ok() };
+        let contact =
+            async { while self.client.greet().await.is_err() && online.changed().await.is_ok() {} };
+        tokio::pin!(described, contact);
+        tokio::select! {
+            _ = &mut described => {
+                // A connection that is nearly made is not thrown away.
+                let _either = timeout(CONTACT_PATIENCE, contact).await;
+            }
+            () = &mut contact => {
+                described.await;
             }
         }
     }

@@ -9,6 +9,8 @@ pub(super) enum Class {
     Port,
     /// Disks and what they stand on.
     Disk,
+    /// What newer watchdogs stand on. It waits until everything is announced where one was armed without it.
+    Chipset,
     /// Everything else: the announcement does not wait for it.
     Rest,
 }
@@ -18,7 +20,7 @@ pub(super) enum Class {
 const PLACES: [(&str, Class); 25] = [
     ("kernel/drivers/watchdog/", Class::Watchdog),
     ("kernel/drivers/mfd/lpc_", Class::Watchdog),
-    ("kernel/drivers/i2c/busses/i2c-i801", Class::Watchdog),
+    ("kernel/drivers/i2c/busses/i2c-i801", Class::Chipset),
     ("kernel/drivers/net/", Class::Port),
     ("kernel/net/", Class::Port),
     ("kernel/drivers/hv/", Class::Port),

@@ -1,13 +1,11 @@
-//! Loading modules, each once, several at a time where there are several processors.
+//! Loading modules, each once, several at a time: they wait for hardware more than they compute.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fs::File,
     io,
-    num::NonZero,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
-    thread,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -17,42 +15,58 @@ use tracing::debug;
 
 use super::{class, class::Class, index, index::Index};
 
-/// The most modules that are loaded at once: they wait for hardware more than they compute.
-const PARALLEL: usize = 4;
-
 /// Linux, `include/uapi/asm-generic/errno-base.h`.
 const ENODEV: i32 = 19;
 
-/// What is to be loaded, and what was.
+/// What is to be loaded, and what was. Shared by all threads that load.
 #[derive(Debug)]
-pub(super) struct Loader<'t> {
+pub(super) struct Queue<'t> {
     index: &'t Index<'t>,
     directory: &'t Path,
-    /// Modules that devices ask for, by class.
+    state: Mutex<State<'t>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<'t> {
+    /// Files that devices ask for, by class.
     wanted: BTreeMap<Class, BTreeSet<&'t str>>,
     /// Modules that were asked for once.
     known: HashSet<String>,
     /// Files that were tried.
-    tried: Mutex<HashSet<&'t str>>,
+    tried: HashSet<&'t str>,
+    /// Files that are being loaded.
+    busy: Vec<&'t str>,
+    /// The last class that may be loaded by [`Queue::work`].
+    last: Option<Class>,
+    closed: bool,
 }
 
-impl<'t> Loader<'t> {
-    /// Begins with nothing loaded.
+impl<'t> Queue<'t> {
+    /// Begins with nothing loaded, and with nothing that may be.
     pub(super) fn new(index: &'t Index<'t>, directory: &'t Path) -> Self {
-        let (wanted, known, tried) = (BTreeMap::new(), HashSet::new(), Mutex::default());
-        Self { index, directory, wanted, known, tried }
+        let state = State {
+            wanted: BTreeMap::new(),
+            known: HashSet::new(),
+            tried: HashSet::new(),
+            busy: Vec::new(),
+            last: None,
+            closed: false,
+        };
+        Self { index, directory, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Asks for everything that drives a device.
-    pub(super) fn want_device(&mut self, modalias: &str) {
+    pub(super) fn want_device(&self, modalias: &str) {
         for driver in self.index.drivers(modalias) {
             self.want_module(driver);
         }
     }
 
     /// Asks for a module by its name.
-    pub(super) fn want_module(&mut self, name: &str) {
-        if !self.known.insert(name.to_owned()) {
+    pub(super) fn want_module(&self, name: &str) {
+        let mut state = self.state();
+        if !state.known.insert(name.to_owned()) {
             return;
         }
         // Its own class counts, not that of what it needs.
@@ -60,67 +74,107 @@ impl<'t> Loader<'t> {
         let plan = self.index.plan(name);
         let file = plan.iter().find(|path| index::name(path) == own).or(plan.last());
         if let Some(file) = file {
-            self.wanted.entry(class::of(file)).or_default().insert(file);
+            state.wanted.entry(class::of(file)).or_default().insert(file);
+            self.changed.notify_one();
         }
     }
 
     /// Returns how many module files were tried.
-    pub(super) fn loaded(&self) -> usize {
-        self.tried().len()
+    pub(super) fn count(&self) -> usize {
+        self.state().tried.len()
     }
 
-    fn tried(&self) -> MutexGuard<'_, HashSet<&'t str>> {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns what is being loaded at this moment.
+    pub(super) fn busy(&self) -> Vec<&'t str> {
+        self.state().busy.clone()
     }
 
-    /// Loads everything of the first class that something is wanted of, up to `last`, and names the class.
-    pub(super) fn load_next(&mut self, last: Class, report: impl Fn(Gap) + Sync) -> Option<Class> {
-        let (class, _) = self.wanted.first_key_value().filter(|(class, _)| **class <= last)?;
-        let class = *class;
-        let files: Vec<&str> = self.wanted.remove(&class)?.into_iter().collect();
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = processors.min(PARALLEL).min(files.len());
-        let queue = Mutex::new(files);
-        let work = || {
-            while let Some(file) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-                self.load(file, &report);
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
-        });
-        Some(class)
+    /// Holds when nothing up to the opened class is wanted or being loaded.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.state();
+        let waiting = state.wanted.keys().next().is_some_and(|class| Some(*class) <= state.last);
+        !waiting && state.busy.is_empty()
+    }
+
+    /// Loads everything that is wanted of a class, and says whether there was any.
+    pub(super) fn load_now(&self, class: Class, report: impl Fn(Gap)) -> bool {
+        let wanted = self.state().wanted.remove(&class);
+        for file in wanted.iter().flatten() {
+            self.load(file, &report);
+        }
+        wanted.is_some()
+    }
+
+    /// Lets [`Queue::work`] load everything up to a class.
+    pub(super) fn open(&self, last: Class) {
+        self.state().last = Some(last);
+        self.changed.notify_all();
+    }
+
+    /// Lets every [`Queue::work`] return.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Loads what is wanted, until the queue is closed. Any number of threads may do so.
+    pub(super) fn work(&self, report: impl Fn(Gap)) {
+        let mut state = self.state();
+        while !state.closed {
+            let Some(file) = state.take() else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            self.load(file, &report);
+            state = self.state();
+            state.busy.retain(|busy| *busy != file);
+        }
     }
 
     /// Loads a module and what it needs. The kernel itself waits where two threads load the same one.
     fn load(&self, file: &'t str, report: impl Fn(Gap)) {
         for path in self.index.plan(&index::name(file)) {
-            if self.tried().contains(path) {
+            if self.state().tried.contains(path) {
                 continue;
             }
             let start = Instant::now();
             let result = load_file(&self.directory.join(path));
             // Not before: who finds it here relies on it.
-            if !self.tried().insert(path) {
+            if !self.state().tried.insert(path) {
                 continue;
             }
+            let milliseconds = start.elapsed().as_millis();
             match result {
-                Ok(()) => {
-                    debug!(module = path, milliseconds = start.elapsed().as_millis(), "loaded");
-                }
+                Ok(()) => debug!(module = path, milliseconds, "loaded"),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 // A driver that found nothing to drive has answered.
                 Err(error) if error.raw_os_error() == Some(ENODEV) => {
-                    debug!(module = path, milliseconds = start.elapsed().as_millis(), "not needed");
+                    debug!(module = path, milliseconds, "not needed");
                 }
                 Err(error) => {
                     report(super::gap(&format!("modules/{}", index::name(path)), path, &error));
                 }
             }
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<'t>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'t> State<'t> {
+    /// Takes the first file that may be loaded.
+    fn take(&mut self) -> Option<&'t str> {
+        let mut first =
+            self.wanted.first_entry().filter(|entry| Some(*entry.key()) <= self.last)?;
+        let file = first.get_mut().pop_first();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        self.busy.extend(file);
+        file
     }
 }
 

@@ -110,6 +110,14 @@ impl Client {
         serde_json::from_slice(&body).map_err(CallError::Answer)
     }
 
+    /// Comes into contact with the server, so that the announcement finds the connection made.
+    pub(super) async fn greet(&self) -> Result<(), CallError> {
+        let url = format!("{}/v1/instruction?after=0&wait=0", self.server);
+        let response = self.http.get(url).send().await.map_err(CallError::Unreachable)?;
+        // It says that it does not know us, which is true.
+        body(response).await.map(drop)
+    }
+
     /// `GET /v1/instruction`: the next instruction as it came, or nothing within the time.
     pub(super) async fn instruction(&self, after: u64) -> Result<Option<Vec<u8>>, CallError> {
         let wait = WAIT.as_secs();
@@ -134,9 +142,10 @@ impl Client {
 async fn accepted(response: Response) -> Result<Response, CallError> {
     match response.status() {
         status if status.is_success() => Ok(response),
-        StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::GONE => {
-            Err(CallError::UnknownSession)
-        }
+        StatusCode::NOT_FOUND
+        | StatusCode::UNAUTHORIZED
+        | StatusCode::GONE
+        | StatusCode::CONFLICT => Err(CallError::UnknownSession),
         status => {
             let text = body(response).await.unwrap_or_default();
             let text = String::from_utf8_lossy(&text).chars().take(200).collect();

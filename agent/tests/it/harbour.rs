@@ -199,6 +199,8 @@ fn next(book: &Mutex<Book>, line: &str) -> Option<Answer> {
         } else {
             book.welcomes.pop_front()
         }
+    } else if line.contains("wait=0 ") {
+        Some(Answer::empty(409))
     } else if line.starts_with("GET /v1/instruction") {
         book.instructions.pop_front()
     } else {

@@ -48,6 +48,12 @@ impl Voyage {
         self.picture.send(Some(announce)).expect("the session listens");
     }
 
+    async fn hears(&mut self) -> Option<Said> {
+        timeout(Duration::from_secs(20), self.said.recv())
+            .await
+            .expect("the session says something")
+    }
+
     async fn ends(self) -> End {
         timeout(Duration::from_secs(20), self.running).await.expect("it ends").expect("no panic")
     }
@@ -68,7 +74,7 @@ async fn a_machine_announces_waits_and_obeys_once() {
     let (harbour, mut voyage) = moored().await;
     let announce = harbour.waits_for("POST /v1/announce", 1).await;
     assert!(announce.body.contains(r#""serial":"1""#), "{}", announce.body);
-    assert!(matches!(voyage.said.recv().await, Some(Said::Welcome(_))));
+    assert!(matches!(voyage.hears().await, Some(Said::Welcome(_))));
     harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "reboot"}}"#));
     assert_eq!(voyage.ends().await, End::Restart);
     let event = harbour.waits_for("POST /v1/events", 1).await;
@@ -101,10 +107,10 @@ async fn a_server_that_restarts_is_found_again_and_told_again() {
     let (mut harbour, voyage) = moored().await;
     harbour.stop().await;
     sleep(Duration::from_millis(500)).await;
-    harbour.instructs(Answer::empty(404));
+    harbour.instructs(Answer::empty(409));
     harbour.start().await;
     harbour.waits_for("POST /v1/announce", 2).await;
-    harbour.waits_for("GET /v1/instruction", 3).await;
+    harbour.waits_for("GET /v1/instruction?after=0&wait=30", 3).await;
     assert!(!voyage.running.is_finished());
 }
 
@@ -114,15 +120,15 @@ async fn a_machine_that_changed_says_so_at_once() {
     voyage.shows("2");
     let announce = harbour.waits_for("POST /v1/announce", 2).await;
     assert!(announce.body.contains(r#""serial":"2""#), "{}", announce.body);
-    harbour.waits_for("GET /v1/instruction", 2).await;
+    harbour.waits_for("GET /v1/instruction?after=0&wait=30", 2).await;
 }
 
 #[tokio::test]
 async fn the_server_may_ask_for_a_fresh_look() {
     let (harbour, mut voyage) = moored().await;
     harbour.instructs(Answer::json(r#"{"sequence": 1, "verb": {"kind": "announce"}}"#));
-    assert!(matches!(voyage.said.recv().await, Some(Said::Welcome(_))));
-    assert_eq!(voyage.said.recv().await, Some(Said::LookAgain));
+    assert!(matches!(voyage.hears().await, Some(Said::Welcome(_))));
+    assert_eq!(voyage.hears().await, Some(Said::LookAgain));
 }
 
 #[tokio::test]
@@ -132,7 +138,7 @@ async fn a_restart_that_was_put_off_happens_without_the_server() {
     harbour.welcomes(Answer::json(verb));
     let voyage = Voyage::begin(&harbour.url(), harbour.pin);
     voyage.shows("1");
-    harbour.waits_for("GET /v1/instruction", 1).await;
+    harbour.waits_for("GET /v1/instruction?after=0&wait=30", 1).await;
     harbour.stop().await;
     assert_eq!(voyage.ends().await, End::Restart);
 }

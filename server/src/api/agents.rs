@@ -92,6 +92,7 @@ async fn announce(
             refusal
         }
         Err(error @ AnnounceError::Full) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error),
+        Err(error @ AnnounceError::TooMuch) => refuse(StatusCode::PAYLOAD_TOO_LARGE, &error),
     }
 }
 

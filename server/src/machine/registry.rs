@@ -92,7 +92,9 @@ impl Registry {
         let (store, Loaded { machines, retired }) = Store::open(database)?;
         let bounds =
             Bounds { strangers: settings.strangers, stranger_bytes: settings.stranger_bytes.0 };
-        let records = machines.iter().map(|machine| machine.name.clone()).collect();
+        // A record may have outlived its machine, or the approval that stands in it.
+        let gone = retired.iter().map(|(name, _)| name.clone());
+        let records = machines.iter().map(|machine| machine.name.clone()).chain(gone).collect();
         let inner = Arc::new(Inner {
             fleet: RwLock::new(Fleet::new(bounds, machines, retired)),
             store,
@@ -160,6 +162,7 @@ impl Registry {
         announce: &Announce,
     ) -> Result<Welcome, AnnounceError> {
         let grant = self.write().admit(address, self.now())?;
+        Picture::check(announce)?;
         // Outside the lock: DHCP answers must not wait for it.
         let inventory =
             serde_json::to_vec(&announce.inventory).expect("an inventory's keys are texts");
@@ -196,16 +199,13 @@ impl Registry {
     ) -> Result<Option<Instruction>, UnknownSession> {
         let mut bell = self.0.bell.subscribe();
         let deadline = tokio::time::Instant::now() + patience;
-        loop {
-            bell.mark_unchanged();
-            if let Some(instruction) = self.next_instruction(session, after)? {
-                return Ok(Some(instruction));
-            }
-            // The bell cannot close: `self` holds it.
-            if tokio::time::timeout_at(deadline, bell.changed()).await.is_err() {
-                return Ok(None);
-            }
+        let mut next = self.next_instruction(session, after)?;
+        // The bell cannot close: `self` holds it.
+        while next.is_none() && tokio::time::timeout_at(deadline, bell.changed()).await.is_ok() {
+            // The agent is not heard by that: it may be gone, and its machine run another by now.
+            next = self.read().pending(session, after)?;
         }
+        Ok(next)
     }
 
     /// Returns the name of a session's machine.
@@ -287,7 +287,7 @@ impl Registry {
 
     /// Has the records of a port's machines looked at again, for example because its address was reserved.
     pub fn refresh_records(&self, mac: MacAddress) {
-        let changed = self.read().names_of_port(mac);
+        let changed = self.read().names_of_ports(&BTreeSet::from([mac]));
         self.follow(Effects { changed, ..Effects::default() });
     }
 

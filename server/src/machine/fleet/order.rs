@@ -143,9 +143,8 @@ impl Fleet {
             );
             effects.changed.insert(name.to_owned());
             effects.ring = true;
-            for port in &machine.ports {
-                effects.changed.extend(self.names_of_port(port.mac));
-            }
+            let ports = machine.ports.iter().map(|port| port.mac).collect();
+            effects.changed.extend(self.names_of_ports(&ports));
             self.retired.insert(name.to_owned(), now.unix_milliseconds);
         }
         Ok(())

@@ -437,7 +437,7 @@ fn a_port_and_a_uuid_of_different_machines_make_a_stranger() {
         |port, text: &str| Traveller { mac: Some(mac(port)), uuid: uuid(text), serial: None };
     assert_eq!(story.decides(&through(1, ONE)), Boot::OwnDisk);
     assert_eq!(story.decides(&through(1, GARBAGE)), Boot::OwnDisk);
-    assert_eq!(story.decides(&through(99, ONE)), Boot::OwnDisk, "by its UUID");
+    assert_eq!(story.decides(&through(99, ONE)), SUNSHINE, "a card that it has not shown");
     assert_eq!(story.was_held(), 0);
     for _ in 0..5 {
         assert_eq!(story.decides(&through(1, TWO)), SUNSHINE);
@@ -491,4 +491,41 @@ fn what_another_controller_owns_is_silent_and_a_waiting_agent_restarts() {
     story.fleet.amend(&name, |machine| machine.claimed_by = Some("capi".to_owned()));
     assert!(matches!(story.decides_for(mac(1)), Boot::Silence(Silence::ClaimedByOther { .. })));
     assert_eq!(story.boots(1, ONE).verb, Verb::Reboot {});
+}
+
+#[test]
+fn a_flood_of_sessions_does_not_hide_the_one_that_runs() {
+    let mut story = Story::new();
+    let name = story.boots(1, ONE).machine;
+    story.approve(&name).unwrap();
+    for session in 2..=11 {
+        story.boots(session, ONE);
+    }
+    assert!(matches!(story.approval(&name), Approval::Held { .. }));
+    let mut story = Story::new();
+    let name = story.boots(1, ONE).machine;
+    story.approve(&name).unwrap();
+    for session in 2..=30 {
+        story.seconds += 60;
+        story.boots(session, ONE);
+    }
+    assert!(story.fleet.get(&name).unwrap().is_approved(), "a machine that restarts for an hour");
+}
+
+#[test]
+fn a_sled_that_shows_its_chassis_uuid_and_serial_number_is_discovered_all_the_same() {
+    let mut story = Story::new();
+    story.boots(1, &ONE.replace("blank", "data"));
+    let uuid = inventory(ONE).system.uuid;
+    let sled =
+        Traveller { mac: Some(mac(77)), uuid: uuid.clone(), serial: Some("4Q5HMP2".to_owned()) };
+    assert_eq!(story.decides(&sled), SUNSHINE);
+    let another = inventory(TWO).system.uuid;
+    assert_eq!(story.decides(&Traveller { uuid: another, ..sled.clone() }), SUNSHINE);
+    // The machine itself, through a card that it has shown: what USB tells is enough beside its UUID.
+    story.says(2, &format!("{} usb=77", ONE.replace("blank", "data")), mac(77), true).unwrap();
+    assert_eq!(story.decides(&sled), Boot::OwnDisk);
+    assert_eq!(story.decides_for(mac(77)), Boot::OwnDisk, "expected back");
+    story.seconds += 3600;
+    assert_eq!(story.decides_for(mac(77)), SUNSHINE);
 }

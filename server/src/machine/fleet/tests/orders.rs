@@ -96,3 +96,13 @@ fn what_is_restored_has_no_orders_and_takes_no_name() {
     assert_eq!(later.polls(1, 0), Err(UnknownSession));
     assert_eq!(later.boots(4, ONE).machine, name);
 }
+
+#[test]
+fn no_agent_can_count_so_far_that_later_boots_hear_nothing() {
+    let mut story = Story::new();
+    let name = story.boots(1, ONE).machine;
+    story.polls(1, u64::MAX).unwrap();
+    let welcome = story.boots(2, ONE);
+    story.order(&name, Order::Reboot).unwrap();
+    assert_eq!(story.polls(2, welcome.sequence), Ok(Some(Verb::Reboot {})));
+}

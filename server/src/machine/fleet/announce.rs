@@ -23,6 +23,8 @@ use crate::{
 const SILENT: Duration = Duration::from_hours(1);
 /// So long after its restart a machine is expected back: servers with much memory test it for minutes.
 const RETURN: Duration = Duration::from_mins(15);
+/// So many characters are kept of what an agent says its version is.
+const VERSION: usize = 64;
 /// So many ports a machine has at most: each costs time and memory that others need.
 const PORTS: usize = 1024;
 /// So many disks a machine has at most, every path of every LUN counted.
@@ -137,7 +139,7 @@ impl Fleet {
             machine,
             now,
             What::Announced {
-                agent_version: picture.announce.agent_version.clone(),
+                agent_version: picture.announce.agent_version.chars().take(VERSION).collect(),
                 complete: picture.announce.complete,
             },
         );

@@ -102,3 +102,22 @@ fn a_chosen_disk_must_be_there_and_is_forgotten_with_a_change() {
     story.boots(2, &format!("{ONE} disk=c:blank"));
     assert!(story.fleet.get(&name).unwrap().chosen_disks.is_empty());
 }
+
+#[test]
+fn the_story_keeps_no_more_of_a_version_than_a_version_needs() {
+    let mut story = Story::new();
+    let mut announce: Announce =
+        serde_json::from_str(r#"{"agentVersion":"","inventory":{},"complete":true}"#).unwrap();
+    announce.agent_version = "9".repeat(1 << 20);
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    story.with(|fleet, now, effects| {
+        let picture = Picture::of(&announce, address, Bytes(1));
+        let grant = fleet.admit(address, now).unwrap();
+        fleet.announce(Session([1; 32]), grant, &picture, now, effects).map(|_| ()).unwrap();
+    });
+    let said = story.entries.iter().find_map(|entry| match &entry.what {
+        What::Announced { agent_version, .. } => Some(agent_version.len()),
+        _ => None,
+    });
+    assert_eq!(said, Some(64));
+}

@@ -321,7 +321,7 @@ fn instruct(machine: &mut Machine, verb: Verb, now: Now) {
 
 impl Machine {
     /// Voids what was ordered and chosen: it does not hold for another machine.
-    fn void_orders(&mut self) {
+    pub(super) fn void_orders(&mut self) {
         self.told_to_wait = None;
         self.chosen_disks.clear();
         self.instruction = None;

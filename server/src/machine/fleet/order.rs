@@ -161,7 +161,9 @@ impl Fleet {
     ) -> Result<(), OrderError> {
         let mut machine = self.known(name)?.clone();
         let mut found = machine.disks.iter().filter(|known| known.identity == disk);
-        let chosen = found.next().filter(|known| !known.portable && !known.read_only);
+        let chosen = found
+            .next()
+            .filter(|known| !known.portable && !known.read_only && known.has_identity());
         let (Some(chosen), None) = (chosen, found.next()) else {
             return Err(OrderError::NoDisk { disk: disk.to_owned() });
         };

@@ -99,6 +99,9 @@ fn a_chosen_disk_must_be_there_and_is_forgotten_with_a_change() {
     assert!(matches!(choose(&mut story, "wwn:1"), Err(OrderError::NoDisk { .. })));
     choose(&mut story, &disk).unwrap();
     assert_eq!(story.fleet.get(&name).unwrap().chosen_disks, [disk]);
+    let unnamed = "unnamed:disk:1";
+    story.fleet.amend(&name, |machine| machine.disks[0].identity = unnamed.to_owned());
+    assert!(matches!(choose(&mut story, unnamed), Err(OrderError::NoDisk { .. })));
     story.boots(2, &format!("{ONE} disk=c:blank"));
     assert!(story.fleet.get(&name).unwrap().chosen_disks.is_empty());
 }

@@ -13,4 +13,5 @@ pub mod journal;
 pub mod machine;
 pub mod moment;
 pub mod serve;
+pub mod text;
 pub mod tftp;

@@ -335,6 +335,11 @@ impl Description {
 }
 
 impl KnownDisk {
+    /// Holds for disks that can be told from all others (SAFETY.md 7).
+    pub fn has_identity(&self) -> bool {
+        !self.identity.starts_with(UNNAMED)
+    }
+
     /// Takes over what decisions need; nothing for a reader without a medium.
     pub fn of(disk: &Disk) -> Option<Self> {
         if disk.size_bytes == Bytes(0) {
@@ -342,7 +347,7 @@ impl KnownDisk {
         }
         let unnamed = || {
             let model = disk.model.as_deref().unwrap_or("disk");
-            format!("unnamed:{model}:{}", disk.size_bytes.0)
+            format!("{UNNAMED}{model}:{}", disk.size_bytes.0)
         };
         Some(Self {
             identity: evidence::disk_identity(disk).unwrap_or_else(unnamed),
@@ -357,6 +362,9 @@ impl KnownDisk {
         })
     }
 }
+
+/// How a disk is called that has no name of its own.
+const UNNAMED: &str = "unnamed:";
 
 /// Says an error and what caused it, in one line.
 fn chain(error: &dyn std::error::Error) -> String {

@@ -25,6 +25,7 @@ use super::{clock::Clock, door::Peer};
 use crate::{
     journal::{Entry, Journal, What},
     machine::{AnnounceError, Registry, UnknownSession},
+    text::shorten,
 };
 
 /// The longest that an agent may wait for an instruction.
@@ -37,6 +38,8 @@ const BODIES: usize = 8;
 const EVENTS_BYTES: usize = 512 << 10;
 /// Events in one report.
 const EVENTS: usize = 256;
+/// What is kept of any other text in an event.
+const TEXT_BYTES: usize = 1 << 10;
 /// What is kept of a kernel log, from its end.
 const KERNEL_LOG_BYTES: usize = 32 << 10;
 
@@ -92,6 +95,7 @@ async fn announce(
             refusal
         }
         Err(error @ AnnounceError::Full) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error),
+        Err(error @ AnnounceError::TooMuch) => refuse(StatusCode::PAYLOAD_TOO_LARGE, &error),
     }
 }
 
@@ -148,9 +152,7 @@ async fn events(
     let mac = harbour.registry.show(&machine).and_then(|machine| machine.machine.last_mac);
     let address = ipv4(peer.address);
     for mut event in events {
-        if let EventKind::Failed { kernel_log, .. } = &mut event.kind {
-            keep_end(kernel_log, KERNEL_LOG_BYTES);
-        }
+        bound(&mut event.kind);
         let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
         harbour.journal.record(entry);
     }
@@ -185,6 +187,20 @@ fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
     match address.to_canonical() {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
+    }
+}
+
+/// Shortens what an event says to what is kept of it: the journal's entries are counted, not weighed.
+fn bound(kind: &mut EventKind) {
+    match kind {
+        EventKind::Failed { reason, kernel_log } => {
+            shorten(reason, TEXT_BYTES);
+            keep_end(kernel_log, KERNEL_LOG_BYTES);
+        }
+        EventKind::Refused { reason: text, .. }
+        | EventKind::Leaves { reason: text }
+        | EventKind::Link { port: text, .. } => shorten(text, TEXT_BYTES),
+        EventKind::Obeys { .. } | EventKind::Other => {}
     }
 }
 
@@ -294,6 +310,21 @@ mod tests {
             panic!("{entry:?}")
         };
         assert!((KERNEL_LOG_BYTES - 2..=KERNEL_LOG_BYTES).contains(&kernel_log.len()));
+    }
+
+    #[test]
+    fn no_event_is_longer_than_what_is_kept_of_it() {
+        let text = "x".repeat(100_000);
+        for mut kind in [
+            EventKind::Failed { reason: text.clone(), kernel_log: text.clone() },
+            EventKind::Refused { sequence: None, reason: text.clone() },
+            EventKind::Leaves { reason: text.clone() },
+            EventKind::Link { port: text, up: true },
+        ] {
+            bound(&mut kind);
+            let size = serde_json::to_string(&kind).unwrap().len();
+            assert!(size < TEXT_BYTES + KERNEL_LOG_BYTES + 100, "{size}");
+        }
     }
 
     #[tokio::test]

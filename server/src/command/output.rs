@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Write};
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::text::one_line;
+
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
@@ -48,8 +50,10 @@ pub(super) fn say(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Aligns rows of cells in columns, two spaces apart.
+/// Aligns rows of cells in columns, two spaces apart. Each row is one line, whatever machines wrote into it.
 pub(super) fn align(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -63,4 +67,16 @@ pub(super) fn align(rows: &[Vec<String>]) -> String {
             cells.join("  ").trim_end().to_owned() + "\n"
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_cannot_write_a_line_of_its_own() {
+        let cell = "SN\u{1b}[1A\nother  approved";
+        let text = align(&[vec!["serial".to_owned(), cell.to_owned()]]);
+        assert_eq!(text, "serial  SN\u{fffd}[1A\u{fffd}other  approved\n");
+    }
 }

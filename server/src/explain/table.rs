@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Explanation, Stage};
-use crate::moment;
+use crate::{moment, text::one_line};
 
 /// Shows an explanation. Lines are as long as they are: terminals wrap, and copied text should not be cut.
 impl fmt::Display for Explanation {
@@ -34,20 +34,20 @@ impl fmt::Display for Explanation {
             let after = step.after_milliseconds;
             let (seconds, milliseconds) = (after / 1000, after % 1000);
             let stage = name(step.stage);
-            write!(f, "{seconds:5}.{milliseconds:03}  {stage:<7}  {}", step.text)?;
+            write!(f, "{seconds:5}.{milliseconds:03}  {stage:<7}  {}", one_line(&step.text))?;
             match step.times {
                 1 => writeln!(f)?,
                 times => writeln!(f, " ({times} times)")?,
             }
         }
         writeln!(f, "\ncause    {}", code(self))?;
-        writeln!(f, "         {}", self.summary)?;
+        writeln!(f, "         {}", one_line(&self.summary))?;
         if let Some(expected) = &self.expected {
-            writeln!(f, "next     should have come: {expected}")?;
+            writeln!(f, "next     should have come: {}", one_line(expected))?;
         }
         for (index, advice) in self.advice.iter().enumerate() {
             let heading = if index == 0 { "try" } else { "" };
-            writeln!(f, "{heading:<7}  {}. {advice}", index + 1)?;
+            writeln!(f, "{heading:<7}  {}. {}", index + 1, one_line(advice))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! | nothing | it is written |
 //! | ours, saying the same | it is left alone, with the changes that somebody made in it |
 //! | ours, saying something else | it is replaced; where somebody changed it, that is kept as `NAME.yaml.edited` |
-//! | ours, held, and somebody took the holding label away | the same: a machine is approved by an order, not by an editor (SAFETY.md 2) |
+//! | ours, held, and somebody took away what holds it | the same: a machine is approved by an order, not by an editor (SAFETY.md 2) |
 //! | somebody else's | it is left alone, and that is an error |
 //!
 //! Ours is what has the first line, or the label [`MACHINE`] where a tool dropped the comment.
@@ -78,16 +78,44 @@ enum Existing {
         digest: Option<String>,
         /// Whether it is as we wrote it.
         intact: bool,
-        /// Whether it has the holding label.
+        /// Whether it is held: by the label, and in no port or rule set free.
         held: bool,
     },
 }
 
-/// The part of a record that shows whose it is.
+/// The part of a record that shows whose it is and what it sets free.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Head {
     metadata: HeadMetadata,
+    spec: HeadSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct HeadSpec {
+    auto: HeadAuto,
+    interfaces: Vec<HeadInterface>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct HeadAuto {
+    enrollment_enabled: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct HeadInterface {
+    netboot: HeadNetboot,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct HeadNetboot {
+    #[serde(rename = "allowPXE")]
+    allow_pxe: bool,
+    allow_workflow: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -167,15 +195,19 @@ fn recognise(text: &str, name: &str) -> Existing {
         .starts_with(HEADER)
         .then(|| first.rsplit_once("sha256:").map(|(_, digest)| digest.trim().to_owned()))
         .flatten();
-    let head = serde_saphyr::from_str::<Head>(text).unwrap_or_default();
-    let labels = head.metadata.labels;
+    let Head { metadata: HeadMetadata { labels }, spec } =
+        serde_saphyr::from_str::<Head>(text).unwrap_or_default();
+    let ports_are_held =
+        spec.interfaces.iter().all(|port| !port.netboot.allow_pxe && !port.netboot.allow_workflow);
     if told.is_none() && labels.get(MACHINE).is_none_or(|machine| machine != name) {
         return Existing::Foreign;
     }
     Existing::Ours {
         intact: told.as_ref().is_some_and(|told| *told == digest(body)),
         digest: told,
-        held: labels.get(OWNER).is_some_and(|owner| owner == PENDING),
+        held: labels.get(OWNER).is_some_and(|owner| owner == PENDING)
+            && ports_are_held
+            && !spec.auto.enrollment_enabled,
     }
 }
 
@@ -314,6 +346,11 @@ mod tests {
         assert_eq!(write(directory.path(), &held()).unwrap(), Outcome::Written);
         assert!(text(&directory, "4q5hmp2.yaml").contains(OWNER));
         assert!(text(&directory, "4q5hmp2.yaml.edited").contains("example.com/owner"));
+        for held in ["allowPXE: false", "allowWorkflow: false", "enrollmentEnabled: false"] {
+            edit(&directory, held, &held.replace("false", "true"));
+            assert_eq!(write(directory.path(), &self::held()).unwrap(), Outcome::Written, "{held}");
+            assert!(text(&directory, "4q5hmp2.yaml").contains(held));
+        }
     }
 
     #[test]

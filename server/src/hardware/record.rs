@@ -123,7 +123,8 @@ fn disks(machine: &Machine, inventory: &Inventory, names: DiskNames) -> Vec<Disk
         own().find(|disk| evidence::disk_identity(disk).as_ref() == Some(identity))
     });
     let mut disks: Vec<&Disk> = chosen.collect();
-    if disks.is_empty() {
+    // Who chose a disk that cannot be had did not choose another.
+    if machine.chosen_disks.is_empty() {
         disks = own().filter(|disk| is_blank(disk)).collect();
         disks.sort_by_key(|disk| {
             (disk.rotational != Some(false), disk.size_bytes, disk.by_id.first(), &disk.name)

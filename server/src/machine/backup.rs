@@ -22,8 +22,7 @@ pub fn restore(
     let mut rows: BTreeMap<String, Row> =
         retired.into_iter().map(|(name, at)| (name, Row::Retired(at))).collect();
     for (mut machine, inventory) in machines {
-        machine.told_to_wait = None;
-        machine.instruction = None;
+        machine.void_orders();
         // Its agent announces itself again, and so learns from which number on to listen.
         machine.session = None;
         machine.replaced.clear();
@@ -50,6 +49,7 @@ mod tests {
         let machine = Machine {
             name: "one".to_owned(),
             told_to_wait: Some(Told { by: "uid 0".to_owned(), at: 1 }),
+            chosen_disks: vec!["wwn:5002538e40a1b2c3".to_owned()],
             instruction: Some(Instruction { sequence: 3, verb: Verb::Reboot {} }),
             sequence: 3,
             ..Machine::default()
@@ -59,6 +59,7 @@ mod tests {
         let registry = Registry::open(database, Settings::default(), Arc::new(|_| {})).unwrap();
         let restored = registry.show("one").unwrap().machine;
         assert_eq!((restored.told_to_wait, restored.instruction), (None, None));
+        assert!(restored.chosen_disks.is_empty());
         assert_eq!(restored.sequence, 3);
         assert_eq!(registry.inventory("one").unwrap(), Some(Inventory::default()));
         assert_eq!(registry.retired(), [("two".to_owned(), 7)]);

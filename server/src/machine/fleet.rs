@@ -38,6 +38,9 @@ pub(super) const PATIENCE_SECONDS: u32 = 60;
 /// How exactly it is stored when a machine was last seen: a write for every poll would be a thousand a minute.
 const SEEN_MILLISECONDS: i64 = 600_000;
 
+/// No sequence number is taken over from an agent above this: there must be room for later ones.
+const FARTHEST: u64 = 1 << 53;
+
 /// How many replaced sessions and past boots a machine remembers.
 const REMEMBERED: usize = 8;
 
@@ -221,13 +224,25 @@ impl Fleet {
             return Ok(None);
         }
         // After a database was lost the agent may know a higher number than we do.
-        machine.sequence = machine.sequence.max(after);
+        machine.sequence = machine.sequence.max(after.min(FARTHEST));
         if machine.instruction.as_ref().is_some_and(|next| next.sequence <= after) {
             machine.instruction = None;
             effects.touched.insert(name);
             return Ok(None);
         }
         Ok(machine.instruction.clone())
+    }
+
+    /// Returns what a session would be handed that has already asked: it is not heard again by that.
+    pub(super) fn pending(
+        &self,
+        session: Session,
+        after: u64,
+    ) -> Result<Option<Instruction>, UnknownSession> {
+        let machine = self.of_session(session).ok_or(UnknownSession)?;
+        let is_running = machine.session.as_ref().is_some_and(|boot| boot.session == session);
+        let next = machine.instruction.clone();
+        Ok(next.filter(|next| is_running && next.sequence > after))
     }
 
     /// Takes an approval back, voids orders, and asks for a person.
@@ -306,7 +321,7 @@ fn instruct(machine: &mut Machine, verb: Verb, now: Now) {
 
 impl Machine {
     /// Voids what was ordered and chosen: it does not hold for another machine.
-    fn void_orders(&mut self) {
+    pub(super) fn void_orders(&mut self) {
         self.told_to_wait = None;
         self.chosen_disks.clear();
         self.instruction = None;

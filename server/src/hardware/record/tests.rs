@@ -268,7 +268,8 @@ fn a_chosen_disk_is_the_only_one_even_with_data() {
     assert_eq!(sample.devices(), ["/dev/disk/by-id/ata-PM883_S3Z1NB0K-sda"]);
     let usb = evidence::disk_identity(&sample.inventory.disks[2]).unwrap();
     sample.machine.chosen_disks = vec![usb];
-    assert_eq!(sample.devices(), ["/dev/disk/by-id/ata-PM883_S3Z1NB0K-sdb"], "never USB");
+    assert_eq!(sample.devices(), [""; 0], "never USB, and no other in its stead");
+    assert!(sample.record().is_held());
 }
 
 #[test]
@@ -333,6 +334,35 @@ fn texts_that_look_like_something_else_are_quoted() {
         let read: Value = serde_saphyr::from_str(&yaml).unwrap();
         assert_eq!(read["metadata"]["namespace"], word, "{line}");
         assert!(value.starts_with('"') || value.starts_with('\''), "{line}");
+    }
+}
+
+/// Go's reader refuses control characters, and takes some line separators for ends of lines.
+#[test]
+fn no_text_of_a_machine_breaks_out_of_its_place() {
+    for hostile in [
+        "a\nkind: Secret\n---\nb",
+        "a\r\n\tb: c",
+        "\u{0}\u{7}\u{1b}[2J\u{7f}",
+        "\u{85}\u{9b}2J\u{a0}",
+        "\u{2028}x\u{2029}y",
+        "\u{feff}x\u{fffe}\u{ffff}",
+        "'\"\\' # : {}[]",
+        "\u{1f600}é",
+    ] {
+        let mut sample = sample();
+        sample.inventory.architecture = Some(hostile.to_owned());
+        sample.inventory.system.product = Some(hostile.to_owned());
+        sample.inventory.disks[1].by_id = vec![hostile.to_owned()];
+        let yaml = sample.record().to_yaml().unwrap();
+        let is_printable = |c: char| {
+            matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
+                || c >= '\u{10000}'
+        };
+        let odd: Vec<char> = yaml.chars().filter(|c| !is_printable(*c)).collect();
+        assert!(odd.is_empty(), "{hostile:?}: {odd:?}");
+        let read: Value = serde_saphyr::from_str(&yaml).unwrap();
+        assert_eq!(read["spec"]["interfaces"][0]["dhcp"]["arch"], hostile);
     }
 }
 

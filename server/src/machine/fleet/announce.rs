@@ -23,6 +23,12 @@ use crate::{
 const SILENT: Duration = Duration::from_hours(1);
 /// So long after its restart a machine is expected back: servers with much memory test it for minutes.
 const RETURN: Duration = Duration::from_mins(15);
+/// So many characters are kept of what an agent says its version is.
+const VERSION: usize = 64;
+/// So many ports a machine has at most: each costs time and memory that others need.
+const PORTS: usize = 1024;
+/// So many disks a machine has at most, every path of every LUN counted.
+const DISKS: usize = 8192;
 /// So many machines are expected back at once.
 const EXPECTED: usize = 4096;
 
@@ -35,6 +41,9 @@ pub enum AnnounceError {
     /// There is no room for another machine that nobody approved.
     #[error("too many machines that nobody approved: approve or forget some")]
     Full,
+    /// It lists more parts than a machine has.
+    #[error("more than {PORTS} ports or {DISKS} disks: no machine has so many")]
+    TooMuch,
 }
 
 /// Whether an announcement's inventory replaces what was known.
@@ -56,6 +65,15 @@ pub(in crate::machine) struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
+    /// Refuses what no machine can be, before it costs anything.
+    pub(in crate::machine) fn check(announce: &Announce) -> Result<(), AnnounceError> {
+        let Announce { inventory, .. } = announce;
+        if inventory.ports.len() > PORTS || inventory.disks.len() > DISKS {
+            return Err(AnnounceError::TooMuch);
+        }
+        Ok(())
+    }
+
     /// Reads what an agent that speaks from an address says; its inventory needs so much room in the database.
     pub(in crate::machine) fn of(
         announce: &'a Announce,
@@ -121,7 +139,7 @@ impl Fleet {
             machine,
             now,
             What::Announced {
-                agent_version: picture.announce.agent_version.clone(),
+                agent_version: picture.announce.agent_version.chars().take(VERSION).collect(),
                 complete: picture.announce.complete,
             },
         );
@@ -208,7 +226,11 @@ impl Fleet {
         effects: &mut Effects,
     ) -> (String, Taken) {
         let mut machine = (*self.machines[name]).clone();
-        let before_ports: Vec<MacAddress> = machine.ports.iter().map(|port| port.mac).collect();
+        let macs = |machine: &Machine| -> BTreeSet<MacAddress> {
+            machine.ports.iter().map(|port| port.mac).collect()
+        };
+        let before_ports = macs(&machine);
+        let is_crowded = self.is_crowded(&machine, session, now);
         let taken = if picture.announce.complete || !machine.complete {
             Taken::Whole
         } else {
@@ -234,15 +256,22 @@ impl Fleet {
         }
         let name = machine.name.clone();
         // What it does not show any more may be in another's record now.
-        let lost = before_ports
-            .into_iter()
-            .filter(|mac| !machine.ports.iter().any(|port| port.mac == *mac));
-        let lost: Vec<MacAddress> = lost.collect();
+        let lost = &before_ports - &macs(&machine);
         self.put(machine);
-        for mac in lost {
-            effects.changed.extend(self.names_of_port(mac));
+        effects.changed.extend(self.names_of_ports(&lost));
+        if is_crowded {
+            self.hold_two_sessions(&name, now, effects);
         }
         (name, taken)
+    }
+
+    /// Holds when one more session would push out one that was heard a short while ago: no machine boots so often,
+    /// and who is forgotten can no longer be caught speaking beside the one that replaced it.
+    fn is_crowded(&self, machine: &Machine, session: Session, now: Now) -> bool {
+        let is_new = machine.session.as_ref().is_none_or(|boot| boot.session != session);
+        let oldest = machine.replaced.first().filter(|_| machine.replaced.len() >= REMEMBERED);
+        let heard = oldest.and_then(|oldest| self.heard.get(oldest));
+        is_new && heard.is_some_and(|&heard| now.uptime.saturating_sub(heard) <= super::ALIVE)
     }
 
     /// Takes the announcement of a stranger; returns the name that it is given.

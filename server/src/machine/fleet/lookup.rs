@@ -81,15 +81,19 @@ impl Fleet {
                 _ => Found::Machine(by_port.to_owned()),
             };
         }
-        if let Some(name) = by_uuid {
-            return Found::Machine(name.to_owned());
-        }
         let serial =
             traveller.serial.as_deref().filter(|serial| !garbage::is_garbage_serial(serial));
-        if let Some(name) = serial
-            .and_then(|serial| self.only_one(Kind::SystemSerial, &garbage::normalised(serial)))
-        {
-            return Found::Machine(name.to_owned());
+        let by_serial = serial
+            .and_then(|serial| self.only_one(Kind::SystemSerial, &garbage::normalised(serial)));
+        if let Some(machine) = by_uuid.or(by_serial).and_then(|name| self.get(name)) {
+            // Sleds of one chassis show the same names: who comes through a port that was never seen is discovered,
+            // once, and the port, a removable one too, is known from then on.
+            let fits = |mac| shows(machine, mac) || machine.last_mac == Some(mac);
+            let contradicts =
+                uuid.is_some() && by_uuid.is_none() && machine.evidence.uuid().is_some();
+            if traveller.mac.is_none_or(fits) && !contradicts {
+                return Found::Machine(machine.name.clone());
+            }
         }
         self.awaited(traveller, uuid.as_deref(), now).map_or(Found::Nobody, Found::Machine)
     }
@@ -112,24 +116,26 @@ impl Fleet {
             .map(|machine| machine.name.as_str())
     }
 
-    /// Returns the machines that show a port, also one that can be taken out.
-    pub(in crate::machine) fn names_of_port(&self, mac: MacAddress) -> BTreeSet<String> {
-        let shows = |machine: &&Machine| shows(machine, mac);
+    /// Returns the machines that show one of these ports, also one that can be taken out.
+    pub(in crate::machine) fn names_of_ports(
+        &self,
+        macs: &BTreeSet<MacAddress>,
+    ) -> BTreeSet<String> {
+        if macs.is_empty() {
+            return BTreeSet::new();
+        }
+        let shows = |machine: &&Machine| ports(machine).any(|mac| macs.contains(&mac));
         self.machines().filter(shows).map(|machine| machine.name.clone()).collect()
     }
 
     /// Returns those ports of a machine that another one shows too, which was seen before it.
     pub(in crate::machine) fn contested_ports(&self, machine: &Machine) -> BTreeSet<MacAddress> {
-        let age = |machine: &Machine| (machine.first_seen, machine.name.clone());
-        let own: BTreeSet<MacAddress> =
-            machine.ports.iter().map(|port| port.mac).chain(machine.first_mac).collect();
-        own.into_iter()
-            .filter(|&mac| {
-                self.machines().any(|other| {
-                    other.name != machine.name && shows(other, mac) && age(other) < age(machine)
-                })
-            })
-            .collect()
+        let is_older = |other: &&Machine| {
+            (other.first_seen, &other.name) < (machine.first_seen, &machine.name)
+        };
+        let own: BTreeSet<MacAddress> = ports(machine).collect();
+        let others = self.machines().filter(is_older).flat_map(ports);
+        others.filter(|mac| own.contains(mac)).collect()
     }
 
     fn only_one(&self, kind: Kind, value: &str) -> Option<&str> {
@@ -167,7 +173,11 @@ impl Fleet {
 }
 
 fn shows(machine: &Machine, mac: MacAddress) -> bool {
-    machine.first_mac == Some(mac) || machine.ports.iter().any(|port| port.mac == mac)
+    ports(machine).any(|port| port == mac)
+}
+
+fn ports(machine: &Machine) -> impl Iterator<Item = MacAddress> {
+    machine.ports.iter().map(|port| port.mac).chain(machine.first_mac)
 }
 
 fn known(machine: &Machine) -> Known {

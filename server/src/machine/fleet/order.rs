@@ -143,9 +143,8 @@ impl Fleet {
             );
             effects.changed.insert(name.to_owned());
             effects.ring = true;
-            for port in &machine.ports {
-                effects.changed.extend(self.names_of_port(port.mac));
-            }
+            let ports = machine.ports.iter().map(|port| port.mac).collect();
+            effects.changed.extend(self.names_of_ports(&ports));
             self.retired.insert(name.to_owned(), now.unix_milliseconds);
         }
         Ok(())
@@ -162,7 +161,9 @@ impl Fleet {
     ) -> Result<(), OrderError> {
         let mut machine = self.known(name)?.clone();
         let mut found = machine.disks.iter().filter(|known| known.identity == disk);
-        let chosen = found.next().filter(|known| !known.portable && !known.read_only);
+        let chosen = found
+            .next()
+            .filter(|known| !known.portable && !known.read_only && known.has_identity());
         let (Some(chosen), None) = (chosen, found.next()) else {
             return Err(OrderError::NoDisk { disk: disk.to_owned() });
         };

@@ -17,6 +17,9 @@ use crate::{
     machine::Approval,
 };
 
+mod bounds;
+mod orders;
+
 /// The first machine: sound in everything.
 const ONE: &str =
     "uuid=4c4c4544-0051-3510-8048-b4c04f4d5032 serial=4Q5HMP2 mac=1 mac=2 disk=a:blank";
@@ -434,7 +437,7 @@ fn a_port_and_a_uuid_of_different_machines_make_a_stranger() {
         |port, text: &str| Traveller { mac: Some(mac(port)), uuid: uuid(text), serial: None };
     assert_eq!(story.decides(&through(1, ONE)), Boot::OwnDisk);
     assert_eq!(story.decides(&through(1, GARBAGE)), Boot::OwnDisk);
-    assert_eq!(story.decides(&through(99, ONE)), Boot::OwnDisk, "by its UUID");
+    assert_eq!(story.decides(&through(99, ONE)), SUNSHINE, "a card that it has not shown");
     assert_eq!(story.was_held(), 0);
     for _ in 0..5 {
         assert_eq!(story.decides(&through(1, TWO)), SUNSHINE);
@@ -491,197 +494,38 @@ fn what_another_controller_owns_is_silent_and_a_waiting_agent_restarts() {
 }
 
 #[test]
-fn told_to_wait_holds_for_every_boot_until_released() {
-    let mut story = Story::new();
-    let data = ONE.replace("blank", "data");
-    let name = story.boots(1, &data).machine;
-    story.order(&name, Order::Wait).unwrap();
-    assert_eq!(story.polls(1, 0), Ok(Some(Verb::Wait {})), "the countdown is stopped");
-    assert_eq!(story.decides_for(mac(1)), SUNSHINE);
-    assert_eq!(story.boots(2, &data).verb, Verb::Wait {});
-    story.order(&name, Order::Release).unwrap();
-    assert_eq!(story.polls(2, 0), Ok(Some(Verb::RebootAfter { seconds: 60 })));
-    assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
-}
-
-#[test]
-fn a_reboot_is_handed_out_once_and_never_to_a_later_boot() {
-    let mut story = Story::new();
-    let welcome = story.boots(1, ONE);
-    let name = welcome.machine;
-    story.order(&name, Order::Reboot).unwrap();
-    let poll = |story: &mut Story, session: u8, after| {
-        story.with(|fleet, now, effects| fleet.poll(Session([session; 32]), after, now, effects))
-    };
-    let first = poll(&mut story, 1, welcome.sequence).unwrap().unwrap();
-    assert_eq!(poll(&mut story, 1, welcome.sequence), Ok(Some(first.clone())), "an answer lost");
-    assert_eq!(poll(&mut story, 1, first.sequence), Ok(None), "it was heard");
-    assert_eq!(poll(&mut story, 1, 0), Ok(None));
-    story.order(&name, Order::PowerOff).unwrap();
-    let welcome = story.boots(2, ONE);
-    assert_eq!(story.polls(2, 0), Ok(None), "not this boot's");
-    assert!(welcome.sequence > first.sequence);
-}
-
-#[test]
-fn an_order_for_now_needs_an_agent_that_runs() {
-    let mut story = Story::new();
-    let name = story.boots(1, ONE).machine;
-    story.seconds += 600;
-    for order in [Order::Reboot, Order::PowerOff, Order::Announce] {
-        assert_eq!(story.order(&name, order), Err(OrderError::Offline { name: name.clone() }));
-    }
-    assert_eq!(story.order(&name, Order::Wait), Ok(()));
-    assert!(matches!(story.order("nobody", Order::Wait), Err(OrderError::NoMachine { .. })));
-}
-
-#[test]
-fn sequence_numbers_rise_even_over_a_lost_database_and_a_clock_set_back() {
-    let mut story = Story::new();
-    let name = story.boots(1, ONE).machine;
-    story.polls(1, 9_000_000_000_000).unwrap();
-    story.order(&name, Order::Reboot).unwrap();
-    assert_eq!(story.polls(1, 9_000_000_000_000), Ok(Some(Verb::Reboot {})));
-    let machines: Vec<_> = story.fleet.machines().cloned().collect();
-    let mut later = Story { seconds: 5, ..Story::new() };
-    later.fleet = Fleet::new(story.fleet.bounds, machines, []);
-    assert_eq!(later.polls(1, 9_000_000_000_000), Ok(Some(Verb::Reboot {})), "after a restart");
-}
-
-#[test]
-fn a_forgotten_machine_is_met_anew_under_another_name() {
+fn a_flood_of_sessions_does_not_hide_the_one_that_runs() {
     let mut story = Story::new();
     let name = story.boots(1, ONE).machine;
     story.approve(&name).unwrap();
-    story.with(|fleet, now, effects| fleet.forget(&name, "uid 0", now, effects)).unwrap();
-    assert_eq!(story.polls(1, 0), Err(UnknownSession));
-    assert_eq!(story.decides_for(mac(1)), SUNSHINE);
-    let again = story.boots(1, ONE);
-    assert_eq!(again.machine, "4q5hmp2-2");
-    assert_eq!(story.approval("4q5hmp2-2"), &Approval::Pending);
-}
-
-#[test]
-fn what_is_restored_has_no_orders_and_takes_no_name() {
+    for session in 2..=11 {
+        story.boots(session, ONE);
+    }
+    assert!(matches!(story.approval(&name), Approval::Held { .. }));
     let mut story = Story::new();
-    let name = story.boots(1, ONE).machine;
-    story.boots(2, TWO);
-    story.approve(&name).unwrap();
-    story.order(&name, Order::Wait).unwrap();
-    let backup: Vec<Machine> = story.fleet.machines().cloned().collect();
-    let mut later = Story::new();
-    later.boots(3, TWO);
-    later.approve("4q5hmp3").unwrap();
-    let restored = later.with(|fleet, now, effects| fleet.restore(backup, "uid 0", now, effects));
-    assert_eq!(restored, 1);
-    assert!(later.fleet.get("4q5hmp3").unwrap().is_approved(), "as it is, not as it was");
-    let machine = later.fleet.get(&name).unwrap();
-    assert!(machine.is_approved());
-    assert_eq!(
-        (&machine.told_to_wait, &machine.instruction, &machine.session),
-        (&None, &None, &None)
-    );
-    assert_eq!(later.polls(1, 0), Err(UnknownSession));
-    assert_eq!(later.boots(4, ONE).machine, name);
-}
-
-#[test]
-fn strangers_are_bounded_and_known_machines_served() {
-    let mut story = Story::with_room_for(3);
     let name = story.boots(1, ONE).machine;
     story.approve(&name).unwrap();
-    for number in 20..23 {
-        story.boots(number, &format!("made-up={number} usb={number}"));
+    for session in 2..=30 {
+        story.seconds += 60;
+        story.boots(session, ONE);
     }
-    let stranger = |story: &mut Story| story.says(30, "made-up=30", mac(30), true);
-    assert_eq!(stranger(&mut story), Err(AnnounceError::Full));
-    assert_eq!(story.boots(2, ONE).machine, name);
-    assert_eq!(story.boots(40, "made-up=21 usb=21").machine, "m-52-54-00-01-02-15");
-    // An hour later the one that was silent longest makes room.
-    story.seconds += 3700;
-    story.polls(22, 0).unwrap();
-    assert!(stranger(&mut story).is_ok());
-    assert!(story.fleet.get("m-52-54-00-01-02-14").is_none(), "the oldest went");
-    assert_eq!(story.fleet.machines().count(), 4);
+    assert!(story.fleet.get(&name).unwrap().is_approved(), "a machine that restarts for an hour");
 }
 
 #[test]
-fn strangers_with_data_or_a_strong_identity_never_make_room() {
-    let mut story = Story::with_room_for(2);
-    story.boots(1, ONE);
-    story.boots(2, "made-up=1 disk=x:data");
-    story.seconds += 100_000;
-    assert_eq!(story.says(3, "made-up=3", mac(3), true), Err(AnnounceError::Full));
-}
-
-#[test]
-fn their_inventories_are_bounded_too() {
-    let mut story = Story::with_room_for(1000);
-    story.fleet.bounds.stranger_bytes = 2500;
-    story.boots(1, ONE);
-    story.boots(2, TWO);
-    assert_eq!(story.says(3, "mac=77", mac(77), true), Err(AnnounceError::Full));
-}
-
-#[test]
-fn a_flood_from_one_address_is_refused_and_others_are_served() {
-    let mut story = Story::with_room_for(100_000);
-    story.fleet.bounds.stranger_bytes = u64::MAX;
-    let mut granted = 0;
-    for number in 0..10_000_u16 {
-        let [high, low] = number.to_be_bytes();
-        let mut made_up = inventory("");
-        made_up.ports.push(Port {
-            permanent_mac: Some(MacAddress([0x3c, 0xec, 0xef, 9, high, low])),
-            ..Port::default()
-        });
-        let announce = Announce {
-            agent_version: String::new(),
-            kernel_release: None,
-            boot: BootReport::default(),
-            inventory: made_up,
-            complete: true,
-        };
-        let mut session = [0; 32];
-        session[..2].copy_from_slice(&number.to_be_bytes());
-        let now = story.now();
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let result = story.fleet.admit(address, now).and_then(|grant| {
-            let picture = Picture::of(&announce, address, Bytes(1));
-            let effects = &mut Effects::default();
-            story.fleet.announce(Session(session), grant, &picture, now, effects)
-        });
-        granted += usize::from(result.is_ok());
-    }
-    assert!(granted <= 20, "{granted}");
-    story.boots(1, ONE);
-}
-
-#[test]
-fn the_indexes_forget_with_the_machine() {
+fn a_sled_that_shows_its_chassis_uuid_and_serial_number_is_discovered_all_the_same() {
     let mut story = Story::new();
-    for (session, text) in [(1, ONE), (2, TWO), (3, ONE)] {
-        story.boots(session, text);
-    }
-    for name in ["4q5hmp2", "4q5hmp3"] {
-        story.with(|fleet, now, effects| fleet.forget(name, "uid 0", now, effects)).unwrap();
-    }
-    let fleet = &story.fleet;
-    assert!(fleet.items.is_empty() && fleet.sessions.is_empty() && fleet.machines.is_empty());
-    assert_eq!((fleet.strangers, fleet.stranger_bytes), (0, 0));
-}
-
-#[test]
-fn a_chosen_disk_must_be_there_and_is_forgotten_with_a_change() {
-    let mut story = Story::new();
-    let name = story.boots(1, ONE).machine;
-    let disk = story.fleet.get(&name).unwrap().disks[0].identity.clone();
-    let choose = |story: &mut Story, disk: &str| {
-        story.with(|fleet, now, effects| fleet.choose_disk(&name, disk, "uid 0", now, effects))
-    };
-    assert!(matches!(choose(&mut story, "wwn:1"), Err(OrderError::NoDisk { .. })));
-    choose(&mut story, &disk).unwrap();
-    assert_eq!(story.fleet.get(&name).unwrap().chosen_disks, [disk]);
-    story.boots(2, &format!("{ONE} disk=c:blank"));
-    assert!(story.fleet.get(&name).unwrap().chosen_disks.is_empty());
+    story.boots(1, &ONE.replace("blank", "data"));
+    let uuid = inventory(ONE).system.uuid;
+    let sled =
+        Traveller { mac: Some(mac(77)), uuid: uuid.clone(), serial: Some("4Q5HMP2".to_owned()) };
+    assert_eq!(story.decides(&sled), SUNSHINE);
+    let another = inventory(TWO).system.uuid;
+    assert_eq!(story.decides(&Traveller { uuid: another, ..sled.clone() }), SUNSHINE);
+    // The machine itself, through a card that it has shown: what USB tells is enough beside its UUID.
+    story.says(2, &format!("{} usb=77", ONE.replace("blank", "data")), mac(77), true).unwrap();
+    assert_eq!(story.decides(&sled), Boot::OwnDisk);
+    assert_eq!(story.decides_for(mac(77)), Boot::OwnDisk, "expected back");
+    story.seconds += 3600;
+    assert_eq!(story.decides_for(mac(77)), SUNSHINE);
 }

@@ -11,6 +11,8 @@ endif
 
 musl := target/x86_64-unknown-linux-musl
 parts := target/image/parts
+# What makes archives of directories, with the zstd of the tree of packages.
+pack := target/image/parts.stamp image/pack image/from-parts $(wildcard image/initramfs/src/*)
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
 help: ## lists the commands
@@ -34,15 +36,15 @@ target/image/parts.stamp: mkosi.conf image/build-tree
 
 # Modules change seldom and the agent often: the initramfs is two compressed archives in a row.
 # Of the indexes those stay that the agent reads.
-target/image/modules.cpio.zst: target/image/parts.stamp image/select-modules $(wildcard image/modules/*)
+target/image/modules.cpio.zst: image/select-modules $(pack) $(wildcard image/modules/*)
 	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/modules image/modules/*.list
 	find target/image/modules -name 'modules.*' | grep -vE '\.(alias|builtin|dep|softdep)$$' | xargs rm
 	image/pack target/image/modules $@
 
-target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine
+target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine image/pack-system $(pack)
 	image/pack-system sunshineos $< $@
 
-target/image/empty-init.cpio.zst: $(musl)/agent/empty-init
+target/image/empty-init.cpio.zst: $(musl)/agent/empty-init image/pack-system $(pack)
 	image/pack-system empty-init $< $@
 
 # cargo knows what is out of date; make only asks it.
@@ -80,7 +82,7 @@ target/image/workshop.cpio.zst: image/workshop/mkosi.conf image/workshop/mkosi.e
 	touch $@
 
 # Debian's /lib is a link, whose place a directory of that name would take.
-target/workshop/initrd: target/image/workshop.cpio.zst target/image/parts.stamp image/workshop/modules.list $(wildcard image/modules/*)
+target/workshop/initrd: target/image/workshop.cpio.zst image/select-modules $(pack) image/workshop/modules.list $(wildcard image/modules/*)
 	mkdir -p $(@D)
 	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/workshop/root image/modules/*.list image/workshop/modules.list
 	mkdir target/workshop/root/usr

@@ -62,12 +62,14 @@ const EFI_VARIABLES: Mount = Mount {
     needs: Some("/sys/firmware/efi/efivars"),
 };
 
-/// What the kernel is told before anything else, below `/proc/sys/kernel`.
-const KERNEL_SETTINGS: [(&str, &str); 2] = [
+/// What the kernel is told before anything else, below `/proc/sys`.
+const KERNEL_SETTINGS: [(&str, &str); 3] = [
     // A kernel that dies restarts the machine after this many seconds instead of standing still for ever.
-    ("panic", "30\n"),
+    ("kernel/panic", "30\n"),
     // Our own lines in its log are not counted and dropped.
-    ("printk_devkmsg", "on\n"),
+    ("kernel/printk_devkmsg", "on\n"),
+    // With two ports on one network the one that still has its cable is used.
+    ("net/ipv4/conf/default/ignore_routes_with_linkdown", "1\n"),
 ];
 
 /// Checks that this process is the first of a machine that booted our own initramfs.
@@ -116,8 +118,8 @@ pub fn prepare() -> Vec<String> {
         }
     }
     for (name, value) in KERNEL_SETTINGS {
-        if let Err(error) = fs::write(format!("/proc/sys/kernel/{name}"), value) {
-            failures.push(format!("setting kernel.{name}: {error}"));
+        if let Err(error) = fs::write(Path::new("/proc/sys").join(name), value) {
+            failures.push(format!("setting {name}: {error}"));
         }
     }
     failures
@@ -148,6 +150,13 @@ mod tests {
     #[test]
     fn an_ordinary_process_is_not_pid_1() {
         assert!(matches!(check(), Err(NotOurs::Process(_))));
+    }
+
+    #[test]
+    fn the_kernel_knows_all_that_it_is_told() {
+        for (name, _) in KERNEL_SETTINGS {
+            assert!(Path::new("/proc/sys").join(name).exists(), "{name}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use protocol::{EventKind, Level};
 use tokio::{sync::Notify, time::timeout};
 use tracing::{error, info};
 
-use crate::{console, session::Session, signals::Signals};
+use crate::{console, engine::Engine, session::Session, signals::Signals};
 
 /// How much of the kernel's log goes with a failure.
 const KERNEL_LOG_LIMIT: usize = 16 << 10;
@@ -59,9 +59,8 @@ pub fn last_failure() -> Option<String> {
 /// Tells the server and the console what happened, and counts down. Afterwards the machine is to restart.
 pub fn perform(session: Option<&Session>, reason: &str) {
     error!(reason, "this system cannot go on");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(async {
+    match Engine::start() {
+        Ok(engine) => engine.block_on(async {
             if let Some(session) = session {
                 report(session, reason).await;
             }

@@ -54,6 +54,9 @@ const RENEWAL_WAIT: Duration = Duration::from_mins(1);
 /// The shortest lease that is believed.
 const SHORTEST_LEASE: Duration = Duration::from_mins(1);
 
+/// The shortest time from a lease to its renewal that is believed: less would be asking in a circle.
+const SHORTEST_RENEWAL: Duration = Duration::from_secs(30);
+
 /// After a server took an address back: one that does so again and again is not asked in a circle.
 const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 
@@ -365,8 +368,11 @@ fn times(
     rebind: Option<Duration>,
 ) -> (Duration, Duration) {
     let Some(duration) = duration else { return (Duration::ZERO, Duration::ZERO) };
-    let rebind = rebind.filter(|at| *at < duration).unwrap_or(duration / 8 * 7);
-    let renew = renew.filter(|at| *at <= rebind).unwrap_or((duration / 2).min(rebind));
+    let rebind =
+        rebind.filter(|at| (SHORTEST_RENEWAL..duration).contains(at)).unwrap_or(duration / 8 * 7);
+    let renew = renew
+        .filter(|at| (SHORTEST_RENEWAL..=rebind).contains(at))
+        .unwrap_or((duration / 2).min(rebind));
     (renew, rebind)
 }
 

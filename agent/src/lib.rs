@@ -11,6 +11,7 @@
 pub mod boot;
 pub mod console;
 pub mod devices;
+mod engine;
 pub mod farewell;
 pub mod lease;
 pub mod life;

@@ -15,13 +15,16 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::{
-    boot, console, devices, farewell,
+    boot, console, devices,
+    engine::Engine,
+    farewell,
     machine::{Painter, Phases},
     network, panel,
     session::{ClientError, End, Said, Session},
     settings,
     settings::{Settings, SettingsError},
     signals::{Request, Signals},
+    watchdog,
 };
 
 /// Says why PID 1 cannot go on.
@@ -60,7 +63,8 @@ pub fn run(name: &'static str, version: &'static str) -> ! {
             fail(&farewell::last_failure().unwrap_or(words))
         }
     };
-    // The watchdog stays armed: a restart that hangs ends in a reset.
+    // The watchdogs stay armed: a restart that hangs ends in a reset.
+    watchdog::feed_last();
     go_down(end)
 }
 
@@ -113,11 +117,9 @@ fn live(version: &'static str) -> Result<End, LifeError> {
         findings,
         phases,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| LifeError::Start { what: "the runtime", source })?;
-    runtime.block_on(converse(settings, painter, news, &announced))
+    let engine =
+        Engine::start().map_err(|source| LifeError::Start { what: "the runtime", source })?;
+    engine.block_on(converse(settings, painter, news, &announced))
 }
 
 fn read_settings() -> Result<Settings, LifeError> {

@@ -126,11 +126,13 @@ impl Network {
         let done = self
             .links
             .set_up(link.index)
-            .and_then(|()| self.links.add_address(link.index, address))
-            .and_then(|()| match lease.gateway {
-                Some(gateway) => self.links.set_default_route(link.index, gateway, metric),
-                None => Ok(()),
-            });
+            .and_then(|()| self.links.add_address(link.index, address));
+        // A gateway that cannot be reached is no reason to lose sight of an address that is there.
+        if let Some(gateway) = lease.gateway
+            && let Err(error) = self.links.set_default_route(link.index, gateway, metric)
+        {
+            warn!(port = link.name, %gateway, %error, "gateway of the boot program cannot be used");
+        }
         self.online.send_modify(|times| *times += 1);
         match done {
             Ok(()) => {

@@ -1,12 +1,16 @@
 //! The machine's watchdogs: armed before the network, fed by a thread of their own.
 //!
-//! They stay armed through an orderly restart, so that a restart that hangs ends in a reset.
+//! They stay armed through an orderly restart but are not fed any more, so that a restart that hangs ends in a reset:
+//! [`feed_last`].
 //! Before a hand-over, a kexec or a suspend they are stopped: [`disarm`].
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -24,6 +28,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 static ARMED: Mutex<Armed> = Mutex::new(Armed { dogs: Vec::new(), interval: INTERVAL });
 /// Tells the feeding thread that the watchdogs changed.
 static CHANGED: Condvar = Condvar::new();
+/// Whether the next time that they are fed is the last.
+static LAST: AtomicBool = AtomicBool::new(false);
 
 struct Armed {
     dogs: Vec<(PathBuf, Watchdog)>,
@@ -65,6 +71,13 @@ pub fn disarm() {
     CHANGED.notify_all();
 }
 
+/// Has all watchdogs fed for the last time: a restart that takes longer than their patience is cut short by them.
+/// Waits for nobody.
+pub fn feed_last() {
+    LAST.store(true, Ordering::Relaxed);
+    CHANGED.notify_all();
+}
+
 /// Lists `watchdog0`, `watchdog1` and so on; `watchdog` is another name of the first.
 fn devices(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
@@ -87,7 +100,7 @@ fn start_feeding() {
     }
 }
 
-/// Feeds until there is nothing left to feed.
+/// Feeds until there is nothing left to feed, or nothing is to be fed any more.
 fn feed() {
     let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
     // The thread starts while its first watchdog is still being put in place.
@@ -95,6 +108,9 @@ fn feed() {
         for (_, dog) in &armed.dogs {
             // A watchdog that cannot be fed resets the machine: that is what it is for.
             let _unfed = dog.feed();
+        }
+        if LAST.load(Ordering::Relaxed) {
+            return;
         }
         let interval = armed.interval;
         armed = CHANGED
@@ -106,6 +122,18 @@ fn feed() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_the_last_time_nobody_feeds() {
+        // Any file can be taken for a watchdog, until it is fed.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let dog = Watchdog::arm(file.path()).unwrap();
+        ARMED.lock().unwrap().dogs.push((file.path().to_owned(), dog));
+        let feeding = thread::spawn(feed);
+        feed_last();
+        feeding.join().unwrap();
+        assert_eq!(ARMED.lock().unwrap().dogs.len(), 1);
+    }
 
     #[test]
     fn only_numbered_watchdogs_count() {

@@ -67,9 +67,11 @@ impl<'b> Event<'b> {
     }
 }
 
-/// Holds for paths below `/sys/devices/virtual`, however they are spelt.
+/// Holds for devices of software below `/sys/devices/virtual`, however the path is spelt. The namespaces of an NVMe disk
+/// with several controllers stand there too, and are real. Linux, `drivers/nvme/host/multipath.c`.
 pub(super) fn is_virtual(path: &str) -> bool {
-    path.contains("/devices/virtual/")
+    path.split_once("/devices/virtual/")
+        .is_some_and(|(_, rest)| !rest.starts_with("nvme-subsystem/"))
 }
 
 #[cfg(test)]
@@ -89,6 +91,14 @@ mod tests {
         assert_eq!((event.action, event.subsystem), (Action::Add, "block"));
         assert_eq!((event.device_name, event.is_whole_disk), (Some("vda"), true));
         assert!(!event.is_virtual());
+    }
+
+    #[test]
+    fn a_disk_with_several_ways_to_it_is_not_made_of_software() {
+        assert!(!is_virtual("/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1"));
+        assert!(!is_virtual("../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1"));
+        assert!(is_virtual("../devices/virtual/block/loop0"));
+        assert!(is_virtual("/devices/virtual/net/lo"));
     }
 
     #[test]

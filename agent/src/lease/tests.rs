@@ -235,6 +235,23 @@ fn a_pulled_cable_keeps_the_address_and_its_return_confirms_it() {
 }
 
 #[test]
+fn a_server_that_wants_to_be_asked_all_the_time_is_not() {
+    for seconds in [0, 1, 29, 3600, u32::MAX] {
+        let mut story = Story::new(None);
+        let discover = story.link_up();
+        let request = broadcast(&story.answer(&discover, MessageType::Offer, SERVER, |_| {}));
+        let bound = story.now;
+        story.answer(&request, MessageType::Ack, SERVER, |ack| {
+            ack.options.set_seconds(code::LEASE_TIME, 60);
+            ack.options.set_seconds(code::RENEWAL_TIME, seconds);
+            ack.options.set_seconds(code::REBINDING_TIME, seconds);
+        });
+        story.pass();
+        assert!(story.now.duration_since(bound) >= Duration::from_secs(30), "{seconds}");
+    }
+}
+
+#[test]
 fn a_lease_for_ever_is_never_renewed() {
     let mut story = Story::new(Some(ADDRESS));
     let request = story.link_up();

@@ -163,8 +163,11 @@ fn use_lease(port: &mut Port, lease: &Lease) -> io::Result<()> {
             }
         }
     }
-    if let Some(gateway) = lease.gateway {
-        links.set_default_route(port.index, gateway, port.metric)?;
+    // Without its gateway the address still serves the port's own network.
+    if let Some(gateway) = lease.gateway
+        && let Err(error) = links.set_default_route(port.index, gateway, port.metric)
+    {
+        warn!(port = port.name, %gateway, %error, "gateway cannot be used");
     }
     super::names::write(&lease.name_servers);
     Ok(())

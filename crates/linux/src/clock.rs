@@ -6,7 +6,7 @@ use std::{
 };
 
 use nix::{
-    sys::time::{TimeSpec, TimeValLike},
+    sys::time::TimeSpec,
     time::{ClockId, clock_gettime, clock_settime},
 };
 
@@ -26,7 +26,10 @@ pub fn unix_milliseconds() -> i64 {
 
 /// Sets the machine's clock to a time since 1970 (`CLOCK_REALTIME`); needs `CAP_SYS_TIME`.
 pub fn set_unix_milliseconds(milliseconds: i64) -> io::Result<()> {
-    Ok(clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::milliseconds(milliseconds))?)
+    // `TimeSpec::milliseconds` panics where the nanoseconds would not fit.
+    let (seconds, rest) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
+    let time = TimeSpec::new(seconds, rest * 1_000_000);
+    Ok(clock_settime(ClockId::CLOCK_REALTIME, time)?)
 }
 
 #[cfg(test)]
@@ -38,6 +41,15 @@ mod tests {
         let before = since_boot();
         assert!(before > Duration::ZERO);
         assert!(since_boot() >= before);
+    }
+
+    #[test]
+    fn a_time_that_no_clock_can_show_is_refused() {
+        // Not `EPERM`: the kernel looks at the number first.
+        for nonsense in [i64::MAX, i64::MIN] {
+            let error = set_unix_milliseconds(nonsense).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(nix::libc::EINVAL), "{nonsense}");
+        }
     }
 
     #[test]

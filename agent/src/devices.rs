@@ -1,6 +1,6 @@
 //! Drivers for what the machine has: cold-plug by `modalias`, then hot-plug by the kernel's uevents.
 //!
-//! One thread does it all, in the order of `Class`: watchdogs, then ports, then disks, the rest when the machine
+//! One thread does it all, in the order of `Class`: watchdogs, then disks and ports, the rest when the machine
 //! has been announced. Every disk is made read-only as soon as it appears.
 //!
 //! Devices are looked for on their buses (`/sys/bus/*/devices`) and not in all of `/sys/devices`:
@@ -135,9 +135,16 @@ fn run(
     look_everywhere(&queue, findings);
     thread::scope(|scope| {
         let ended = arm_watchdogs(&socket, &queue, findings).and_then(|()| {
-            queue.open(Class::Disk);
-            for _ in 0..THREADS {
-                scope.spawn(|| queue.work(report));
+            queue.open(Class::Port);
+            for number in 0..THREADS {
+                let queue = &queue;
+                scope.spawn(move || {
+                    // On a single processor the first one, which has the slowest driver, gets ahead.
+                    if number > 0 {
+                        linux::thread::give_way();
+                    }
+                    queue.work(report);
+                });
             }
             listen(&socket, &queue, findings, news, announced)
         });

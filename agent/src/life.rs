@@ -12,7 +12,7 @@ use std::{
 
 use protocol::{Announce, EventKind, Level, Pin};
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     boot, console, devices,
@@ -149,6 +149,7 @@ async fn converse(
     let (ask, asked) = mpsc::unbounded_channel();
     let (say, mut said) = mpsc::unbounded_channel();
 
+    let tell_online = network::Online { times: tell_online, phases: painter.phases.clone() };
     let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
     let phases = painter.phases.clone();
     tokio::spawn(painter.run(news, asked, show));
@@ -180,6 +181,7 @@ async fn converse(
                 Said::Welcome(welcome) => {
                     phases.end("announced");
                     announced.store(true, Ordering::Relaxed);
+                    debug!(resident = resident(), "memory");
                     info!(machine = welcome.machine, "the server knows this machine");
                     if let Some(announce) = &*picture.borrow() {
                         console::show(&panel::draw(&announce.inventory, &server, &welcome));
@@ -219,6 +221,13 @@ async fn talk(
     let made = tokio::task::spawn_blocking(move || Session::new(&server, pins)).await;
     let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;
     Ok(SESSION.get_or_init(|| session).run(picture, online, say).await)
+}
+
+/// Returns how much memory this program has at this moment, as the kernel writes it.
+fn resident() -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().to_owned())
 }
 
 /// Shows an error with its causes.

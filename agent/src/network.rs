@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use self::port::Port;
+use crate::machine::Phases;
 
 /// What happened to a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +26,30 @@ pub enum Happening {
     },
 }
 
+/// Says that the machine gained an address or a link.
+#[derive(Debug, Clone)]
+pub struct Online {
+    /// Counts up each time.
+    pub times: watch::Sender<u64>,
+    /// Where the first address is noted.
+    pub phases: Phases,
+}
+
+impl Online {
+    fn gained_link(&self) {
+        self.times.send_modify(|times| *times += 1);
+    }
+
+    fn gained_address(&self) {
+        self.phases.end("network");
+        self.gained_link();
+    }
+}
+
 /// Sets ports up and keeps them so, for ever.
-///
-/// `online` counts up whenever the machine gained an address or a link.
 pub async fn run(
     handed: Option<HandedLease>,
-    online: watch::Sender<u64>,
+    online: Online,
     happenings: mpsc::UnboundedSender<Happening>,
 ) -> io::Result<()> {
     // Before the first look: what comes in between is heard.
@@ -62,7 +81,7 @@ fn monitor() -> io::Result<mpsc::UnboundedReceiver<io::Result<Vec<Link>>>> {
 struct Network {
     links: Links,
     handed: Option<HandedLease>,
-    online: watch::Sender<u64>,
+    online: Online,
     happenings: mpsc::UnboundedSender<Happening>,
     /// By the kernel's number.
     ports: BTreeMap<u32, watch::Sender<bool>>,
@@ -100,7 +119,7 @@ impl Network {
             info!(port = link.name, up = has, "link");
             let happening = Happening::Link { port: link.name, up: has };
             let _nobody_left = self.happenings.send(happening);
-            self.online.send_modify(|times| *times += 1);
+            self.online.gained_link();
         }
     }
 
@@ -133,10 +152,10 @@ impl Network {
         {
             warn!(port = link.name, %gateway, %error, "gateway of the boot program cannot be used");
         }
-        self.online.send_modify(|times| *times += 1);
         match done {
             Ok(()) => {
                 info!(port = link.name, address = %lease.address, "address from the boot program");
+                self.online.gained_address();
                 Some(address)
             }
             Err(error) => {

@@ -19,7 +19,7 @@ use std::{
 
 use protocol::{Announce, Event, EventKind, Level, Pin, Welcome};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
@@ -63,12 +63,18 @@ pub enum Said {
 pub struct Session {
     client: Client,
     events: Arc<Mutex<Vec<Event>>>,
+    /// Says that there is a new event.
+    news: Arc<Notify>,
 }
 
 impl Session {
     /// Makes the key of this boot. Speaks to nobody yet.
     pub fn new(server: &str, pins: Vec<Pin>) -> Result<Self, ClientError> {
-        Ok(Self { client: Client::new(server, pins)?, events: Arc::default() })
+        Ok(Self {
+            client: Client::new(server, pins)?,
+            events: Arc::default(),
+            news: Arc::default(),
+        })
     }
 
     /// Keeps an event until the server takes it.
@@ -78,6 +84,7 @@ impl Session {
             events.remove(0);
         }
         events.push(event(level, kind));
+        self.news.notify_one();
     }
 
     /// Says one last thing to the server, for a limited time.
@@ -118,11 +125,12 @@ impl Session {
                     self.say_last(Level::Info, EventKind::Leaves { reason }).await;
                     return End::Restart;
                 }
-                // Only with news; an answer that is under way is asked for again.
+                // An answer that is under way is asked for again.
                 Ok(()) = picture.changed() => {
                     announced = false;
                     continue;
                 }
+                () = self.news.notified(), if announced && pause.is_zero() => continue,
                 step = async {
                     if !pause.is_zero() {
                         let _either = timeout(pause, online.changed()).await;

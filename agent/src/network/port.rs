@@ -17,6 +17,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use super::Online;
 use crate::{
     lease::{Action, Client, Lease},
     session::random,
@@ -47,11 +48,7 @@ pub(super) struct Port {
 }
 
 /// Keeps a lease on the port, until the port is gone and nobody holds the other end of `carrier`.
-pub(super) async fn serve(
-    mut port: Port,
-    mut carrier: watch::Receiver<bool>,
-    online: watch::Sender<u64>,
-) {
+pub(super) async fn serve(mut port: Port, mut carrier: watch::Receiver<bool>, online: Online) {
     let socket = loop {
         match open(&port.name) {
             Ok(socket) => break socket,
@@ -114,12 +111,12 @@ fn open(name: &str) -> io::Result<UdpSocket> {
     UdpSocket::from_std(linux::port::udp(name, CLIENT_PORT)?)
 }
 
-async fn perform(port: &mut Port, socket: &UdpSocket, online: &watch::Sender<u64>, action: Action) {
+async fn perform(port: &mut Port, socket: &UdpSocket, online: &Online, action: Action) {
     match action {
         Action::Broadcast(message) => send(port, socket, &message, Ipv4Addr::BROADCAST).await,
         Action::Unicast(message, server) => send(port, socket, &message, server).await,
         Action::Use(lease) => match use_lease(port, &lease) {
-            Ok(()) => online.send_modify(|times| *times += 1),
+            Ok(()) => online.gained_address(),
             Err(error) => warn!(port = port.name, %error, "lease cannot be used"),
         },
         Action::GiveUp(address) => {

@@ -19,5 +19,6 @@ mod netlink;
 pub mod port;
 pub mod power;
 pub mod release;
+pub mod thread;
 pub mod uevent;
 pub mod watchdog;

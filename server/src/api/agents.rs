@@ -1,9 +1,10 @@
 //! The agents' routes: announce, ask for one's own instruction, tell events. Nothing else is behind this door.
 
 use std::{
+    collections::{HashMap, hash_map::Entry as Slot},
     fmt::Display,
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -34,6 +35,8 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 const BODY_PATIENCE: Duration = Duration::from_mins(1);
 /// Large bodies held in memory at once.
 const BODIES: usize = 8;
+/// Of these, with one address.
+const BODIES_PER_ADDRESS: usize = 2;
 /// The largest report of events: a kernel log is 256 KiB.
 const EVENTS_BYTES: usize = 512 << 10;
 /// Events in one report.
@@ -50,16 +53,45 @@ struct Harbour {
     journal: Journal,
     clock: Clock,
     bodies: Arc<Semaphore>,
+    senders: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One address's turn to send a large body; given back when dropped.
+struct Turn<'a>(&'a Harbour, IpAddr);
+
+impl<'a> Turn<'a> {
+    /// Absent where the address sends so many already: a body that crawls must not hold up everybody's.
+    fn take(harbour: &'a Harbour, address: IpAddr) -> Option<Self> {
+        let mut senders = harbour.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = senders.entry(address).or_default();
+        (*count < BODIES_PER_ADDRESS).then(|| {
+            *count += 1;
+            Self(harbour, address)
+        })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut senders = self.0.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Slot::Occupied(mut count) = senders.entry(self.1) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 /// Returns the routes of ARCHITECTURE.md. Every request must carry a [`Peer`].
 pub fn routes(registry: Registry, journal: Journal, clock: Clock) -> Router {
     let bodies = Arc::new(Semaphore::new(BODIES));
+    let senders = Arc::default();
     Router::new()
         .route("/v1/announce", post(announce))
         .route("/v1/instruction", get(instruction))
         .route("/v1/events", post(events))
-        .with_state(Harbour { registry, journal, clock, bodies })
+        .with_state(Harbour { registry, journal, clock, bodies, senders })
 }
 
 /// Why a request was refused, as JSON.
@@ -78,7 +110,7 @@ async fn announce(
     body: Body,
 ) -> Response {
     let limit = usize::try_from(ANNOUNCE_LIMIT.0).unwrap_or(usize::MAX);
-    let announce: Announce = match read(&harbour, body, limit).await {
+    let announce: Announce = match read(&harbour, peer, body, limit).await {
         Ok(announce) => announce,
         Err(refusal) => return refusal,
     };
@@ -142,7 +174,7 @@ async fn events(
     let Some(machine) = harbour.registry.machine_of(peer.session) else {
         return refuse(StatusCode::CONFLICT, &UnknownSession);
     };
-    let events: Vec<Event> = match read(&harbour, body, EVENTS_BYTES).await {
+    let events: Vec<Event> = match read(&harbour, peer, body, EVENTS_BYTES).await {
         Ok(events) => events,
         Err(refusal) => return refusal,
     };
@@ -162,9 +194,14 @@ async fn events(
 /// Reads a body of JSON, with limits of size and time.
 async fn read<T: DeserializeOwned>(
     harbour: &Harbour,
+    peer: Peer,
     body: Body,
     limit: usize,
 ) -> Result<T, Response> {
+    let Some(_turn) = Turn::take(harbour, peer.address) else {
+        let problem = "this address is sending other reports: one after the other";
+        return Err(refuse(StatusCode::TOO_MANY_REQUESTS, &problem));
+    };
     let deadline = tokio::time::Instant::from_std(Instant::now() + BODY_PATIENCE);
     let bytes = tokio::time::timeout_at(deadline, async {
         let _place = harbour.bodies.acquire().await;
@@ -310,6 +347,47 @@ mod tests {
             panic!("{entry:?}")
         };
         assert!((KERNEL_LOG_BYTES - 2..=KERNEL_LOG_BYTES).contains(&kernel_log.len()));
+    }
+
+    /// A body that never goes on.
+    struct Crawl;
+
+    impl hyper::body::Body for Crawl {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_that_crawl_hold_up_only_their_own_address() {
+        let (journal, bodies) = (Journal::in_memory(), Arc::new(Semaphore::new(BODIES)));
+        let registry = Registry::in_memory(Settings::default(), Arc::new(|_| {})).unwrap();
+        let (clock, senders) = (Clock::not_before(None), Arc::default());
+        let harbour = Harbour { registry, journal, clock, bodies, senders };
+        let peer = |last| Peer {
+            session: crate::machine::Session([last; 32]),
+            address: Ipv4Addr::new(10, 0, 0, last).into(),
+        };
+        let crawls = || Body::new(Crawl);
+        let mut crawling: Vec<_> =
+            (0..8).map(|_| Box::pin(read::<Announce>(&harbour, peer(1), crawls(), 100))).collect();
+        let mut refused = 0;
+        for body in &mut crawling {
+            let outcome = tokio::time::timeout(Duration::from_millis(5), body).await;
+            refused += usize::from(outcome.is_ok_and(|read| read.is_err()));
+        }
+        assert_eq!(refused, 6);
+        let events = read::<Vec<Event>>(&harbour, peer(2), Body::from("[]"), 100);
+        let others = tokio::time::timeout(Duration::from_secs(5), events).await;
+        assert!(others.is_ok_and(|read| read.is_ok()), "another address is served");
+        drop(crawling);
+        assert!(harbour.senders.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -21,11 +21,12 @@ use crate::{
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 6] = [
+pub const ROUTES: [(&str, &str); 7] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
     ("POST", "/v1/machines/{machine}/{order}"),
+    ("POST", "/v1/machines/{machine}/disks/{disk}"),
     ("GET", "/v1/explain/{machine}"),
     ("GET", "/v1/backup"),
 ];
@@ -125,6 +126,7 @@ pub fn routes(bridge: Bridge) -> Router {
         .route("/v1/machines", get(list))
         .route("/v1/machines/{machine}", get(show))
         .route("/v1/machines/{machine}/{order}", post(order))
+        .route("/v1/machines/{machine}/disks/{disk}", post(choose_disk))
         .route("/v1/explain/{machine}", get(explain_boot))
         .route("/v1/backup", get(backup))
         .with_state(bridge)
@@ -174,11 +176,31 @@ async fn order(
     Extension(operator): Extension<Operator>,
     Path((name, order)): Path<(String, String)>,
 ) -> Response {
-    let Some(overview) = find(&bridge.registry, &name) else { return no_machine(&name) };
+    give(&bridge, &name, move |registry, name| take(registry, name, &order, &operator.name)).await
+}
+
+async fn choose_disk(
+    State(bridge): State<Bridge>,
+    Extension(operator): Extension<Operator>,
+    Path((name, disk)): Path<(String, String)>,
+) -> Response {
+    give(&bridge, &name, move |registry, name| {
+        Some(registry.choose_disk(name, &disk, &operator.name))
+    })
+    .await
+}
+
+/// Gives an order; nothing comes back from one that does not exist.
+async fn give(
+    bridge: &Bridge,
+    name: &str,
+    order: impl FnOnce(&Registry, &str) -> Option<Result<(), OrderError>> + Send + 'static,
+) -> Response {
+    let Some(overview) = find(&bridge.registry, name) else { return no_machine(name) };
     let name = overview.machine.name.clone();
     let registry = bridge.registry.clone();
     // Orders are stored before they hold, and the disk may be slow.
-    let taken = tokio::task::spawn_blocking(move || take(&registry, &name, &order, &operator.name));
+    let taken = tokio::task::spawn_blocking(move || order(&registry, &name));
     match tokio::time::timeout(READING_PATIENCE, taken).await {
         // As it is from now on; what was forgotten, as it was.
         Ok(Ok(Some(Ok(())))) => {
@@ -281,7 +303,10 @@ fn macs_of(machine: &Machine) -> Vec<MacAddress> {
 mod tests {
     use std::{net::Ipv4Addr, path::PathBuf};
 
-    use protocol::{Announce, BootReport, inventory::Port};
+    use protocol::{
+        Announce, BootReport, Bytes,
+        inventory::{Disk, Port},
+    };
     use tempfile::TempDir;
     use tokio::task::JoinHandle;
 
@@ -297,6 +322,7 @@ mod tests {
     };
 
     const MAC: MacAddress = MacAddress([0x3c, 0xec, 0xef, 0, 0, 1]);
+    const DISK: &str = "wwn:5002538e40a1b2c3";
 
     /// A server's inside with its operators' door open.
     struct Harbour {
@@ -337,6 +363,8 @@ mod tests {
             let mut inventory = Inventory::default();
             inventory.system.serial = Some("SN000001X".to_owned());
             inventory.ports = vec![Port { permanent_mac: Some(MAC), ..Port::default() }];
+            let wwn = Some("0x5002538e40a1b2c3".to_owned());
+            inventory.disks = vec![Disk { wwn, size_bytes: Bytes(1 << 30), ..Disk::default() }];
             let announce = Announce {
                 agent_version: "0.1.0".to_owned(),
                 kernel_release: None,
@@ -380,9 +408,20 @@ mod tests {
         let name = harbour.arrives();
         for (method, path) in ROUTES {
             let path = path.replace("{machine}", &name).replace("{order}", "wait");
+            let path = path.replace("{disk}", DISK);
             let answer: serde_json::Value = ask(&harbour.socket, method, &path).await.unwrap();
             assert!(!answer.is_null(), "{method} {path}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_disk_is_chosen_by_its_identity_and_no_other() {
+        let harbour = Harbour::open().await;
+        let name = harbour.arrives();
+        let path = format!("/v1/machines/{name}/disks/{}", segment(DISK));
+        let chosen: Overview = ask(&harbour.socket, "POST", &path).await.unwrap();
+        assert_eq!(chosen.machine.chosen_disks, [DISK]);
+        assert_eq!(harbour.refused("POST", &path.replace("b2c3", "b2c4")).await, 409);
     }
 
     #[tokio::test]

@@ -40,6 +40,13 @@ enum Verb {
         /// Its name, or the MAC address of one of its ports.
         machine: String,
     },
+    /// Chooses a disk for installing, also one with data: the record then lists the chosen ones only, in this order.
+    ChooseDisk {
+        /// Its name, or the MAC address of one of its ports.
+        machine: String,
+        /// The disk's identity, as `drydock machines show` prints it.
+        disk: String,
+    },
     /// Takes a machine off the list; does nothing to the machine itself.
     Forget {
         /// Its name, or the MAC address of one of its ports.
@@ -78,6 +85,10 @@ impl Machines {
                 output::show(self.output, &detail, |detail| page(detail, moment::now()))
             }
             Verb::Approve { machine } => self.approve(machine),
+            Verb::ChooseDisk { machine, disk } => {
+                let order = format!("disks/{}", segment(disk));
+                self.order(machine, &order, &format!("{disk} chosen"))
+            }
             Verb::Forget { machine } => self.order(machine, "forget", "forgotten"),
             Verb::Wait { machine, release: false } => self.order(machine, "wait", "told to wait"),
             Verb::Wait { machine, release: true } => self.order(machine, "release", "released"),

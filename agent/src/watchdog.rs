@@ -1,7 +1,7 @@
 //! The machine's watchdogs: armed before the network, fed by a thread of their own.
 //!
-//! They stay armed through an orderly restart but are not fed any more, so that a restart that hangs ends in a reset:
-//! [`feed_last`].
+//! They stay armed through an orderly restart but are not fed any more, so that a restart that hangs ends in a reset,
+//! unless their driver stops them there by itself: [`feed_last`].
 //! Before a hand-over, a kexec or a suspend they are stopped: [`disarm`].
 
 use std::{

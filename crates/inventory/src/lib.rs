@@ -12,6 +12,7 @@
 
 mod device;
 mod disk;
+pub mod guard;
 mod hull;
 mod port;
 mod processor;
@@ -21,10 +22,7 @@ mod smbios;
 mod survey;
 mod undriven;
 
-use std::{
-    panic::{self, AssertUnwindSafe},
-    time::Duration,
-};
+use std::time::Duration;
 
 use protocol::Inventory;
 
@@ -61,7 +59,7 @@ fn group<T: Default>(
     what: &str,
     read: impl FnOnce(&mut Survey<'_>) -> T,
 ) -> T {
-    panic::catch_unwind(AssertUnwindSafe(|| read(survey))).unwrap_or_else(|_| {
+    guard::run(|| read(survey)).unwrap_or_else(|| {
         survey.gap(what, "inventory", "the probe panicked".to_owned());
         T::default()
     })
@@ -71,7 +69,7 @@ fn group<T: Default>(
 /// and the ports' speed and firmware.
 pub fn complete(root: &Root, mut inventory: Inventory) -> Inventory {
     let mut survey = Survey::new(root);
-    port::complete(&mut survey, &mut inventory.ports);
+    group(&mut survey, "ports", |survey| port::complete(survey, &mut inventory.ports));
     inventory.gaps.append(&mut survey.gaps);
     inventory.gaps.extend(disk::content::fill(root, &mut inventory.disks, PROBE_PATIENCE));
     inventory

@@ -27,6 +27,8 @@ pub fn table(inventory: &Inventory) -> String {
         // Writing to a string cannot fail.
         writeln!(text, "{title}").ok();
         for line in lines {
+            // A disk's own words must not move the cursor.
+            let line: String = line.chars().filter(|character| !character.is_control()).collect();
             writeln!(text, "  {line}").ok();
         }
     }

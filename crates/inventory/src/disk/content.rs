@@ -13,7 +13,7 @@ use protocol::{
     inventory::{Content, Disk, Gap, Partition, Signature},
 };
 
-use crate::{Root, root::RootError};
+use crate::{Root, guard, root::RootError};
 
 /// How many disks are read at once: each costs two MiB of memory, and a small machine has 256.
 const AT_ONCE: usize = 8;
@@ -57,8 +57,10 @@ where
             let (sender, probe) = (sender.clone(), probe(disk));
             let thread =
                 thread::Builder::new().name(format!("probe {}", disk.name)).spawn(move || {
+                    let died = || Err("the probe panicked".to_owned());
+                    let answer = guard::run(probe).unwrap_or_else(died);
                     // Nobody listens any more when the patience is over.
-                    sender.send((index, probe())).ok();
+                    sender.send((index, answer)).ok();
                 });
             match thread {
                 Ok(_) => running.push(Running { index, started: Instant::now() }),
@@ -215,9 +217,10 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_dies_is_given_up() {
+    fn a_probe_that_dies_is_a_gap_at_once() {
         let mut disks = disks(1);
-        let gaps = fill_with(&mut disks, Duration::from_millis(50), |_| || panic!("a probe dies"));
+        let gaps = fill_with(&mut disks, Duration::from_secs(9), |_| || panic!("a probe dies"));
+        assert_eq!(gaps[0].reason, "the probe panicked");
         assert_eq!(gaps.len(), 1);
         assert_eq!(disks[0].content, None);
     }

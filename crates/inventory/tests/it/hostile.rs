@@ -90,9 +90,15 @@ fn an_empty_tree_is_an_empty_inventory_without_gaps() {
 #[test]
 fn junk_in_every_file_is_survived() {
     let tree = Tree::new(MACHINE);
-    for junk in
-        [&b"\xff\xfe\0\x80junk"[..], b"", b"-1", b"99999999999999999999999", b"\n\n\n", b"0:0:0:0"]
-    {
+    for junk in [
+        &b"\xff\xfe\0\x80junk"[..],
+        b"",
+        b"\x1b[2Jgone",
+        b"-1",
+        b"99999999999999999999999",
+        b"\n\n\n",
+        b"0:0:0:0",
+    ] {
         for line in MACHINE.lines() {
             if let Some((path, _)) = line.split_once(" = ") {
                 tree.file(path, junk);
@@ -101,7 +107,8 @@ fn junk_in_every_file_is_survived() {
         let inventory = tree.collect();
         let text = serde_json::to_string(&inventory).unwrap();
         assert!(!text.contains('\u{fffd}'), "nothing is guessed from bytes that are no text");
-        assert!(!inventory::table(&inventory).contains('\u{fffd}'));
+        let table = inventory::table(&inventory);
+        assert!(!table.contains('\u{fffd}') && !table.contains('\x1b'), "{table}");
     }
 }
 

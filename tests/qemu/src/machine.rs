@@ -294,11 +294,9 @@ impl Machine {
                     "usb-net"
                 }
             };
-            let order = if number == self.boots_through && port.card != Card::Usb {
-                ",bootindex=0"
-            } else {
-                ""
-            };
+            // A kernel that QEMU loads is first by itself.
+            let boots = number == self.boots_through && self.kernel.is_none();
+            let order = if boots && port.card != Card::Usb { ",bootindex=0" } else { "" };
             let mac = &port.mac;
             line.add(
                 "-device",

@@ -50,8 +50,8 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 
 /// Returns what a waiting agent holds of a machine's memory, in MiB.
 ///
-/// The kernel is asked through the keyboard (Alt-SysRq-M): it counts all anonymous pages and all pages that are
-/// mapped, and the agent is the only program there is.
+/// The kernel is asked through the keyboard (Alt-SysRq-M): it counts all anonymous pages, among them those of files in
+/// memory (`shmem`, the initramfs), and all pages of files that are mapped. The agent is the only program there is.
 fn agent_in_memory() -> Result<f64> {
     let lab = Lab::new(&checkout::root().join("target/bench/agent"), false)?;
     let mut server = Server::start(&lab, Mode::Authoritative)?;
@@ -71,9 +71,11 @@ fn agent_in_memory() -> Result<f64> {
             let (_, rest) = text[start..].split_once(&format!("{name}:"))?;
             rest.split_whitespace().next()?.parse().ok()
         };
-        let (active, inactive, mapped) =
-            (count(" active_anon"), count(" inactive_anon"), count(" mapped"));
-        Ok(active.zip(inactive).zip(mapped).map(|((one, other), mapped)| one + other + mapped))
+        let counts = [" active_anon", "inactive_anon", "mapped", "shmem"].map(count);
+        let [Some(active), Some(inactive), Some(mapped), Some(shared)] = counts else {
+            return Ok(None); // The report is not whole yet.
+        };
+        Ok(Some(active + inactive + mapped - shared))
     })?;
     Ok(bytes_as_float(pages * PAGE_BYTES) / f64::from(1 << 20))
 }

@@ -57,6 +57,11 @@ pub async fn keep(keeper: Keeper) -> Infallible {
         let on_thread = keeper.clone();
         let again = names.clone();
         let writing = tokio::task::spawn_blocking(move || {
+            // First the machine, then its record: a crash in between must not leave a record
+            // of a name that nobody remembers. The registry itself says why it cannot.
+            if on_thread.registry.settle().is_err() {
+                return names;
+            }
             names.into_iter().filter(|name| !on_thread.keep_one(name)).collect()
         });
         failed = writing.await.unwrap_or_else(|error| {
@@ -223,6 +228,38 @@ mod tests {
             () = gone => {}
             () = tokio::time::sleep(Duration::from_secs(20)) => panic!("still there"),
         }
+        registry.close();
+    }
+
+    #[tokio::test]
+    async fn a_machine_is_on_disk_before_its_record_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("drydock.redb");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&told);
+        let open = |path: &std::path::Path| {
+            let database = Arc::new(redb::Database::create(path).unwrap());
+            Registry::open(database, Settings::default(), Arc::new(|_| {})).unwrap()
+        };
+        let registry = open(&database);
+        let keeper = Keeper {
+            registry: registry.clone(),
+            directory: directory.path().join("hardware"),
+            settings: RecordSettings::default(),
+            reservations: Arc::new(reserved),
+            tell: Arc::new(move |entry: Entry| hears.lock().unwrap().push(entry.what)),
+        };
+        file::prepare(&keeper.directory).unwrap();
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        registry.announce(Session([1; 32]), address, &announce()).unwrap();
+        run_until(&keeper, &told, |what| matches!(what, What::RecordWritten { .. })).await;
+
+        // The server dies at this moment: what is in the file is what is left.
+        let left = directory.path().join("left.redb");
+        fs::copy(&database, &left).unwrap();
+        let after = open(&left);
+        assert!(after.show("4q5hmp2").is_some());
+        after.close();
         registry.close();
     }
 }

@@ -312,6 +312,11 @@ impl Registry {
         }
     }
 
+    /// Waits until everything that changed so far is on disk, 10 s at most; says why it is not.
+    pub fn settle(&self) -> Result<(), String> {
+        self.0.writer.flush()
+    }
+
     fn take_order(
         &self,
         order: impl FnOnce(&mut Fleet, Now, &mut Effects) -> Result<(), OrderError>,
@@ -322,7 +327,7 @@ impl Registry {
             return Ok(());
         }
         self.follow(effects);
-        self.0.writer.flush().map_err(|reason| OrderError::NotStored { reason })
+        self.settle().map_err(|reason| OrderError::NotStored { reason })
     }
 
     fn follow(&self, effects: Effects) {

@@ -1,18 +1,18 @@
 //! The three calls of the agents' door.
 
-use std::{error::Error, fmt::Write as _, sync::Arc, time::Duration};
+use std::{error::Error, fmt::Write as _, io, sync::Arc, time::Duration};
 
 use protocol::{Announce, Event, Pin, Welcome};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use reqwest::{Response, StatusCode};
 use rustls::{
-    ClientConfig,
+    CertificateError, ClientConfig,
     crypto::ring,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     version::TLS13,
 };
 
-use crate::pin::PinVerifier;
+use crate::pin::{Distrust, PinVerifier};
 
 /// How long the server may hold back its answer to the question for instructions.
 const WAIT: Duration = Duration::from_secs(30);
@@ -166,14 +166,40 @@ async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
     Ok(body)
 }
 
-/// Shows an error with its causes; reqwest's own text hides them.
+/// Shows an error with its causes, which reqwest's own text hides; only why the server is not trusted, where that is it.
 fn chain(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {
+        if let Some(distrust) = distrust(error) {
+            return distrust.to_string();
+        }
         let separator = if text.is_empty() { "" } else { ": " };
         let _infallible = write!(text, "{separator}{error}");
         cause = error.source();
     }
     text
+}
+
+/// Finds our own verdict on the server's certificates, which rustls and the standard library have wrapped.
+fn distrust<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Distrust> {
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    match inner.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distrust_is_found_behind_its_wrappings() {
+        let other = rustls::OtherError(Arc::new(Distrust::NoPinnedKey));
+        let wrapped = rustls::Error::InvalidCertificate(CertificateError::Other(other));
+        let wrapped = io::Error::new(io::ErrorKind::InvalidData, wrapped);
+        assert_eq!(distrust(&wrapped), Some(&Distrust::NoPinnedKey));
+        assert_eq!(distrust(&io::Error::other("something else")), None);
+    }
 }

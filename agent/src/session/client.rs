@@ -182,7 +182,7 @@ fn chain(error: &reqwest::Error) -> String {
 }
 
 /// Finds our own verdict on the server's certificates, which rustls and the standard library have wrapped.
-fn distrust(error: &dyn Error) -> Option<&Distrust> {
+fn distrust<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Distrust> {
     let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
     match inner.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),

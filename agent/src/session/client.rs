@@ -184,9 +184,13 @@ fn chain(error: &reqwest::Error) -> String {
 /// Finds our own verdict on the server's certificates, which rustls and the standard library have wrapped.
 fn distrust<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Distrust> {
     let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
-    match inner.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
-        _ => None,
+    match inner.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) => {
+            other.0.downcast_ref()
+        }
+        Some(_) => None,
+        // An error of input and output may hold another one.
+        None => distrust(inner),
     }
 }
 
@@ -198,7 +202,7 @@ mod tests {
     fn distrust_is_found_behind_its_wrappings() {
         let other = rustls::OtherError(Arc::new(Distrust::NoPinnedKey));
         let wrapped = rustls::Error::InvalidCertificate(CertificateError::Other(other));
-        let wrapped = io::Error::new(io::ErrorKind::InvalidData, wrapped);
+        let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, wrapped));
         assert_eq!(distrust(&wrapped), Some(&Distrust::NoPinnedKey));
         assert_eq!(distrust(&io::Error::other("something else")), None);
     }

@@ -119,6 +119,8 @@ impl Session {
                 }
             };
             let act = tokio::select! {
+                // In this order, so that what is old news already does not interrupt a step.
+                biased;
                 () = restart => {
                     let reason = "the time to restart has come".to_owned();
                     info!(reason);

@@ -5,10 +5,11 @@
 pub(super) enum Class {
     /// Watchdogs, and the chipset functions that they stand on: armed before the network.
     Watchdog,
-    /// Disks and what they stand on: first, because they take longest to start and mostly wait meanwhile.
-    Disk,
-    /// Network ports, and buses that ports and disks stand on.
+    /// Network ports, and buses that ports and disks stand on. A module whose disks are still being looked for
+    /// holds up the start of every module after it, so ports come first.
     Port,
+    /// Disks and what they stand on.
+    Disk,
     /// What newer watchdogs stand on. It waits until everything is announced where one was armed without it.
     Chipset,
     /// Everything else: the announcement does not wait for it.
@@ -61,8 +62,8 @@ mod tests {
     fn watchdogs_come_first_and_what_nobody_waits_for_last() {
         let paths = [
             "kernel/drivers/watchdog/iTCO_wdt.ko.xz",
-            "kernel/drivers/nvme/host/nvme.ko",
             "kernel/drivers/net/virtio_net.ko",
+            "kernel/drivers/nvme/host/nvme.ko",
             "kernel/drivers/i2c/busses/i2c-i801.ko.xz",
             "kernel/drivers/hwmon/coretemp.ko.xz",
         ];

@@ -91,9 +91,7 @@ impl<'t> Queue<'t> {
 
     /// Holds when nothing up to the opened class is wanted or being loaded.
     pub(super) fn is_idle(&self) -> bool {
-        let state = self.state();
-        let waiting = state.wanted.keys().next().is_some_and(|class| Some(*class) <= state.last);
-        !waiting && state.busy.is_empty()
+        self.state().is_idle()
     }
 
     /// Loads everything that is wanted of a class, and says whether there was any.
@@ -129,6 +127,11 @@ impl<'t> Queue<'t> {
             self.load(file, &report);
             state = self.state();
             state.busy.retain(|busy| *busy != file);
+            // Disks wait for ports no longer than they must.
+            if state.last == Some(Class::Port) && state.is_idle() {
+                state.last = Some(Class::Disk);
+                self.changed.notify_all();
+            }
         }
     }
 
@@ -165,6 +168,11 @@ impl<'t> Queue<'t> {
 }
 
 impl<'t> State<'t> {
+    fn is_idle(&self) -> bool {
+        let waiting = self.wanted.keys().next().is_some_and(|class| Some(*class) <= self.last);
+        !waiting && self.busy.is_empty()
+    }
+
     /// Takes the first file that may be loaded.
     fn take(&mut self) -> Option<&'t str> {
         let mut first =

@@ -35,6 +35,9 @@ use crate::watchdog;
 /// Nothing came for so long: what the machine has at this time is there.
 const QUIET_MILLISECONDS: u16 = 100;
 
+/// Nothing came for so long: probably nothing more will.
+const LULL_MILLISECONDS: u16 = 10;
+
 /// How many drivers start at once: they wait for hardware more than they compute.
 const THREADS: usize = 4;
 
@@ -53,6 +56,9 @@ const REST_PATIENCE: Duration = Duration::from_secs(10);
 /// What happened to the devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
+    /// Drivers for ports and disks are loaded. Unless more comes, [`News::Settled`] follows:
+    /// who wants to look at the machine can begin.
+    Lull,
     /// Drivers for ports and disks are loaded, and nothing more came for a while.
     Settled,
     /// That takes longer than the first announcement should wait.
@@ -181,8 +187,14 @@ fn listen(
     let start = Instant::now();
     let mut stirred = start;
     let mut stage = Stage::Ports;
+    let mut lulled = false;
     loop {
-        let heard = socket.hear((stage != Stage::Resting).then_some(QUIET_MILLISECONDS))?;
+        let patience = match stage {
+            Stage::Resting => None,
+            Stage::Ports | Stage::Settled => Some(QUIET_MILLISECONDS),
+            Stage::Arriving | Stage::Late => Some(LULL_MILLISECONDS),
+        };
+        let heard = socket.hear(patience)?;
         let mut matters = false;
         match heard {
             Heard::Event(bytes) => {
@@ -198,14 +210,24 @@ fn listen(
             }
             Heard::Silence => {}
         }
-        let quiet = queue.is_idle()
-            && stirred.elapsed() >= Duration::from_millis(QUIET_MILLISECONDS.into());
+        let silent_for = |milliseconds: u16| {
+            queue.is_idle() && stirred.elapsed() >= Duration::from_millis(milliseconds.into())
+        };
+        lulled &= silent_for(LULL_MILLISECONDS);
+        let arriving = matches!(stage, Stage::Arriving | Stage::Late);
+        if !lulled && arriving && silent_for(LULL_MILLISECONDS) {
+            lulled = true;
+            finish();
+            let _nobody_left = news.send(News::Lull);
+        }
         stage = match stage {
             Stage::Ports if queue.is_idle() || start.elapsed() > PORT_PATIENCE => {
                 queue.open(Class::Disk);
                 Stage::Arriving
             }
-            Stage::Arriving | Stage::Late if quiet || start.elapsed() > HANG_PATIENCE => {
+            Stage::Arriving | Stage::Late
+                if silent_for(QUIET_MILLISECONDS) || start.elapsed() > HANG_PATIENCE =>
+            {
                 for path in queue.busy() {
                     findings.add_gap(gap(
                         &format!("modules/{}", index::name(path)),
@@ -214,6 +236,9 @@ fn listen(
                     ));
                 }
                 finish();
+                if watchdog::arm_all() == 0 {
+                    info!("this machine shows no hardware watchdog");
+                }
                 info!(modules = queue.count(), "devices settled");
                 let _nobody_left = news.send(News::Settled);
                 Stage::Settled
@@ -254,9 +279,6 @@ enum Stage {
 
 /// Does what needed drivers.
 fn finish() {
-    if watchdog::arm_all() == 0 {
-        info!("this machine shows no hardware watchdog");
-    }
     if crate::boot::is_efi()
         && let Err(error) = crate::boot::mount_efi_variables()
     {

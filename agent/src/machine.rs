@@ -6,10 +6,10 @@ use std::{
 };
 
 use inventory::Root;
-use protocol::{Announce, BootReport, MacAddress, Phase};
+use protocol::{Announce, BootReport, Inventory, MacAddress, Phase};
 use tokio::{
     sync::{mpsc, watch},
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 use tracing::{info, warn};
@@ -65,10 +65,15 @@ impl Painter {
         picture: watch::Sender<Option<Announce>>,
     ) {
         let mut settled = Whole::No;
+        let mut early = None;
         loop {
             let on_request = tokio::select! {
                 change = news.recv() => match change {
                     None => return,
+                    Some(News::Lull) => {
+                        early = self.look().await;
+                        continue;
+                    }
                     Some(News::Settled) => {
                         self.phases.end("devices");
                         settled = Whole::Yes;
@@ -77,47 +82,61 @@ impl Painter {
                     Some(News::Unsettled) => false,
                     Some(News::Changed) => {
                         while timeout(GATHERING, news.recv()).await.is_ok_and(|more| more.is_some()) {}
+                        early = None;
                         false
                     }
                 },
-                Some(()) = asked.recv() => true,
+                Some(()) = asked.recv() => {
+                    early = None;
+                    true
+                }
             };
-            self.draw(settled, on_request, &picture).await;
+            let look = match early.take() {
+                Some(look) => Some(look),
+                None => self.look().await,
+            };
+            if let Some(look) = look {
+                self.draw(look, settled, on_request, &picture).await;
+            }
+        }
+    }
+
+    /// Looks at the machine, for a limited time. Nothing where a probe panicked: the farewell has begun then.
+    async fn look(&self) -> Option<Look> {
+        let fast = spawn_blocking(|| inventory::collect_fast(&Root::live())).await.ok()?;
+        let known = fast.clone();
+        let mut slow = spawn_blocking(move || inventory::complete(&Root::live(), known));
+        match timeout(DISK_PATIENCE, &mut slow).await {
+            Ok(whole) => Some(Look::Whole(whole.ok()?)),
+            Err(_elapsed) => Some(Look::Slow(fast, slow)),
         }
     }
 
     async fn draw(
         &self,
+        look: Look,
         settled: Whole,
         on_request: bool,
         picture: &watch::Sender<Option<Announce>>,
     ) {
-        let Ok(fast) = spawn_blocking(|| inventory::collect_fast(&Root::live())).await else {
-            return;
-        };
-        let known = fast.clone();
-        let mut whole = spawn_blocking(move || inventory::complete(&Root::live(), known));
-        let first = match timeout(DISK_PATIENCE, &mut whole).await {
-            Ok(Ok(whole)) => {
-                self.show(whole, settled, on_request, picture);
-                return;
+        match look {
+            Look::Whole(inventory) => self.show(inventory, settled, on_request, picture),
+            Look::Slow(fast, slow) => {
+                // A machine that is known already is not shown with less than before.
+                if picture.borrow().is_none() {
+                    warn!("a disk is slow: it will be announced later");
+                    self.show(fast, Whole::No, on_request, picture);
+                }
+                if let Ok(inventory) = slow.await {
+                    self.show(inventory, settled, on_request, picture);
+                }
             }
-            Ok(Err(_panicked)) => return,
-            Err(_elapsed) => fast,
-        };
-        // A machine that is known already is not shown with less than before.
-        if picture.borrow().is_none() {
-            warn!("a disk is slow: it will be announced later");
-            self.show(first, Whole::No, on_request, picture);
-        }
-        if let Ok(whole) = whole.await {
-            self.show(whole, settled, on_request, picture);
         }
     }
 
     fn show(
         &self,
-        mut inventory: protocol::Inventory,
+        mut inventory: Inventory,
         whole: Whole,
         on_request: bool,
         picture: &watch::Sender<Option<Announce>>,
@@ -154,6 +173,14 @@ impl Painter {
             true
         });
     }
+}
+
+/// What a look at the machine showed.
+enum Look {
+    /// Everything.
+    Whole(Inventory),
+    /// What could be seen at once; a disk is still being looked at.
+    Slow(Inventory, JoinHandle<Inventory>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Drivers for what the machine has: cold-plug by `modalias`, then hot-plug by the kernel's uevents.
 //!
-//! One thread does it all, in the order of `Class`: watchdogs, then ports, then disks, the rest when the machine
-//! has been announced. Every disk is made read-only as soon as it appears.
+//! One thread listens, a few load modules, in the order of `Class`: watchdogs, then ports, then disks, the rest when
+//! the machine has been announced. Every disk is made read-only as soon as it appears.
 //!
 //! Devices are looked for on their buses (`/sys/bus/*/devices`) and not in all of `/sys/devices`:
 //! every device that has drivers stands on a bus, and the walk is a tenth as long.

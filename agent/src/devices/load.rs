@@ -190,3 +190,67 @@ fn load_file(path: &Path) -> io::Result<()> {
     let plain = path.extension().is_some_and(|extension| extension == "ko");
     module::load(File::open(path)?, if plain { Storage::Plain } else { Storage::Compressed })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::{super::index::Texts, *};
+
+    /// Runs the queue over files that are no modules: the kernel refuses each, and each refusal is reported.
+    fn check(play: impl Fn(&Queue<'_>, &(dyn Fn(Gap) + Sync)), expected: &[&str]) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut texts = Texts::default();
+        for path in ["watchdog/dog", "net/port", "block/disk", "hwmon/fan"] {
+            let path = format!("kernel/drivers/{path}.ko");
+            fs::create_dir_all(directory.path().join(&path).parent().unwrap()).unwrap();
+            fs::write(directory.path().join(&path), "no module").unwrap();
+            texts.alias.push_str(&["alias test:* ", &index::name(&path), "\n"].concat());
+            texts.dep.push_str(&[&path, ":\n"].concat());
+        }
+        let index = Index::new(&texts);
+        let queue = Queue::new(&index, directory.path());
+        let reports = Mutex::new(Vec::new());
+        queue.want_device("test:1");
+        play(&queue, &|gap| reports.lock().unwrap().push(gap.what));
+        assert_eq!(reports.into_inner().unwrap(), expected);
+    }
+
+    fn wait_until_idle(queue: &Queue<'_>) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !queue.is_idle() {
+            assert!(Instant::now() < end, "{:?} is still being loaded", queue.busy());
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn one_class_is_loaded_alone_and_once() {
+        let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
+            assert!(queue.load_now(Class::Watchdog, report));
+            assert!(!queue.load_now(Class::Watchdog, report));
+            queue.want_device("test:2");
+            assert!(!queue.load_now(Class::Watchdog, report));
+        };
+        check(play, &["modules/dog"]);
+    }
+
+    #[test]
+    fn ports_come_before_disks_and_the_rest_when_it_is_let_in() {
+        let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
+            queue.load_now(Class::Watchdog, report);
+            queue.open(Class::Port);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| queue.work(report));
+                }
+                wait_until_idle(queue);
+                assert_eq!(queue.count(), 3);
+                queue.open(Class::Rest);
+                wait_until_idle(queue);
+                queue.close();
+            });
+        };
+        check(play, &["modules/dog", "modules/port", "modules/disk", "modules/fan"]);
+    }
+}

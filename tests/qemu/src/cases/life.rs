@@ -39,6 +39,8 @@ pub(super) fn server_restarts_while_agent_waits(lab: &Lab) -> Result<()> {
     wait::never("the machine restarted", Duration::from_secs(15), || Ok(machine.restarts() > 0))?;
     server.restart()?;
     is_still(&server, &known)?;
+    // An order needs somebody to hear it: the agent comes back by itself, in the boot that it is in.
+    server.hears_boot(&known.name, 1)?;
     obeys(&mut server, &known, 2)
 }
 

@@ -95,6 +95,11 @@ impl Orders {
                 self.restart_at = restart_at;
                 Act::Announce
             }
+            Verb::Install(_) => {
+                self.restart_at = restart_at;
+                let reason = "this program cannot install".to_owned();
+                Act::Refuse { sequence: Some(self.sequence), reason }
+            }
         }
     }
 }

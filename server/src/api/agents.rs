@@ -227,6 +227,9 @@ fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
+/// The most steps of one order that are kept. There are as many kinds.
+const STEPS: usize = 16;
+
 /// Shortens what an event says to what is kept of it: the journal's entries are counted, not weighed.
 fn bound(kind: &mut EventKind) {
     match kind {
@@ -236,8 +239,18 @@ fn bound(kind: &mut EventKind) {
         }
         EventKind::Refused { reason: text, .. }
         | EventKind::Leaves { reason: text }
+        | EventKind::OrderFailed { reason: text, .. }
         | EventKind::Link { port: text, .. } => shorten(text, TEXT_BYTES),
-        EventKind::Obeys { .. } | EventKind::Other => {}
+        EventKind::Installed { report, .. } => {
+            report.steps.truncate(STEPS);
+            for outcome in &mut report.steps {
+                shorten(&mut outcome.step, TEXT_BYTES);
+                if let Some(failure) = &mut outcome.failure {
+                    shorten(failure, TEXT_BYTES);
+                }
+            }
+        }
+        EventKind::Obeys { .. } | EventKind::Progress(_) | EventKind::Other => {}
     }
 }
 

@@ -22,8 +22,9 @@ use protocol::{ANNOUNCE_LIMIT, Announce, Event, EventKind, Instruction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::Semaphore;
 
-use super::{clock::Clock, door::Peer};
+use super::door::Peer;
 use crate::{
+    clock::Clock,
     journal::{Entry, Journal, What},
     machine::{AnnounceError, Registry, UnknownSession},
     text::shorten,
@@ -279,7 +280,7 @@ mod tests {
         let registry =
             Registry::in_memory(Settings::default(), Arc::new(move |entry| telling.record(entry)))
                 .unwrap();
-        let routes = routes(registry.clone(), journal.clone(), Clock::not_before(None));
+        let routes = routes(registry.clone(), journal.clone(), crate::clock::tests::synchronised());
         (Open::open(routes, journal).await, registry)
     }
 
@@ -381,7 +382,7 @@ mod tests {
     async fn bodies_that_crawl_hold_up_only_their_own_address() {
         let (journal, bodies) = (Journal::in_memory(), Arc::new(Semaphore::new(BODIES)));
         let registry = Registry::in_memory(Settings::default(), Arc::new(|_| {})).unwrap();
-        let (clock, senders) = (Clock::not_before(None), Arc::default());
+        let (clock, senders) = (crate::clock::tests::synchronised(), Arc::default());
         let harbour = Harbour { registry, journal, clock, bodies, senders };
         let peer = |last| Peer {
             session: crate::machine::Session([last; 32]),

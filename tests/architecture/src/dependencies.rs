@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent", &["protocol", "dhcp", "linux", "inventory", "signature"]),
     ("sunshine", &["agent", "protocol", "linux", "inventory", "install", "image", "disk"]),
     ("hercules", &["agent", "protocol", "linux", "inventory", "wipe", "disk", "signature"]),
-    ("drydock", &["protocol", "dhcp", "image"]),
+    ("drydock", &["protocol", "dhcp", "image", "linux"]),
     // What builds and measures the images.
     ("initramfs", &[]),
     ("empty-init", &[]),

@@ -114,6 +114,12 @@ impl Lending<'_> {
 
     /// Answers a client that has an address from elsewhere: no address, no times. RFC 2131 clause 4.3.5.
     fn inform(&self) -> Result<Response, Silence> {
+        // The answer goes to the address that the client says it has: never to one that is none of our business.
+        let elsewhere = self.caller.own_address().filter(|own| !self.subnet.contains(*own));
+        if let (Some(own), None) = (elsewhere, self.caller.relay()) {
+            let problem = format!("an INFORM from {own}, which lies in no subnet of ours");
+            return Err(Silence::Malformed { problem });
+        }
         let file = self.file()?;
         let mut reply = begin(self.caller, self.settings, MessageType::Ack);
         reply.ciaddr = self.caller.message.ciaddr;

@@ -138,6 +138,15 @@ fn inform_is_answered_without_an_address() {
 }
 
 #[test]
+fn inform_from_an_address_of_no_subnet_of_ours_is_not_answered() {
+    let mut inform = telephone(MessageType::Inform);
+    inform.message.ciaddr = Ipv4Addr::new(192, 0, 2, 7);
+    let silence = Server::authoritative().silence(&inform);
+    let problem = "an INFORM from 192.0.2.7, which lies in no subnet of ours".to_owned();
+    assert_eq!(silence, Silence::Malformed { problem });
+}
+
+#[test]
 fn relays_get_their_own_subnet_and_their_own_words_back() {
     let behind = SubnetAsWritten {
         key: "spec.network.vlans[1]".to_owned(),

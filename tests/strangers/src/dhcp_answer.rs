@@ -116,8 +116,22 @@ impl Scene {
             let read = check_reply(caller, self.settings, reply);
             let _told = serde_json::to_string(&reply_entry(caller, reply, self.now))
                 .expect("an entry is JSON");
+            self.check_destination(caller, reply);
             self.check_lending(caller, &read);
         }
+    }
+
+    /// An answer goes to the relay, to one machine of ours, to whom asked on 4011, or to all clients of the interface.
+    fn check_destination(&self, caller: &Caller, reply: &Reply) {
+        let (address, port) = (*reply.destination.ip(), reply.destination.port());
+        let is_a_machine = !matches!(address.octets()[0], 0 | 127 | 224..);
+        let known = match (caller.relay(), caller.port) {
+            (Some(relay), _) => is_a_machine && (address, port) == (relay, SERVER_PORT),
+            (None, PROXY_PORT) => reply.destination == caller.source,
+            (None, _) if address.is_broadcast() => port == CLIENT_PORT,
+            (None, _) => port == CLIENT_PORT && self.subnet(address).is_some(),
+        };
+        assert!(known, "{} for {caller:?}", reply.destination);
     }
 
     /// Checks what a reply, as its client reads it, says of addresses.
@@ -206,22 +220,8 @@ fn check_reply(caller: &Caller, settings: &Settings, reply: &Reply) -> Message {
             "the router's business"
         );
     }
-    check_destination(caller, reply);
     check_boot(caller, &read);
     read
-}
-
-/// An answer goes to one machine, or to all clients of the interface.
-fn check_destination(caller: &Caller, reply: &Reply) {
-    let (address, port) = (*reply.destination.ip(), reply.destination.port());
-    let to_one = !(address.is_unspecified()
-        || address.is_broadcast()
-        || address.is_multicast()
-        || address.is_loopback());
-    let to_all = address.is_broadcast() && port == CLIENT_PORT;
-    assert!(to_one || to_all, "{}", reply.destination);
-    assert_ne!(address, SERVER, "an answer to ourselves");
-    assert!(port == SERVER_PORT || port == CLIENT_PORT || reply.destination == caller.source);
 }
 
 /// A boot file is named to whom asks for one, and it is one of ours.
@@ -295,6 +295,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let mut without_cookie = discover.clone();
     without_cookie[236] = 0;
     seeds.push(input(0, vec![(SUNSHINE, reply), (SUNSHINE, offer), (SUNSHINE, without_cookie)]));
+    // Addresses whose answer would go to a group, to itself, or to somebody elsewhere.
+    for (mode, kind) in [(0, MessageType::Inform), (1, MessageType::Discover)] {
+        let nobodies =
+            [[255; 4], [224, 0, 0, 1], [127, 0, 0, 1], [192, 0, 2, 7]].map(Ipv4Addr::from);
+        let from = nobodies.map(|nobody| again(discover, kind, &|message| message.ciaddr = nobody));
+        let by = nobodies.map(|nobody| again(discover, kind, &|message| message.giaddr = nobody));
+        let packets = from.into_iter().chain(by).map(|packet| (SUNSHINE, packet));
+        seeds.push(input(mode, packets.collect()));
+    }
     seeds
 }
 

@@ -49,8 +49,8 @@ pub fn check(bytes: &[u8]) {
             },
         };
         check_actions(&actions, &mut used, &mut xid);
-        check_patience(&client, now);
     }
+    check_patience(&client, now);
 }
 
 /// There is always a next step, and it is not at once: else the client would ask in a circle.

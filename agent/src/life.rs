@@ -25,6 +25,7 @@ use crate::{
     settings::{Settings, SettingsError},
     signals::{Request, Signals},
     watchdog,
+    work::Worker,
 };
 
 /// Says why PID 1 cannot go on.
@@ -46,7 +47,7 @@ enum LifeError {
 static SESSION: OnceLock<Session> = OnceLock::new();
 
 /// Is PID 1 until the machine restarts. To be called after [`boot::check`].
-pub fn run(name: &'static str, version: &'static str) -> ! {
+pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) -> ! {
     gather_chance();
     let failures = boot::prepare();
     console::open();
@@ -55,7 +56,7 @@ pub fn run(name: &'static str, version: &'static str) -> ! {
     for failure in failures {
         error!("{failure}");
     }
-    let end = match catch_unwind(AssertUnwindSafe(|| live(version))) {
+    let end = match catch_unwind(AssertUnwindSafe(|| live(version, worker))) {
         Ok(Ok(end)) => end,
         Ok(Err(error)) => fail(&chain(&error)),
         Err(payload) => {
@@ -99,7 +100,7 @@ fn go_down(end: End) -> ! {
     }
 }
 
-fn live(version: &'static str) -> Result<End, LifeError> {
+fn live(version: &'static str, worker: Option<Worker>) -> Result<End, LifeError> {
     let phases = Phases::default();
     phases.end("kernel");
     if let Err(error) = linux::power::catch_ctrl_alt_del() {
@@ -119,7 +120,7 @@ fn live(version: &'static str) -> Result<End, LifeError> {
     };
     let engine =
         Engine::start().map_err(|source| LifeError::Start { what: "the runtime", source })?;
-    engine.block_on(converse(settings, painter, news, &announced))
+    engine.block_on(converse(settings, painter, news, &announced, worker))
 }
 
 fn read_settings() -> Result<Settings, LifeError> {
@@ -140,6 +141,7 @@ async fn converse(
     painter: Painter,
     news: mpsc::UnboundedReceiver<devices::News>,
     announced: &AtomicBool,
+    worker: Option<Worker>,
 ) -> Result<End, LifeError> {
     let mut signals =
         Signals::open().map_err(|source| LifeError::Start { what: "signals", source })?;
@@ -153,7 +155,8 @@ async fn converse(
     let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
     let phases = painter.phases.clone();
     tokio::spawn(painter.run(news, asked, show));
-    let talk = talk(settings.server.clone(), settings.pins, picture.clone(), online, say);
+    let door = Door { server: settings.server.clone(), pins: settings.pins, worker };
+    let talk = talk(door, picture.clone(), online, say);
     tokio::pin!(talk);
     tokio::pin!(network);
     let server = settings.server.unwrap_or_default();
@@ -201,10 +204,16 @@ async fn converse(
     }
 }
 
-/// Talks to the server where it is known with whom and whom to trust; says so where not, and waits for ever.
-async fn talk(
+/// With whom to talk, whom to trust, and what can be done.
+struct Door {
     server: Option<String>,
     pins: Vec<Pin>,
+    worker: Option<Worker>,
+}
+
+/// Talks to the server where it is known with whom and whom to trust; says so where not, and waits for ever.
+async fn talk(
+    Door { server, pins, worker }: Door,
     picture: watch::Receiver<Option<Announce>>,
     online: watch::Receiver<u64>,
     say: mpsc::UnboundedSender<Said>,
@@ -220,6 +229,7 @@ async fn talk(
     // A thread of its own, because the key waits for randomness.
     let made = tokio::task::spawn_blocking(move || Session::new(&server, pins)).await;
     let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;
+    let session = session.with_worker(worker);
     Ok(SESSION.get_or_init(|| session).run(picture, online, say).await)
 }
 

@@ -22,8 +22,9 @@ use protocol::{ANNOUNCE_LIMIT, Announce, Event, EventKind, Instruction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::Semaphore;
 
-use super::{clock::Clock, door::Peer};
+use super::door::Peer;
 use crate::{
+    clock::Clock,
     journal::{Entry, Journal, What},
     machine::{AnnounceError, Registry, UnknownSession},
     text::shorten,
@@ -227,6 +228,9 @@ fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
+/// The most steps of one order that are kept. There are as many kinds.
+const STEPS: usize = 16;
+
 /// Shortens what an event says to what is kept of it: the journal's entries are counted, not weighed.
 fn bound(kind: &mut EventKind) {
     match kind {
@@ -236,8 +240,18 @@ fn bound(kind: &mut EventKind) {
         }
         EventKind::Refused { reason: text, .. }
         | EventKind::Leaves { reason: text }
+        | EventKind::OrderFailed { reason: text, .. }
         | EventKind::Link { port: text, .. } => shorten(text, TEXT_BYTES),
-        EventKind::Obeys { .. } | EventKind::Other => {}
+        EventKind::Installed { report, .. } => {
+            report.steps.truncate(STEPS);
+            for outcome in &mut report.steps {
+                shorten(&mut outcome.step, TEXT_BYTES);
+                if let Some(failure) = &mut outcome.failure {
+                    shorten(failure, TEXT_BYTES);
+                }
+            }
+        }
+        EventKind::Obeys { .. } | EventKind::Progress(_) | EventKind::Other => {}
     }
 }
 
@@ -266,7 +280,7 @@ mod tests {
         let registry =
             Registry::in_memory(Settings::default(), Arc::new(move |entry| telling.record(entry)))
                 .unwrap();
-        let routes = routes(registry.clone(), journal.clone(), Clock::not_before(None));
+        let routes = routes(registry.clone(), journal.clone(), crate::clock::tests::synchronised());
         (Open::open(routes, journal).await, registry)
     }
 
@@ -368,7 +382,7 @@ mod tests {
     async fn bodies_that_crawl_hold_up_only_their_own_address() {
         let (journal, bodies) = (Journal::in_memory(), Arc::new(Semaphore::new(BODIES)));
         let registry = Registry::in_memory(Settings::default(), Arc::new(|_| {})).unwrap();
-        let (clock, senders) = (Clock::not_before(None), Arc::default());
+        let (clock, senders) = (crate::clock::tests::synchronised(), Arc::default());
         let harbour = Harbour { registry, journal, clock, bodies, senders };
         let peer = |last| Peer {
             session: crate::machine::Session([last; 32]),

@@ -152,6 +152,21 @@ fn event_text(kind: &EventKind) -> String {
         EventKind::Link { port, up: false } => format!("{port} has lost its link"),
         EventKind::Leaves { reason } => format!("goes down: {reason}"),
         EventKind::Failed { reason, .. } => format!("failed: {reason}"),
+        EventKind::Progress(progress) => {
+            let done = [progress.written_bytes, progress.zeroed_bytes, progress.unchanged_bytes];
+            let done = Bytes(done.iter().fold(0, |sum, bytes| sum.saturating_add(bytes.0)));
+            match progress.image_bytes {
+                Some(size) => format!("installs: {done} of {size} on the disk"),
+                None => format!("installs: {done} on the disk"),
+            }
+        }
+        EventKind::Installed { .. } => "the image is on its disk".to_owned(),
+        EventKind::OrderFailed { reason, touched: true, .. } => {
+            format!("order failed, the disk is not what it was: {reason}")
+        }
+        EventKind::OrderFailed { reason, touched: false, .. } => {
+            format!("order failed, nothing was changed: {reason}")
+        }
         EventKind::Other => "told something that this server does not know".to_owned(),
     }
 }

@@ -5,6 +5,7 @@ mod decision;
 mod explain;
 mod harness;
 mod life;
+mod neighbour;
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// What it shows, as a claim.
     pub(crate) claim: &'static str,
-    /// How many machines run at once at most: two may, on all cases together.
+    /// How many machines run at once at most: two may, on all cases together. None where only programs of this machine do.
     pub(crate) machines: usize,
     /// Whether `make test` tells it; `make soak` tells all.
     pub(crate) when: When,
@@ -117,6 +118,13 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: life::reboot_of_a_known_machine,
+    },
+    Case {
+        name: "another_dhcp_server",
+        claim: "while another DHCP server is on the network ours is silent and says why, and does not start; once it left, ours lends again",
+        machines: 0,
+        when: When::Test,
+        run: neighbour::another_dhcp_server,
     },
     Case {
         name: "two_machines_at_once",

@@ -40,7 +40,6 @@ fn tell(lab: &Lab) -> Result<()> {
         "a machine with serial number {serial} is switched on; it boots through {mac}"
     ));
     let known = server.waits_for(&machine)?;
-    known.describes(&machine.machine)?;
     clock.say(&format!("Drydock knows it as {} and has written its record:", known.name));
     say(&fs::read_to_string(lab.log("hardware").join(format!("{}.yaml", known.name)))
         .context("reading the record")?);

@@ -1,5 +1,6 @@
 //! A network for one case: a switch and stations in network namespaces of their own, with no way out.
 
+mod announcer;
 mod leftovers;
 mod privilege;
 
@@ -9,7 +10,7 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -19,6 +20,8 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
+
+use self::announcer::Announcer;
 
 pub(crate) use self::{leftovers::clean as clean_leftovers, privilege::acquire as acquire_root};
 use crate::process::run;
@@ -45,6 +48,7 @@ struct Ground {
     show_serial: bool,
     stations: Mutex<Vec<String>>,
     next_port: AtomicU32,
+    announcer: Mutex<Option<Announcer>>,
 }
 
 /// A network namespace of a lab.
@@ -80,12 +84,19 @@ impl Lab {
             show_serial,
             stations: Mutex::new(Vec::new()),
             next_port: AtomicU32::new(0),
+            announcer: Mutex::new(None),
         };
         let lab = Lab { ground: Arc::new(ground) };
         let switch = lab.namespace("switch")?;
         switch.ip("link add lan type bridge forward_delay 0 mcast_snooping 0")?;
         switch.ip("link set lan addrgenmode none up")?;
+        *lab.announcer() = Some(Announcer::start(&switch)?);
         Ok(lab)
+    }
+
+    /// Has nobody say any more that there is nothing over IPv6: everybody who wants it waits in vain.
+    pub(crate) fn without_ipv6_router(&self) {
+        *self.announcer() = None;
     }
 
     /// Puts a computer with a fixed address in a /24 on the switch. It has no route beyond.
@@ -153,6 +164,10 @@ impl Lab {
             name: format!("{}-{station}", self.ground.name),
             _ground: Arc::clone(&self.ground),
         }
+    }
+
+    fn announcer(&self) -> MutexGuard<'_, Option<Announcer>> {
+        self.ground.announcer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_port_name(&self, kind: &str) -> String {

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 
 pub(crate) use self::{
     booted::Booted,
-    disk::{Bus, Disk, OWN_DISK, write_network_programs},
+    disk::{Bus, Content, Disk, OWN_DISK, write_network_programs},
 };
 use crate::{checkout, lab::Lab, server::Server};
 
@@ -305,12 +305,22 @@ impl Machine {
         }
     }
 
+    /// Fails when anything was written to one of its disks since they were made.
+    pub(crate) fn has_unchanged_disks(&self, lab: &Lab) -> Result<()> {
+        let mut disks = self.disks.iter().enumerate();
+        disks.try_for_each(|(number, disk)| disk.is_unchanged(&self.disk_file(lab, number)))
+    }
+
+    fn disk_file(&self, lab: &Lab, number: usize) -> PathBuf {
+        lab.scratch(&format!("{}-{number}.disk", self.name))
+    }
+
     fn disk_arguments(&self, lab: &Lab, line: &mut Arguments) -> Result<()> {
         if self.disks.iter().any(|disk| disk.bus == Bus::Scsi) {
             line.add("-device", "virtio-scsi-pci,id=scsi");
         }
         for (number, disk) in self.disks.iter().enumerate() {
-            let file = lab.scratch(&format!("{}-{number}.disk", self.name));
+            let file = self.disk_file(lab, number);
             disk.create(&file)?;
             line.add(
                 "-drive",

@@ -4,6 +4,7 @@
 mod bench;
 mod cases;
 mod checkout;
+mod client;
 mod command;
 mod demo;
 mod interrupt;

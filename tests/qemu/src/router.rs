@@ -27,9 +27,11 @@ pub(crate) const FROM_NETWORK: &str = "STARTED FROM THE NETWORK";
 /// A router that gives addresses; stopped in `Drop`.
 #[derive(Debug)]
 pub(crate) struct Router {
-    _process: Process,
+    process: Process,
     station: Station,
     leases: PathBuf,
+    configuration: PathBuf,
+    log: PathBuf,
 }
 
 impl Router {
@@ -68,18 +70,36 @@ impl Router {
             lab.scratch("router.pid").display(),
         );
         fs::write(&file, text).context("writing the router's configuration")?;
-        let configuration = format!("--conf-file={}", file.display());
+        let log = lab.log("router.log");
+        let process = Router::launch(&station, &file, &log)?;
+        Ok(Router { process, station, leases, configuration: file, log })
+    }
+
+    fn launch(station: &Station, configuration: &Path, log: &Path) -> Result<Process> {
+        let configuration = format!("--conf-file={}", configuration.display());
         // `--no-daemon` also leaves user and group alone: there may be only one in this user namespace.
         let arguments = ["--no-daemon", "--log-facility=-", &configuration].map(Into::into);
-        let log = lab.log("router.log");
+        let begins = fs::metadata(log).map_or(0, |log| log.len());
         let dnsmasq = Path::new("dnsmasq");
-        let mut process = Process::start(&station.namespace, "dnsmasq", dnsmasq, &arguments, &log)?;
+        let mut process = Process::start(&station.namespace, "dnsmasq", dnsmasq, &arguments, log)?;
         wait::until("the router", START_PATIENCE, || {
             process.must_run()?;
-            let words = fs::read_to_string(&log).context("reading the router's log")?;
-            Ok(words.contains("DHCP, IP range").then_some(()))
+            let words = fs::read(log).context("reading the router's log")?;
+            let words = words.get(usize::try_from(begins)?..).unwrap_or_default();
+            Ok(String::from_utf8_lossy(words).contains("DHCP, IP range").then_some(()))
         })?;
-        Ok(Router { _process: process, station, leases })
+        Ok(process)
+    }
+
+    /// Is unplugged.
+    pub(crate) fn leaves(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Is plugged in again.
+    pub(crate) fn comes_back(&mut self) -> Result<()> {
+        self.process = Router::launch(&self.station, &self.configuration, &self.log)?;
+        Ok(())
     }
 
     /// Drops what comes for a port of the router on its way in, as a firewall does.

@@ -1,5 +1,6 @@
 //! The real server, and what it says of machines: through its command and its files, as a person would ask.
 
+mod explained;
 mod known;
 
 use std::{
@@ -14,12 +15,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-pub(crate) use self::known::Known;
+pub(crate) use self::{explained::in_words, known::Known};
 use crate::{
     checkout,
     lab::{Lab, Station},
     machine::Booted,
     process::{Process, run},
+    router::ROUTER,
     wait,
 };
 
@@ -144,11 +146,6 @@ impl Server {
         serde_json::from_str(&text).with_context(|| format!("reading {words:?} as JSON: {text}"))
     }
 
-    /// Returns what it says of the boots through a port.
-    pub(crate) fn explains(&self, mac: &str) -> Result<Value> {
-        self.ask(&["explain", mac])
-    }
-
     /// Returns all machines that it knows.
     pub(crate) fn machines(&self) -> Result<Vec<Value>> {
         let list = self.ask(&["machines", "list"])?;
@@ -177,14 +174,18 @@ impl Server {
         Ok(records)
     }
 
-    /// Waits until the machine has a record, and returns what is known of it.
-    pub(crate) fn waits_for(&mut self, machine: &Booted) -> Result<Known> {
-        let mac = machine.machine.mac();
-        let what = format!("the record of {} ({mac})", machine.machine.name);
+    /// Waits until the machine has a record that describes it and keeps others away, and returns what is known of it.
+    pub(crate) fn waits_for(&mut self, booted: &Booted) -> Result<Known> {
+        let machine = &booted.machine;
+        let what = format!("the record of {} ({})", machine.name, machine.mac());
         wait::until(&what, crate::cases::BOOT_PATIENCE, || {
             self.process.must_run()?;
-            let records = self.records()?;
-            Ok(Known::with_port(&records, mac))
+            Ok(Known::with_port(&self.records()?, machine.mac()).map(drop))
+        })?;
+        // An agent may speak before it has seen every disk.
+        self.records_of(machine.mac(), |known| {
+            known.describes(machine)?;
+            known.is_held("approval", "pending")
         })
     }
 
@@ -237,11 +238,15 @@ impl Server {
 /// Returns a configuration file as a person would write it.
 fn configuration(mode: Mode, discovery: &str) -> String {
     let dhcp = match mode {
-        Mode::Authoritative => {
-            "        dhcp:\n          drydockManagesDHCP: true\n          rangeStart: 10.77.0.50\n          rangeEnd: 10.77.0.99\n"
-        }
-        Mode::Proxy => "        dhcp:\n          drydockManagesDHCP: false\n",
-        Mode::Off => "",
+        Mode::Authoritative => format!(
+            "        staticIP:\n          address: {SERVER}\n          gateway: {ROUTER}\n          \
+             nameservers: [{ROUTER}]\n        dhcp:\n          drydockManagesDHCP: true\n          \
+             rangeStart: {}\n          rangeEnd: {}\n          reserveIPsForDiscoveredNodes: true\n",
+            known::LENT.start(),
+            known::LENT.end(),
+        ),
+        Mode::Proxy => "        dhcp:\n          drydockManagesDHCP: false\n".to_owned(),
+        Mode::Off => String::new(),
     };
     let discovery = match discovery {
         "" => String::new(),

@@ -6,10 +6,12 @@ use crate::{
     lab::Lab,
     machine::{Bus, Card, Disk, Firmware, Machine, Port},
     router::Router,
-    server::{Mode, Server},
+    server::{Known, Mode, Server},
 };
 
 pub(super) fn bios_pxe(lab: &Lab) -> Result<()> {
+    // As in most houses, nobody says anything about IPv6.
+    lab.without_ipv6_router();
     // Its clock is decades behind: a pinned key knows no dates.
     let machine = Machine::bios("tug").disk(Disk::blank(Bus::Sata)).clock("2001-01-01T00:00:00");
     has_a_record(lab, Mode::Authoritative, &[machine])
@@ -55,7 +57,7 @@ pub(super) fn off_with_router_recipe(lab: &Lab) -> Result<()> {
     let _router = Router::configured(lab, &recipe)?;
     for machine in [Machine::bios("bios"), Machine::uefi("uefi"), Machine::uefi_http("http")] {
         let booted = machine.boot(lab)?;
-        server.waits_for(&booted)?.describes(&machine)?;
+        server.waits_for(&booted)?;
     }
     Ok(())
 }
@@ -83,19 +85,18 @@ fn every_card(lab: &Lab, mode: Mode) -> Result<()> {
         let name = format!("{firmware:?}-{card:?}");
         let machine = Machine::with(&name, firmware, Port::new(card)).disk(Disk::blank(bus));
         let booted = machine.boot(lab)?;
-        let known = server.waits_for(&booted).and_then(|known| known.describes(&machine));
-        known.with_context(|| format!("{card:?} under {firmware:?}"))?;
+        server.waits_for(&booted).with_context(|| format!("{card:?} under {firmware:?}"))?;
     }
     Ok(())
 }
 
 /// Switches the machines on together: each gets a record of its own, and waits, because its disks are blank.
+/// Once approved, its record is complete where its address is ours to give.
 fn has_a_record(lab: &Lab, mode: Mode, machines: &[Machine]) -> Result<()> {
     let mut server = Server::start(lab, mode)?;
     let booted: Vec<_> = machines.iter().map(|machine| machine.boot(lab)).collect::<Result<_>>()?;
     for machine in &booted {
         let known = server.waits_for(machine)?;
-        known.describes(&machine.machine)?;
         server.hears_boot(&known.name, 1)?;
         let shown = server.shows(&known.name)?.to_string();
         let uuid = &machine.machine.uuid;
@@ -103,8 +104,21 @@ fn has_a_record(lab: &Lab, mode: Mode, machines: &[Machine]) -> Result<()> {
     }
     let records = server.records()?;
     ensure!(records.len() == machines.len(), "{} records", records.len());
-    for machine in &booted {
-        ensure!(machine.restarts() == 0, "{} restarted", machine.machine.name);
+    for booted in &booted {
+        let machine = &booted.machine;
+        ensure!(booted.restarts() == 0, "{} restarted", machine.name);
+        // SAFETY 11.
+        machine.has_unchanged_disks(lab)?;
+        let name = &Known::with_port(&records, machine.mac()).context("no record any more")?.name;
+        server.approves(name)?;
+        server.records_of(machine.mac(), |known| match mode {
+            Mode::Authoritative => known.is_complete(machine),
+            // The address is the router's, who may give it to somebody else tomorrow.
+            Mode::Proxy | Mode::Off => {
+                known.is_held("approval", "approved")?;
+                known.is_held("missing", "a reserved or fixed address")
+            }
+        })?;
     }
     Ok(())
 }

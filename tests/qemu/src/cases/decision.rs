@@ -42,10 +42,15 @@ fn with_data(lab: &Lab, machine: Machine, at_once: Duration) -> Result<()> {
     // A watchdog that starves restarts the machine: it must not while the agent waits.
     let mut machine = machine.disk(Disk::bootable(Bus::Virtio)).watchdog().boot(lab)?;
     let known = server.waits_for(&machine)?;
-    known.describes(&machine.machine)?;
     server.hears_boot(&known.name, 1)?;
     let reported = Instant::now();
     ensure!(machine.own_disk_starts()? == 0, "it started its disk before it was discovered");
+    // SAFETY 2: a disk with data waits for a person, whoever approved the machine.
+    server.approves(&known.name)?;
+    server.records_of(machine.machine.mac(), |known| {
+        known.is_held("approval", "approved")?;
+        known.is_held("missing", "a disk that is blank or was chosen")
+    })?;
 
     // It loses one restart to discovery: time enough for a person to say "wait", and no longer.
     wait::until("its restart", DISCOVERY + BOOT_PATIENCE, || {
@@ -62,8 +67,7 @@ fn with_data(lab: &Lab, machine: Machine, at_once: Duration) -> Result<()> {
     let again = machine.starts_own_disk(2, BOOT_PATIENCE)? - reset;
     ensure!(again < at_once, "its own disk started after {} s", again.as_secs());
     ensure!(server.boots_of(&known.name)? == 1, "the agent ran again");
-    let explanation = server.explains(machine.machine.mac())?;
-    ensure!(explanation["cause"] == "ownDisk", "`explain` says {explanation}");
+    server.names(machine.machine.mac(), "ownDisk")?;
 
     server.orders(&known.name, "wait")?;
     machine.reset()?;
@@ -72,7 +76,8 @@ fn with_data(lab: &Lab, machine: Machine, at_once: Duration) -> Result<()> {
     let restarts = machine.restarts();
     wait::never("it went on although told to wait", kept, || Ok(machine.restarts() > restarts))?;
     ensure!(machine.own_disk_starts()? == 2, "it started its disk although told to wait");
-    Ok(())
+    // SAFETY 11.
+    machine.machine.has_unchanged_disks(lab)
 }
 
 /// Rows "on the ignore list" and "Drydock is down", beside a router.
@@ -83,12 +88,12 @@ fn left_alone(lab: &Lab, machine: Machine) -> Result<()> {
     let mut server = Server::configured(lab, Mode::Proxy, &ignore)?;
     let mut machine = machine.disk(Disk::bootable(Bus::Sata)).boot(lab)?;
     machine.starts_own_disk(1, 2 * BOOT_PATIENCE)?;
-    ensure!(server.explains(&mac)?["cause"] == "silenced", "it does not say why it was silent");
+    server.names(&mac, "silenced")?;
     ensure!(server.machines()?.is_empty(), "the server knows a machine that it shall ignore");
     ensure!(server.records()?.is_empty(), "a machine that is ignored has a record");
 
     server.kill()?;
     machine.reset()?;
     machine.starts_own_disk(2, 2 * BOOT_PATIENCE)?;
-    Ok(())
+    machine.machine.has_unchanged_disks(lab)
 }

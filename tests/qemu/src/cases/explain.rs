@@ -2,13 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::BOOT_PATIENCE;
 use crate::{
     lab::Lab,
     machine::{Booted, Kernel, Machine},
     router::{CarelessRouter, Router},
-    server::{HTTP_PORT, Mode, Server},
-    wait,
+    server::{HTTP_PORT, Mode, Server, in_words},
 };
 
 pub(super) fn no_answer_on_4011(lab: &Lab) -> Result<()> {
@@ -50,19 +48,9 @@ pub(super) fn wrong_pin(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The command names the reason, in words too, and says what to try.
+/// The command names the reason, says what should have come next, and what to try.
 fn names(server: &Server, machine: &Booted, cause: &str) -> Result<()> {
-    let mac = machine.machine.mac();
-    let mut last = String::new();
-    let explanation = wait::until(&format!("`explain` to say {cause}"), BOOT_PATIENCE, || {
-        let explanation = server.explains(mac)?;
-        last = explanation.to_string();
-        Ok((explanation["cause"] == cause).then_some(explanation))
-    })
-    .with_context(|| format!("at last it said {last}"))?;
-    for words in ["/summary", "/expected", "/advice/0", "/timeline/0/text"] {
-        let words = explanation.pointer(words).and_then(|words| words.as_str());
-        ensure!(words.is_some_and(|words| !words.is_empty()), "not in words: {explanation}");
-    }
-    Ok(())
+    let explanation = server.names(machine.machine.mac(), cause)?;
+    in_words(&explanation, "/expected")?;
+    in_words(&explanation, "/advice/0")
 }

@@ -143,7 +143,7 @@ impl Desk {
                 let size_bytes = transfer.size_bytes();
                 match end {
                     End::Sent => conversation.story.sent(size_bytes),
-                    End::Probed => debug!(%client, "asked for the size only"),
+                    End::Probed => conversation.story.probed(),
                     End::Aborted { reason } => {
                         conversation.story.failed(format!("aborted by the client: {reason}"));
                     }

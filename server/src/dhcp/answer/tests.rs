@@ -388,7 +388,7 @@ fn requests_that_make_no_sense_are_said_to() {
 #[test]
 fn entries_tell_the_story() {
     let caller = on_4011(uefi(MessageType::Request));
-    let entry = request_entry(&caller, NOW);
+    let entry = request_entry(&caller, "eth0", NOW);
     assert_eq!(entry.mac, Some(MAC));
     assert_eq!(entry.address, Some(Ipv4Addr::new(10, 77, 0, 42)));
     assert_eq!(
@@ -399,6 +399,7 @@ fn entries_tell_the_story() {
             architecture: Some(7),
             port: 4011,
             chosen_server: None,
+            interface: Some("eth0".to_owned()),
         }
     );
     let reply = Server::proxy().reply(&caller);

@@ -92,8 +92,8 @@ impl Scene {
             3 => Course::Decided(Boot::System(System::Hercules)),
             _ => Course::Decided(Boot::System(System::Sunshine)),
         };
-        let _told =
-            serde_json::to_string(&request_entry(&caller, "lab", self.now)).expect("an entry is JSON");
+        let _told = serde_json::to_string(&request_entry(&caller, "lab", self.now))
+            .expect("an entry is JSON");
         let response = respond(&caller, self.settings, &mut self.leases, &course, self.now);
         self.check_response(&caller, &response);
     }

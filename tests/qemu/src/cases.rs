@@ -190,6 +190,13 @@ pub(crate) const CASES: &[Case] = &[
         run: explain::http_blocked,
     },
     Case {
+        name: "pin_in_image",
+        claim: "a machine whose image carries another pin stops, and why is named; with the right pin it has a record",
+        machines: 1,
+        when: When::Test,
+        run: explain::pin_in_image,
+    },
+    Case {
         name: "explain_pin",
         claim: "a pin that is another key's is named as the reason",
         machines: 1,

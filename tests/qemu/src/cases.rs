@@ -43,11 +43,18 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 /// All cases, the long ones first, so that no processor waits for them in the end.
 pub(crate) const CASES: &[Case] = &[
     Case {
-        name: "uefi_left_alone",
-        claim: "a UEFI machine that is ignored hears nothing and starts its own disk, and so does one whose Drydock is down",
+        name: "uefi_ignored",
+        claim: "a UEFI machine that is ignored hears nothing and starts its own disk",
         machines: 1,
         when: When::Test,
-        run: decision::uefi_left_alone,
+        run: decision::uefi_ignored,
+    },
+    Case {
+        name: "uefi_without_drydock",
+        claim: "a UEFI machine whose Drydock is down starts its own disk",
+        machines: 1,
+        when: When::Test,
+        run: decision::uefi_without_drydock,
     },
     Case {
         name: "uefi_with_data",
@@ -64,11 +71,18 @@ pub(crate) const CASES: &[Case] = &[
         run: decision::bios_with_data,
     },
     Case {
-        name: "bios_left_alone",
-        claim: "a BIOS machine that is ignored hears nothing and starts its own disk, and so does one whose Drydock is down",
+        name: "bios_ignored",
+        claim: "a BIOS machine that is ignored hears nothing and starts its own disk",
         machines: 1,
         when: When::Test,
-        run: decision::bios_left_alone,
+        run: decision::bios_ignored,
+    },
+    Case {
+        name: "bios_without_drydock",
+        claim: "a BIOS machine whose Drydock is down starts its own disk",
+        machines: 1,
+        when: When::Test,
+        run: decision::bios_without_drydock,
     },
     Case {
         name: "proxy_beside_router",
@@ -86,7 +100,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "second_port",
-        claim: "a machine that boots through another port, with another disk and card, is the same machine",
+        claim: "a machine that boots through another port is the same machine, also with another disk, which puts it back to pending",
         machines: 1,
         when: When::Test,
         run: life::second_port,

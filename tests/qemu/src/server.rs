@@ -15,7 +15,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-pub(crate) use self::{explained::in_words, known::Known};
+pub(crate) use self::{
+    explained::in_words,
+    known::{Known, is_name_of},
+};
 use crate::{
     checkout,
     lab::{Lab, Station},

@@ -155,6 +155,13 @@ pub(crate) const CASES: &[Case] = &[
         run: boot::bios_pxe,
     },
     Case {
+        name: "bios_boot_program",
+        claim: "a BIOS machine that is told our boot program by TFTP has a record",
+        machines: 1,
+        when: When::Test,
+        run: boot::bios_boot_program,
+    },
+    Case {
         name: "uefi_pxe",
         claim: "a blank UEFI machine boots by its firmware's own PXE, has a record, and waits",
         machines: 1,
@@ -230,6 +237,13 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Soak,
         run: boot::every_card_proxy,
+    },
+    Case {
+        name: "every_card_off",
+        claim: "every card under every firmware leads to a record, with the printed recipe in the router",
+        machines: 1,
+        when: When::Soak,
+        run: boot::every_card_off,
     },
     Case {
         name: "harness_bios",

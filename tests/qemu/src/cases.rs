@@ -43,11 +43,18 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 /// All cases, the long ones first, so that no processor waits for them in the end.
 pub(crate) const CASES: &[Case] = &[
     Case {
-        name: "uefi_left_alone",
-        claim: "a UEFI machine that is ignored hears nothing and starts its own disk, and so does one whose Drydock is down",
+        name: "uefi_ignored",
+        claim: "a UEFI machine that is ignored hears nothing and starts its own disk",
         machines: 1,
         when: When::Test,
-        run: decision::uefi_left_alone,
+        run: decision::uefi_ignored,
+    },
+    Case {
+        name: "uefi_without_drydock",
+        claim: "a UEFI machine whose Drydock is down starts its own disk",
+        machines: 1,
+        when: When::Test,
+        run: decision::uefi_without_drydock,
     },
     Case {
         name: "uefi_with_data",
@@ -64,11 +71,18 @@ pub(crate) const CASES: &[Case] = &[
         run: decision::bios_with_data,
     },
     Case {
-        name: "bios_left_alone",
-        claim: "a BIOS machine that is ignored hears nothing and starts its own disk, and so does one whose Drydock is down",
+        name: "bios_ignored",
+        claim: "a BIOS machine that is ignored hears nothing and starts its own disk",
         machines: 1,
         when: When::Test,
-        run: decision::bios_left_alone,
+        run: decision::bios_ignored,
+    },
+    Case {
+        name: "bios_without_drydock",
+        claim: "a BIOS machine whose Drydock is down starts its own disk",
+        machines: 1,
+        when: When::Test,
+        run: decision::bios_without_drydock,
     },
     Case {
         name: "proxy_beside_router",
@@ -86,7 +100,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "second_port",
-        claim: "a machine that boots through another port, with another disk and card, is the same machine",
+        claim: "a machine that boots through another port is the same machine, also with another disk, which puts it back to pending",
         machines: 1,
         when: When::Test,
         run: life::second_port,
@@ -141,6 +155,13 @@ pub(crate) const CASES: &[Case] = &[
         run: boot::bios_pxe,
     },
     Case {
+        name: "bios_boot_program",
+        claim: "a BIOS machine that is told our boot program by TFTP has a record",
+        machines: 1,
+        when: When::Test,
+        run: boot::bios_boot_program,
+    },
+    Case {
         name: "uefi_pxe",
         claim: "a blank UEFI machine boots by its firmware's own PXE, has a record, and waits",
         machines: 1,
@@ -190,6 +211,13 @@ pub(crate) const CASES: &[Case] = &[
         run: explain::http_blocked,
     },
     Case {
+        name: "pin_in_image",
+        claim: "a machine whose image carries another pin stops, and why is named; with the right pin it has a record",
+        machines: 1,
+        when: When::Test,
+        run: explain::pin_in_image,
+    },
+    Case {
         name: "explain_pin",
         claim: "a pin that is another key's is named as the reason",
         machines: 1,
@@ -209,6 +237,13 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Soak,
         run: boot::every_card_proxy,
+    },
+    Case {
+        name: "every_card_off",
+        claim: "every card under every firmware leads to a record, with the printed recipe in the router",
+        machines: 1,
+        when: When::Soak,
+        run: boot::every_card_off,
     },
     Case {
         name: "harness_bios",

@@ -370,6 +370,15 @@ fn requests_that_make_no_sense_are_said_to() {
     offer.options.set_message_type(MessageType::Offer);
     assert_eq!(problem(offer.clone()), "a server's message from a client");
     assert_eq!(problem(offer.reply()), "a reply where a request belongs");
+    for nobody in [[255; 4], [224, 0, 0, 1], [127, 0, 0, 1], [0, 0, 0, 7], [240, 0, 0, 1]] {
+        let nobody = Ipv4Addr::from(nobody);
+        let mut relayed = uefi(MessageType::Discover).message;
+        relayed.giaddr = nobody;
+        assert_eq!(problem(relayed), format!("relayed by {nobody}, which no relay can have"));
+        let mut renewing = uefi(MessageType::Request).message;
+        renewing.ciaddr = nobody;
+        assert_eq!(problem(renewing), format!("from {nobody}, which no client can have"));
+    }
     assert_eq!(
         Server::authoritative().silence(&telephone(MessageType::Request)),
         Silence::Malformed { problem: "a REQUEST without an address".to_owned() }

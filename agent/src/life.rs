@@ -29,6 +29,7 @@ use crate::{
     settings::{Settings, SettingsError},
     signals::{Request, Signals},
     watchdog,
+    work::Worker,
 };
 
 /// Says why PID 1 cannot go on.
@@ -55,7 +56,7 @@ const NETWORK_PATIENCE: Duration = Duration::from_mins(1);
 static SESSION: OnceLock<Session> = OnceLock::new();
 
 /// Is PID 1 until the machine restarts. To be called after [`boot::check`].
-pub fn run(name: &'static str, version: &'static str) -> ! {
+pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) -> ! {
     gather_chance();
     let failures = boot::prepare();
     console::open();
@@ -64,7 +65,7 @@ pub fn run(name: &'static str, version: &'static str) -> ! {
     for failure in failures {
         error!("{failure}");
     }
-    let end = match catch_unwind(AssertUnwindSafe(|| live(version))) {
+    let end = match catch_unwind(AssertUnwindSafe(|| live(version, worker))) {
         Ok(Ok(end)) => end,
         Ok(Err(error)) => fail(&chain(&error)),
         Err(payload) => {
@@ -108,7 +109,7 @@ fn go_down(end: End) -> ! {
     }
 }
 
-fn live(version: &'static str) -> Result<End, LifeError> {
+fn live(version: &'static str, worker: Option<Worker>) -> Result<End, LifeError> {
     let phases = Phases::default();
     phases.end("kernel");
     if let Err(error) = linux::power::catch_ctrl_alt_del() {
@@ -128,7 +129,7 @@ fn live(version: &'static str) -> Result<End, LifeError> {
     };
     let engine =
         Engine::start().map_err(|source| LifeError::Start { what: "the runtime", source })?;
-    engine.block_on(converse(settings, painter, news, &announced))
+    engine.block_on(converse(settings, painter, news, &announced, worker))
 }
 
 fn read_settings() -> Result<Settings, LifeError> {
@@ -149,6 +150,7 @@ async fn converse(
     painter: Painter,
     news: mpsc::UnboundedReceiver<devices::News>,
     announced: &AtomicBool,
+    worker: Option<Worker>,
 ) -> Result<End, LifeError> {
     let mut signals =
         Signals::open().map_err(|source| LifeError::Start { what: "signals", source })?;
@@ -162,19 +164,16 @@ async fn converse(
     let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
     let phases = painter.phases.clone();
     tokio::spawn(painter.run(news, asked, show));
+    let door = Door { server: settings.server.clone(), pins: settings.pins, worker };
     let talk = async {
         match settings.contradiction {
-            Some(contradiction) => {
-                Err(stop(contradiction, settings.server.as_deref(), settings.pins, online).await)
-            }
-            None => {
-                talk(settings.server.clone(), settings.pins, picture.clone(), online, say).await
-            }
+            Some(contradiction) => Err(stop(contradiction, door, online).await),
+            None => talk(door, picture.clone(), online, say).await,
         }
     };
     tokio::pin!(talk);
     tokio::pin!(network);
-    let server = settings.server.clone().unwrap_or_default();
+    let server = settings.server.unwrap_or_default();
     loop {
         tokio::select! {
             end = &mut talk => return end,
@@ -219,10 +218,16 @@ async fn converse(
     }
 }
 
-/// Talks to the server where it is known with whom and whom to trust; says so where not, and waits for ever.
-async fn talk(
+/// With whom to talk, whom to trust, and what can be done.
+struct Door {
     server: Option<String>,
     pins: Vec<Pin>,
+    worker: Option<Worker>,
+}
+
+/// Talks to the server where it is known with whom and whom to trust; says so where not, and waits for ever.
+async fn talk(
+    Door { server, pins, worker }: Door,
     picture: watch::Receiver<Option<Announce>>,
     online: watch::Receiver<u64>,
     say: mpsc::UnboundedSender<Said>,
@@ -238,6 +243,7 @@ async fn talk(
     // A thread of its own, because the key waits for randomness.
     let made = tokio::task::spawn_blocking(move || Session::new(&server, pins)).await;
     let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;
+    let session = session.with_worker(worker);
     Ok(SESSION.get_or_init(|| session).run(picture, online, say).await)
 }
 
@@ -245,8 +251,7 @@ async fn talk(
 /// but that it is refused, and can tell that.
 async fn stop(
     contradiction: settings::Contradiction,
-    server: Option<&str>,
-    pins: Vec<Pin>,
+    Door { server, pins, worker: _ }: Door,
     mut online: watch::Receiver<u64>,
 ) -> LifeError {
     let Some(server) = server else { return contradiction.into() };
@@ -254,7 +259,7 @@ async fn stop(
         warn!("nobody is told why this boot stops: no network");
     }
     // The farewell speaks through it.
-    match Session::new(server, pins) {
+    match Session::new(&server, pins) {
         Ok(session) => drop(SESSION.set(session)),
         Err(error) => warn!(%error, "nobody is told why this boot stops"),
     }

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    OrderId,
+    install::{InstallReport, Progress},
+};
+
 /// Something that happened on the machine. `POST /v1/events` takes a JSON array of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +68,24 @@ pub enum EventKind {
         /// The end of the kernel's log, newest last.
         #[serde(default)]
         kernel_log: String,
+    },
+    /// How far an order is; a later one replaces it.
+    Progress(Box<Progress>),
+    /// An image is on its disk.
+    Installed {
+        /// Which order.
+        order: OrderId,
+        /// What was done and seen.
+        report: Box<InstallReport>,
+    },
+    /// An order was begun or was about to begin, and could not be carried out whole.
+    OrderFailed {
+        /// Which order.
+        order: OrderId,
+        /// Why, and what to do, for a person.
+        reason: String,
+        /// Whether anything on the disk was changed.
+        touched: bool,
     },
     /// Something that a newer agent knows and this server does not.
     #[serde(other)]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Install;
+
 /// One instruction. Read strictly: whatever is not understood whole is not done.
 ///
 /// `GET /v1/instruction?after=SEQUENCE&wait=SECONDS` answers 200 with the next one whose sequence is higher,
@@ -15,7 +17,7 @@ pub struct Instruction {
     pub verb: Verb,
 }
 
-/// What a machine can be told. None of these destroys anything.
+/// What a machine can be told. Only what carries an [`Order`](crate::Order) destroys anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
 pub enum Verb {
@@ -32,4 +34,6 @@ pub enum Verb {
     PowerOff {},
     /// Collects and announces again.
     Announce {},
+    /// Puts an image on a disk.
+    Install(Box<Install>),
 }

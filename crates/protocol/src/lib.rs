@@ -17,9 +17,11 @@
 mod announce;
 mod command_line;
 mod event;
+pub mod install;
 mod instruction;
 pub mod inventory;
 mod mac;
+pub mod order;
 mod pin;
 mod size;
 
@@ -27,9 +29,11 @@ pub use self::{
     announce::{Announce, BootReport, Phase, Welcome},
     command_line::{CommandLine, CommandLineError, HandedLease},
     event::{Event, EventKind, Level},
+    install::Install,
     instruction::{Instruction, Verb},
     inventory::Inventory,
     mac::{MacAddress, MacAddressError},
+    order::{InventoryDigest, Order, OrderId},
     pin::{Pin, PinError},
     size::Bytes,
 };

@@ -251,7 +251,7 @@ async fn talk(
 /// but that it is refused, and can tell that.
 async fn stop(
     contradiction: settings::Contradiction,
-    Door { server, pins, worker: _ }: Door,
+    Door { server, pins, .. }: Door,
     mut online: watch::Receiver<u64>,
 ) -> LifeError {
     let Some(server) = server else { return contradiction.into() };

@@ -139,11 +139,13 @@ fn status(format: Format, server: &Server) -> anyhow::Result<()> {
         }
         let (machines, waiting) = (status.machines, status.waiting_for_approval);
         let clock = match &status.clock {
-            Standing::Synchronised => "synchronised",
-            Standing::Trusted => "trusted, because of --trust-clock",
-            Standing::Doubtful { reason } => reason,
+            Standing::Synchronised => "synchronised".to_owned(),
+            Standing::Trusted => "trusted, because of --trust-clock".to_owned(),
+            Standing::Doubtful { reason } => {
+                format!("in doubt, so nothing that destroys is handed out: {reason}")
+            }
         };
-        rows.push(row(["clock", clock]));
+        rows.push(row(["clock", &clock]));
         rows.push(row(["machines", &format!("{machines}, {waiting} of them not approved")]));
         output::align(&rows)
     })

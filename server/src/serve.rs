@@ -450,4 +450,6 @@ fn keeper(
 }
 
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod tests;

@@ -197,10 +197,11 @@ async fn converse(acceptor: TlsAcceptor, stream: TcpStream, book: Arc<Mutex<Book
             if let Some(answer) = next(&book, &line) {
                 break answer;
             }
+            let mut more = [0];
             tokio::select! {
                 () = sleep(Duration::from_millis(10)) => {}
                 // It said goodbye: its answer belongs to whoever asks next.
-                _ = stream.get_ref().0.peek(&mut [0]) => return,
+                _ = stream.get_ref().0.peek(&mut more) => return,
             }
         };
         let Answer { status, body } = answer;

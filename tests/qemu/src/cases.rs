@@ -172,7 +172,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::bios_pxe,
     },
-    // Seen red: TFTP has nothing for who does not say its MAC address.
+    // Seen red: the server does not know undionly.kpxe.
     Case {
         name: "bios_boot_program",
         claim: "a BIOS machine that is told our boot program by TFTP has a record",

@@ -8,10 +8,14 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use protocol::{Announce, EventKind, Level, Pin};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -25,6 +29,7 @@ use crate::{
     settings::{Settings, SettingsError},
     signals::{Request, Signals},
     watchdog,
+    work::Worker,
 };
 
 /// Says why PID 1 cannot go on.
@@ -32,6 +37,8 @@ use crate::{
 enum LifeError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Contradiction(#[from] settings::Contradiction),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("reading {path}")]
@@ -42,11 +49,14 @@ enum LifeError {
     Failed(String),
 }
 
+/// How long a boot that must stop waits for somebody to tell: slow switches take 30 s to forward.
+const NETWORK_PATIENCE: Duration = Duration::from_mins(1);
+
 /// The session, where the farewell finds it.
 static SESSION: OnceLock<Session> = OnceLock::new();
 
 /// Is PID 1 until the machine restarts. To be called after [`boot::check`].
-pub fn run(name: &'static str, version: &'static str) -> ! {
+pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) -> ! {
     gather_chance();
     let failures = boot::prepare();
     console::open();
@@ -55,7 +65,7 @@ pub fn run(name: &'static str, version: &'static str) -> ! {
     for failure in failures {
         error!("{failure}");
     }
-    let end = match catch_unwind(AssertUnwindSafe(|| live(version))) {
+    let end = match catch_unwind(AssertUnwindSafe(|| live(version, worker))) {
         Ok(Ok(end)) => end,
         Ok(Err(error)) => fail(&chain(&error)),
         Err(payload) => {
@@ -95,11 +105,11 @@ fn go_down(end: End) -> ! {
             End::SwitchOff => linux::power::switch_off(),
         };
         error!(%error, ?end, "the kernel refuses");
-        std::thread::park_timeout(std::time::Duration::from_secs(10));
+        std::thread::park_timeout(Duration::from_secs(10));
     }
 }
 
-fn live(version: &'static str) -> Result<End, LifeError> {
+fn live(version: &'static str, worker: Option<Worker>) -> Result<End, LifeError> {
     let phases = Phases::default();
     phases.end("kernel");
     if let Err(error) = linux::power::catch_ctrl_alt_del() {
@@ -119,7 +129,7 @@ fn live(version: &'static str) -> Result<End, LifeError> {
     };
     let engine =
         Engine::start().map_err(|source| LifeError::Start { what: "the runtime", source })?;
-    engine.block_on(converse(settings, painter, news, &announced))
+    engine.block_on(converse(settings, painter, news, &announced, worker))
 }
 
 fn read_settings() -> Result<Settings, LifeError> {
@@ -140,6 +150,7 @@ async fn converse(
     painter: Painter,
     news: mpsc::UnboundedReceiver<devices::News>,
     announced: &AtomicBool,
+    worker: Option<Worker>,
 ) -> Result<End, LifeError> {
     let mut signals =
         Signals::open().map_err(|source| LifeError::Start { what: "signals", source })?;
@@ -153,7 +164,13 @@ async fn converse(
     let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
     let phases = painter.phases.clone();
     tokio::spawn(painter.run(news, asked, show));
-    let talk = talk(settings.server.clone(), settings.pins, picture.clone(), online, say);
+    let door = Door { server: settings.server.clone(), pins: settings.pins, worker };
+    let talk = async {
+        match settings.contradiction {
+            Some(contradiction) => Err(stop(contradiction, door, online).await),
+            None => talk(door, picture.clone(), online, say).await,
+        }
+    };
     tokio::pin!(talk);
     tokio::pin!(network);
     let server = settings.server.unwrap_or_default();
@@ -201,10 +218,16 @@ async fn converse(
     }
 }
 
-/// Talks to the server where it is known with whom and whom to trust; says so where not, and waits for ever.
-async fn talk(
+/// With whom to talk, whom to trust, and what can be done.
+struct Door {
     server: Option<String>,
     pins: Vec<Pin>,
+    worker: Option<Worker>,
+}
+
+/// Talks to the server where it is known with whom and whom to trust; says so where not, and waits for ever.
+async fn talk(
+    Door { server, pins, worker }: Door,
     picture: watch::Receiver<Option<Announce>>,
     online: watch::Receiver<u64>,
     say: mpsc::UnboundedSender<Said>,
@@ -220,7 +243,27 @@ async fn talk(
     // A thread of its own, because the key waits for randomness.
     let made = tokio::task::spawn_blocking(move || Session::new(&server, pins)).await;
     let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;
+    let session = session.with_worker(worker);
     Ok(SESSION.get_or_init(|| session).run(picture, online, say).await)
+}
+
+/// Makes ready to say why the boot stops, to whom the image trusts. A server with another key hears nothing
+/// but that it is refused, and can tell that.
+async fn stop(
+    contradiction: settings::Contradiction,
+    Door { server, pins, .. }: Door,
+    mut online: watch::Receiver<u64>,
+) -> LifeError {
+    let Some(server) = server else { return contradiction.into() };
+    if timeout(NETWORK_PATIENCE, online.changed()).await.is_err() {
+        warn!("nobody is told why this boot stops: no network");
+    }
+    // The farewell speaks through it.
+    match Session::new(&server, pins) {
+        Ok(session) => drop(SESSION.set(session)),
+        Err(error) => warn!(%error, "nobody is told why this boot stops"),
+    }
+    contradiction.into()
 }
 
 /// Returns how much memory this program has at this moment, as the kernel writes it.

@@ -18,6 +18,8 @@ pub enum Act {
     SwitchOff,
     /// Collect and announce again.
     Announce,
+    /// Carry out an order that destroys, where this program can.
+    Work(Box<Verb>),
     /// Tell the server that this is not done, and why.
     Refuse {
         /// The instruction's number, where that much could be read.
@@ -95,11 +97,8 @@ impl Orders {
                 self.restart_at = restart_at;
                 Act::Announce
             }
-            Verb::Install(_) => {
-                self.restart_at = restart_at;
-                let reason = "this program cannot install".to_owned();
-                Act::Refuse { sequence: Some(self.sequence), reason }
-            }
+            // After the work the server says how it goes on.
+            Verb::Install(_) => Act::Work(Box::new(verb.clone())),
         }
     }
 }

@@ -9,6 +9,7 @@
 //!                  wait, try again
 //! ```
 
+mod bulk;
 mod client;
 mod patience;
 
@@ -19,14 +20,20 @@ use std::{
 
 use protocol::{Announce, Event, EventKind, Level, Pin, Welcome};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
-pub use self::client::ClientError;
+pub use self::{
+    bulk::{Body, Bulk, BulkError},
+    client::ClientError,
+};
 use self::{client::Client, patience::Patience};
-use crate::orders::{Act, Orders};
+use crate::{
+    orders::{Act, Orders},
+    work::{self, After, Clock, Job, Worker},
+};
 
 /// How long the last words may take before the machine goes down.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
@@ -65,6 +72,8 @@ pub struct Session {
     events: Arc<Mutex<Vec<Event>>>,
     /// Says that there is a new event.
     news: Arc<Notify>,
+    /// What this program can do beyond waiting and restarting.
+    worker: Option<Worker>,
 }
 
 impl Session {
@@ -74,7 +83,19 @@ impl Session {
             client: Client::new(server, pins)?,
             events: Arc::default(),
             news: Arc::default(),
+            worker: None,
         })
+    }
+
+    /// Has the session carry out what this program can do.
+    #[must_use]
+    pub fn with_worker(self, worker: Option<Worker>) -> Self {
+        Self { worker, ..self }
+    }
+
+    /// Makes a second line to the server, for what is large.
+    pub fn bulk(&self) -> Result<Bulk, BulkError> {
+        Bulk::new(self.client.for_transfers()?)
     }
 
     /// Keeps an event until the server takes it.
@@ -104,14 +125,22 @@ impl Session {
         mut online: watch::Receiver<u64>,
         said: mpsc::UnboundedSender<Said>,
     ) -> End {
-        let mut orders = Orders::default();
+        let mut duty = Duty { orders: Orders::default(), clock: Clock::Unknown, work: None };
         let mut patience = Patience::default();
         let mut announced = false;
         let mut pause = Duration::ZERO;
         let latest = picture.clone();
         self.greet(&mut picture, &mut online).await;
         loop {
-            let due = orders.restart_at();
+            // Nothing restarts a machine by itself while it works.
+            let Duty { orders, clock, work } = &mut duty;
+            let due = orders.restart_at().filter(|_| work.is_none());
+            let ended = async {
+                match &mut *work {
+                    Some(work) => work.await.unwrap_or(After::Stay),
+                    None => std::future::pending().await,
+                }
+            };
             let restart = async {
                 match due {
                     Some(due) => sleep_until(due.into()).await,
@@ -127,6 +156,16 @@ impl Session {
                     self.say_last(Level::Info, EventKind::Leaves { reason }).await;
                     return End::Restart;
                 }
+                after = ended => {
+                    *work = None;
+                    match after {
+                        After::Stay => continue,
+                        After::End(end) => {
+                            self.say_last(Level::Info, EventKind::Leaves { reason: "the work is done".to_owned() }).await;
+                            return end;
+                        }
+                    }
+                }
                 // An answer that is under way is asked for again.
                 Ok(()) = picture.changed() => {
                     announced = false;
@@ -137,7 +176,7 @@ impl Session {
                     if !pause.is_zero() {
                         let _either = timeout(pause, online.changed()).await;
                     }
-                    self.step(&mut orders, announced, &latest).await
+                    self.step(orders, announced, &latest).await
                 } => match step {
                     Ok(step) => {
                         pause = Duration::ZERO;
@@ -147,7 +186,7 @@ impl Session {
                         match step {
                             Step::Welcome(welcome) => {
                                 announced = true;
-                                set_clock(&welcome);
+                                *clock = set_clock(&welcome);
                                 let act = orders.welcome(Instant::now(), &welcome);
                                 let _nobody_left = said.send(Said::Welcome(welcome));
                                 act
@@ -168,20 +207,44 @@ impl Session {
                     }
                 },
             };
-            match act {
-                Act::Wait => {}
-                Act::Announce => {
-                    let _nobody_left = said.send(Said::LookAgain);
-                }
-                Act::Refuse { sequence, reason } => {
-                    warn!(?sequence, reason, "instruction refused");
-                    self.note(Level::Warn, EventKind::Refused { sequence, reason });
-                    sleep(BREATH).await;
-                }
-                Act::Restart => return self.obey(orders.sequence(), End::Restart).await,
-                Act::SwitchOff => return self.obey(orders.sequence(), End::SwitchOff).await,
+            if let Act::Announce = act {
+                let _nobody_left = said.send(Said::LookAgain);
+            } else if let Some(end) = self.act(act, &mut duty).await {
+                return end;
             }
         }
+    }
+
+    /// Does what was said; returns how the session ends, where it does.
+    async fn act(&self, act: Act, duty: &mut Duty) -> Option<End> {
+        let sequence = duty.orders.sequence();
+        match act {
+            Act::Wait | Act::Announce => {}
+            Act::Refuse { sequence, reason } => self.refuse(sequence, &reason).await,
+            Act::Restart | Act::SwitchOff | Act::Work(_) if duty.work.is_some() => {
+                self.refuse(Some(sequence), "an order is being carried out").await;
+            }
+            Act::Restart => return Some(self.obey(sequence, End::Restart).await),
+            Act::SwitchOff => return Some(self.obey(sequence, End::SwitchOff).await),
+            Act::Work(verb) => {
+                let worker = self.worker.filter(|worker| (worker.order)(&verb).is_some());
+                if let Some(worker) = worker {
+                    info!(sequence, "obeying");
+                    self.note(Level::Info, EventKind::Obeys { sequence });
+                    let job = Job { verb: *verb, session: self.clone(), clock: duty.clock };
+                    duty.work = Some(work::begin(worker, job));
+                } else {
+                    self.refuse(Some(sequence), "this program cannot do that").await;
+                }
+            }
+        }
+        None
+    }
+
+    async fn refuse(&self, sequence: Option<u64>, reason: &str) {
+        warn!(?sequence, reason, "instruction refused");
+        self.note(Level::Warn, EventKind::Refused { sequence, reason: reason.to_owned() });
+        sleep(BREATH).await;
     }
 
     /// Makes the connection while the machine is still being described.
@@ -254,6 +317,14 @@ impl Session {
     }
 }
 
+/// What the session has to remember from one word of the server to the next.
+struct Duty {
+    orders: Orders,
+    clock: Clock,
+    /// Answers when the work is done.
+    work: Option<oneshot::Receiver<After>>,
+}
+
 enum Step {
     Welcome(Welcome),
     Act(Act),
@@ -267,16 +338,22 @@ fn event(level: Level, kind: EventKind) -> Event {
 /// A clock that is this much off, in milliseconds, is set.
 const CLOCK_TOLERANCE_MILLISECONDS: u64 = 2_000;
 
-/// Sets the clock to the server's when it is clearly wrong.
-fn set_clock(welcome: &Welcome) {
-    let Some(right) = welcome.clock_unix_milliseconds else { return };
+/// Sets the clock to the server's when it is clearly wrong; says what it is worth afterwards.
+fn set_clock(welcome: &Welcome) -> Clock {
+    let Some(right) = welcome.clock_unix_milliseconds else { return Clock::Unknown };
     let offset = right.saturating_sub(linux::clock::unix_milliseconds());
     if offset.unsigned_abs() <= CLOCK_TOLERANCE_MILLISECONDS {
-        return;
+        return Clock::Servers;
     }
     match linux::clock::set_unix_milliseconds(right) {
-        Ok(()) => info!(offset_milliseconds = offset, "clock set"),
-        Err(error) => warn!(offset_milliseconds = offset, %error, "clock cannot be set"),
+        Ok(()) => {
+            info!(offset_milliseconds = offset, "clock set");
+            Clock::Servers
+        }
+        Err(error) => {
+            warn!(offset_milliseconds = offset, %error, "clock cannot be set");
+            Clock::Unknown
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The agent against servers that the tests play, over true TLS on loopback.
 
+#[path = "it/bulk.rs"]
+mod bulk;
 #[path = "it/harbour.rs"]
 mod harbour;
 #[path = "it/session.rs"]

@@ -2,7 +2,6 @@
 
 pub mod agents;
 pub mod client;
-pub mod clock;
 pub mod door;
 pub mod key;
 pub mod operators;

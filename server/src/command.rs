@@ -27,6 +27,7 @@ use crate::{
         client::{self, ClientError},
         operators::Status,
     },
+    clock::Standing,
     explain::Network,
     serve::state::socket_path,
 };
@@ -137,6 +138,14 @@ fn status(format: Format, server: &Server) -> anyhow::Result<()> {
             rows.push(row([interface, &does]));
         }
         let (machines, waiting) = (status.machines, status.waiting_for_approval);
+        let clock = match &status.clock {
+            Standing::Synchronised => "synchronised".to_owned(),
+            Standing::Trusted => "trusted, because of --trust-clock".to_owned(),
+            Standing::Doubtful { reason } => {
+                format!("in doubt, so nothing that destroys is handed out: {reason}")
+            }
+        };
+        rows.push(row(["clock", &clock]));
         rows.push(row(["machines", &format!("{machines}, {waiting} of them not approved")]));
         output::align(&rows)
     })

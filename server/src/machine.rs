@@ -366,12 +366,6 @@ impl KnownDisk {
 /// How a disk is called that has no name of its own.
 const UNNAMED: &str = "unnamed:";
 
-/// Says an error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// Writes bytes as lower-case digits.
 fn hexadecimal(bytes: &[u8]) -> String {
     use fmt::Write;

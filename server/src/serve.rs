@@ -1,7 +1,7 @@
 //! The server: everything is checked and bound first, then started together, then stopped together.
 //!
 //! ```text
-//! configuration ─► plan ─► state directory ─► ports ─► run ─► stop: doors first, then what they wrote to disk
+//! configuration ─► plan ─► ports ─► state directory ─► run ─► stop: doors first, then what they wrote to disk
 //! ```
 
 mod network;
@@ -11,7 +11,7 @@ mod storage;
 use std::{
     io,
     net::Ipv4Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -25,24 +25,24 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
-    network::Ports,
-    state::{State, StateError},
+    network::{Ports, Taken},
+    state::{State, StateError, key_path},
 };
 use crate::{
     api::{
         agents,
-        clock::Clock,
         key::KeyError,
         operators::{self, Bridge},
         socket::{Socket, SocketError},
     },
     boot::{self, AssetError, Assets},
+    clock::{Clock, Standing, Trust},
     config::{Config, ConfigError, Network, Plan, PlanError, interface},
     dhcp, explain,
     hardware::{Keeper, RecordSettings, Reservation, keep},
     journal::{Entry, Journal, JournalError, What},
     machine::{self, Registry},
-    tftp,
+    moment, tftp,
 };
 
 /// Where packages put boot programs and images.
@@ -68,6 +68,8 @@ pub struct Options {
     pub assets: PathBuf,
     /// The interface, where no configuration names one.
     pub interface: Option<String>,
+    /// Whether the clock may be behind the journal or kept by nobody.
+    pub trust: Trust,
 }
 
 /// Says why the server cannot start. Nothing was started.
@@ -163,6 +165,7 @@ pub struct Bound {
     assets: Assets,
     hardware: PathBuf,
     journal: Journal,
+    clock: Clock,
     registry: Registry,
     /// Filled before anything runs; the registry's teller needs it from the start.
     leases: Arc<OnceLock<Vec<dhcp::Handle>>>,
@@ -202,24 +205,62 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     }
     let assets = Assets::open(&options.assets)
         .map_err(|source| ServeError::Assets { path: options.assets.clone(), source })?;
-    let state = State::open(&options.state)?;
+    let (state, taken) = claim(&options.state, &plan, &config).await?;
     prepare_hardware(&options.hardware)
         .map_err(|source| ServeError::Hardware { path: options.hardware.clone(), source })?;
     let journal = Journal::open(Arc::clone(&state.database))?;
+    if options.trust == Trust::Person {
+        journal.begin_anew(moment::now())?;
+    }
+    let clock = Clock::new(journal.clone(), options.trust);
     let leases: Arc<OnceLock<Vec<dhcp::Handle>>> = Arc::default();
     let settings =
         machine::Settings { lists: config.lists.clone(), ..machine::Settings::default() };
     let teller = teller(journal.clone(), Arc::clone(&leases));
     let registry = Registry::open(Arc::clone(&state.database), settings, Arc::new(teller))?;
     let socket = Socket::bind(&state.socket()).await?;
-    let mut ports = Vec::new();
-    for network in &plan.networks {
-        ports.push(Ports::bind(network, &config, &state).await?);
-    }
+    let ports: Vec<Ports> =
+        taken.into_iter().map(|taken| taken.with(&state)).collect::<Result<_, _>>()?;
     // Nothing was put there before.
     drop(leases.set(ports.iter().map(Ports::lease_handle).collect()));
     let hardware = options.hardware;
-    Ok(Bound { state, config, plan, assets, hardware, journal, registry, leases, socket, ports })
+    Ok(Bound {
+        state,
+        config,
+        plan,
+        assets,
+        hardware,
+        journal,
+        clock,
+        registry,
+        leases,
+        socket,
+        ports,
+    })
+}
+
+/// Takes the ports, and opens the state directory.
+///
+/// One that is there is opened first: a server that runs on it is the better reason to refuse.
+/// A new one is made last, with its key: whatever fails before leaves nothing behind.
+async fn claim(
+    directory: &Path,
+    plan: &Plan,
+    config: &Config,
+) -> Result<(State, Vec<Taken>), ServeError> {
+    let existing = match key_path(directory).try_exists() {
+        Ok(false) => None,
+        Ok(true) | Err(_) => Some(State::open(directory)?),
+    };
+    let mut taken = Vec::new();
+    for network in &plan.networks {
+        taken.push(Taken::take(network, config).await?);
+    }
+    let state = match existing {
+        Some(state) => state,
+        None => State::open(directory)?,
+    };
+    Ok((state, taken))
 }
 
 /// Takes what the registry tells: into the journal, and to DHCP where a machine has reached our system.
@@ -235,7 +276,7 @@ fn teller(
     }
 }
 
-fn prepare_hardware(path: &std::path::Path) -> io::Result<()> {
+fn prepare_hardware(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)?;
     let access = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
     Ok(nix::unistd::access(path, access)?)
@@ -264,6 +305,7 @@ impl Bound {
             assets,
             hardware,
             journal,
+            clock,
             registry,
             leases,
             socket,
@@ -271,15 +313,10 @@ impl Bound {
         } = self;
         let networks: Vec<explain::Network> =
             plan.networks.iter().map(|network| network::shown(network, &config)).collect();
-        let clock = Clock::not_before(journal.newest_at_start());
-        if clock.unix_milliseconds().is_none() {
-            warn!(
-                "this machine's clock is behind its own journal: no machine's clock is set by it"
-            );
-        }
+        say_clock(&clock);
         let (stopping, stopped) = watch::channel(());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
-        let routes = agents::routes(registry.clone(), journal.clone(), clock);
+        let routes = agents::routes(registry.clone(), journal.clone(), clock.clone());
         for (port, network) in ports.into_iter().zip(&plan.networks) {
             let settings = boot_settings(&config, network, state.key.pin())?;
             let context = context(&registry, &journal, &assets, settings);
@@ -290,6 +327,7 @@ impl Bound {
             journal: journal.clone(),
             key: Arc::clone(&state.key),
             networks: networks.clone(),
+            clock,
         };
         let until = network::done(&stopped);
         parts.spawn(async move {
@@ -329,6 +367,19 @@ impl Bound {
         }
         write_the_rest(&state, &registry, &journal).await;
         result
+    }
+}
+
+/// Says once what is held of the clock; `drydock status` says it at any time.
+fn say_clock(clock: &Clock) {
+    match clock.standing() {
+        Standing::Synchronised => {}
+        Standing::Trusted => info!("the clock is trusted, because of --trust-clock"),
+        Standing::Doubtful { reason } => warn!(
+            reason,
+            sets_agents_clocks = clock.unix_milliseconds().is_some(),
+            "nothing that destroys is handed out while the clock is in doubt"
+        ),
     }
 }
 
@@ -397,3 +448,8 @@ fn keeper(
         tell: Arc::new(move |entry| journal.record(entry)),
     }
 }
+
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,12 @@ pub fn shorten(text: &mut String, bytes: usize) {
     text.truncate(text.floor_char_boundary(bytes));
 }
 
+/// Says an error and what caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 fn is_harmless(character: char) -> bool {
     // Line and paragraph separators, and marks of the reading order.
     let turns = matches!(

@@ -29,8 +29,10 @@ const ANSWER_LIMIT: usize = 64 << 10;
 /// The door to one server, with the key of this boot.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    http: reqwest::Client,
-    server: String,
+    pub(super) http: reqwest::Client,
+    pub(super) server: String,
+    /// What every connection of this boot begins with.
+    tls: ClientConfig,
 }
 
 /// Says why there is no door.
@@ -89,17 +91,14 @@ impl Client {
             .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(vec![certificate.der().clone()], key)
             .map_err(ClientError::Tls)?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_PATIENCE)
-            .timeout(PATIENCE)
-            .pool_max_idle_per_host(2)
-            .build()
-            .map_err(ClientError::Http)?;
-        Ok(Self { http, server: server.trim_end_matches('/').to_owned() })
+        let http = http(&tls).timeout(PATIENCE).build().map_err(ClientError::Http)?;
+        Ok(Self { http, server: server.trim_end_matches('/').to_owned(), tls })
+    }
+
+    /// Returns the same door for another runtime: with connections of its own, and without a limit on the whole time.
+    pub(super) fn for_transfers(&self) -> Result<Self, ClientError> {
+        let http = http(&self.tls).build().map_err(ClientError::Http)?;
+        Ok(Self { http, server: self.server.clone(), tls: self.tls.clone() })
     }
 
     /// `POST /v1/announce`.
@@ -132,14 +131,26 @@ impl Client {
 
     /// `POST /v1/events`.
     pub(super) async fn report(&self, events: &[Event]) -> Result<(), CallError> {
-        let request = self.http.post(format!("{}/v1/events", self.server)).json(events);
+        let url = format!("{}/v1/events", self.server);
+        let request = self.http.post(url).timeout(PATIENCE).json(events);
         let response = request.send().await.map_err(CallError::Unreachable)?;
         accepted(response).await.map(drop)
     }
 }
 
+/// Prepares connections with this key, to the pinned server only.
+fn http(tls: &ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .https_only(true)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_PATIENCE)
+        .pool_max_idle_per_host(2)
+}
+
 /// Tells answers from refusals.
-async fn accepted(response: Response) -> Result<Response, CallError> {
+pub(super) async fn accepted(response: Response) -> Result<Response, CallError> {
     match response.status() {
         status if status.is_success() => Ok(response),
         StatusCode::NOT_FOUND

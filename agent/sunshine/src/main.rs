@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match agent::boot::check() {
-        Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION")),
+        Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), None),
         Err(not_ours) => command::run(&not_ours),
     }
 }

@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Request {
     /// Method and path.
     pub(crate) line: String,
+    /// All lines before the body, in lower case.
+    pub(crate) head: String,
     /// The body as text.
     pub(crate) body: String,
     /// The certificate that the client showed.
@@ -63,6 +65,8 @@ struct Book {
     welcomes: VecDeque<Answer>,
     /// The next answers to questions for instructions; with none, the question is held.
     instructions: VecDeque<Answer>,
+    /// What is said word for word to requests with this beginning; then the connection is closed.
+    words: Vec<(String, String)>,
 }
 
 /// A server with a key that may be stopped and started again.
@@ -113,6 +117,12 @@ impl Harbour {
 
     pub(crate) fn instructs(&self, answer: Answer) {
         self.book.lock().expect("nobody panics with it").instructions.push_back(answer);
+    }
+
+    /// Answers requests with this beginning with these words, head and body, and closes the connection.
+    pub(crate) fn says(&self, beginning: &str, words: &str) {
+        let words = (beginning.to_owned(), words.to_owned());
+        self.book.lock().expect("nobody panics with it").words.insert(0, words);
     }
 
     /// Returns all requests so far.
@@ -175,7 +185,14 @@ async fn converse(acceptor: TlsAcceptor, stream: TcpStream, book: Arc<Mutex<Book
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
     while let Some(request) = read(&mut stream).await {
         let line = request.line.clone();
+        let words = book.lock().expect("nobody panics with it").words.clone();
+        let words = words.into_iter().find(|(beginning, _)| line.starts_with(beginning));
         book.lock().expect("nobody panics with it").requests.push(request);
+        if let Some((_, words)) = words {
+            let _gone = stream.write_all(words.as_bytes()).await;
+            let _gone = stream.shutdown().await;
+            return;
+        }
         let answer = loop {
             match next(&book, &line) {
                 Some(answer) => break answer,
@@ -227,6 +244,7 @@ async fn read(stream: &mut TlsStream<TcpStream>) -> Option<Request> {
     let certificates = stream.get_ref().1.peer_certificates()?;
     Some(Request {
         line: text.lines().next()?.to_owned(),
+        head: head.clone(),
         body: String::from_utf8_lossy(&bytes[head_end + 4..]).into_owned(),
         certificate: certificates.first()?.to_vec(),
     })

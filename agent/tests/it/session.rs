@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use agent::session::{End, Said, Session};
-use protocol::{Announce, BootReport, EventKind, Inventory, Level, Pin};
+use agent::{
+    session::{End, Said, Session},
+    work::{After, Clock, Job, Worker},
+};
+use protocol::{Announce, BootReport, EventKind, Inventory, Level, OrderId, Pin, Verb};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -25,7 +28,11 @@ struct Voyage {
 
 impl Voyage {
     fn begin(url: &str, pin: Pin) -> Self {
-        let session = Session::new(url, vec![pin]).expect("a session begins");
+        Self::manned(url, pin, None)
+    }
+
+    fn manned(url: &str, pin: Pin, worker: Option<Worker>) -> Self {
+        let session = Session::new(url, vec![pin]).expect("a session begins").with_worker(worker);
         let (picture, latest) = watch::channel(None);
         let (online, online_changes) = watch::channel(0);
         let (say, said) = mpsc::unbounded_channel();
@@ -172,4 +179,100 @@ async fn the_last_words_are_said_even_while_the_session_waits() {
     voyage.session.say_last(Level::Error, kind).await;
     let event = harbour.waits_for("POST /v1/events", 1).await;
     assert!(event.body.contains("a test") && event.body.contains("[0.1] x"), "{}", event.body);
+}
+
+const INSTALL: &str = r#"{"sequence": 2, "verb": {"kind": "install",
+    "order": {"id": "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5", "by": "ann", "machine": {}, "disks": [],
+              "deadlineUnixMilliseconds": 1,
+              "inventory": "0000000000000000000000000000000000000000000000000000000000000000"},
+    "image": {"kind": "store", "manifest": "00", "name": "debian"}, "finish": "reboot"}}"#;
+
+fn install(verb: &Verb) -> Option<OrderId> {
+    match verb {
+        Verb::Install(install) => Some(install.order.id),
+        _ => None,
+    }
+}
+
+/// Works for a second, and has the machine restart where the clock is known.
+fn works(job: &Job) -> After {
+    std::thread::park_timeout(Duration::from_secs(1));
+    match job.clock {
+        Clock::Servers => After::End(End::Restart),
+        Clock::Unknown => After::Stay,
+    }
+}
+
+fn panics(_: &Job) -> After {
+    panic!("the disk is made of cheese")
+}
+
+async fn manned(run: fn(&Job) -> After) -> (Harbour, Voyage) {
+    let harbour = Harbour::open().await;
+    harbour.welcomes(Answer::json(WELCOME));
+    let worker = Some(Worker { order: install, run });
+    let voyage = Voyage::manned(&harbour.url(), harbour.pin, worker);
+    voyage.shows("1");
+    harbour.waits_for("GET /v1/instruction?after=0&wait=30", 1).await;
+    (harbour, voyage)
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_install_refuses() {
+    let (harbour, voyage) = moored().await;
+    harbour.instructs(Answer::json(INSTALL));
+    let event = harbour.waits_for("POST /v1/events", 1).await;
+    assert!(event.body.contains(r#""kind":"refused","sequence":2"#), "{}", event.body);
+    assert!(!voyage.running.is_finished());
+}
+
+#[tokio::test]
+async fn nothing_disturbs_the_work_and_the_session_goes_on_after_it() {
+    let (harbour, voyage) = manned(works).await;
+    harbour.instructs(Answer::json(INSTALL));
+    harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "reboot"}}"#));
+    let event = harbour.waits_for("POST /v1/events", 1).await;
+    assert!(event.body.contains(r#""kind":"obeys","sequence":2"#), "{}", event.body);
+    let event = harbour.waits_for("POST /v1/events", 2).await;
+    assert!(event.body.contains("an order is being carried out"), "{}", event.body);
+    sleep(Duration::from_millis(1500)).await;
+    assert!(!voyage.running.is_finished());
+    harbour.instructs(Answer::json(r#"{"sequence": 4, "verb": {"kind": "powerOff"}}"#));
+    assert_eq!(voyage.ends().await, End::SwitchOff);
+}
+
+#[tokio::test]
+async fn the_machine_goes_on_as_the_work_says() {
+    let harbour = Harbour::open().await;
+    // This machine's own clock, so that nobody sets it.
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let welcome = format!(
+        r#"{{"machine": "m", "sequence": 0, "clockUnixMilliseconds": {}, "verb": {{"kind": "wait"}}}}"#,
+        now.as_millis()
+    );
+    harbour.welcomes(Answer::json(&welcome));
+    let worker = Some(Worker { order: install, run: works });
+    let voyage = Voyage::manned(&harbour.url(), harbour.pin, worker);
+    voyage.shows("1");
+    harbour.instructs(Answer::json(INSTALL));
+    assert_eq!(voyage.ends().await, End::Restart);
+}
+
+#[tokio::test]
+async fn work_that_panics_is_a_failed_order() {
+    let (harbour, voyage) = manned(panics).await;
+    harbour.instructs(Answer::json(INSTALL));
+    let told = async {
+        loop {
+            let requests = harbour.requests();
+            if requests.iter().any(|request| request.body.contains("made of cheese")) {
+                return requests;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let requests = timeout(Duration::from_secs(20), told).await.expect("the failure is told");
+    let failed = requests.iter().filter(|request| request.body.contains("orderFailed")).count();
+    assert!(failed >= 1 && !voyage.running.is_finished());
 }

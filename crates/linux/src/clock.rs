@@ -6,6 +6,7 @@ use std::{
 };
 
 use nix::{
+    libc,
     sys::time::TimeSpec,
     time::{ClockId, clock_gettime, clock_settime},
 };
@@ -22,6 +23,33 @@ pub fn unix_milliseconds() -> i64 {
         Ok(since) => milliseconds(since),
         Err(before) => -milliseconds(before.duration()),
     }
+}
+
+/// Whether anything keeps the machine's clock right, as far as the kernel was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synchronisation {
+    /// A time service has set it, and says that it still holds.
+    Synchronised,
+    /// None has since the kernel started, or none for long (`STA_UNSYNC`).
+    Unsynchronised,
+}
+
+/// Asks the kernel whether the machine's clock (`CLOCK_REALTIME`) is synchronised (`adjtimex`); needs no privilege.
+///
+/// The kernel believes its time service. It takes the word back when the service has not spoken for some hours.
+pub fn synchronisation() -> io::Result<Synchronisation> {
+    // SAFETY: `struct timex` is numbers only, for which all bits zero is a value.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: with `modes` of 0 `adjtimex` changes nothing, and writes exactly one `struct timex`, which `state` is.
+    let answer = unsafe { libc::adjtimex(&raw mut state) };
+    if answer == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(if answer == libc::TIME_ERROR || state.status & libc::STA_UNSYNC != 0 {
+        Synchronisation::Unsynchronised
+    } else {
+        Synchronisation::Synchronised
+    })
 }
 
 /// Sets the machine's clock to a time since 1970 (`CLOCK_REALTIME`); needs `CAP_SYS_TIME`.
@@ -48,8 +76,15 @@ mod tests {
         // Not `EPERM`: the kernel looks at the number first.
         for nonsense in [i64::MAX, i64::MIN] {
             let error = set_unix_milliseconds(nonsense).unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(nix::libc::EINVAL), "{nonsense}");
+            assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn the_kernel_says_whether_the_clock_is_synchronised() {
+        // What it says depends on this machine; asking twice must not change it.
+        let said = synchronisation().unwrap();
+        assert_eq!(synchronisation().unwrap(), said);
     }
 
     #[test]

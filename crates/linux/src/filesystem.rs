@@ -1,10 +1,15 @@
-//! What a path lies on.
+//! What a path lies on, and what names can do at once.
 
 use std::{io, path::Path};
 
-use nix::sys::{
-    stat::{major, stat},
-    statfs::{FsType, TMPFS_MAGIC, statfs},
+use nix::{
+    NixPath,
+    errno::Errno,
+    libc,
+    sys::{
+        stat::{major, stat},
+        statfs::{FsType, TMPFS_MAGIC, statfs},
+    },
 };
 
 /// Linux, `include/uapi/linux/magic.h`.
@@ -21,9 +26,46 @@ pub fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(stat(one)?.st_dev == stat(other)?.st_dev)
 }
 
+/// Exchanges what two names stand for, in one step (`renameat2`, `RENAME_EXCHANGE`). Both must exist.
+///
+/// Not every file system can: those say `EINVAL`, and then nothing has changed.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    // Not the C library's: musl's older ones have none.
+    let answer = one.with_nix_path(|one| {
+        other.with_nix_path(|other| {
+            let (one, other) = (one.as_ptr(), other.as_ptr());
+            let here = libc::AT_FDCWD;
+            // SAFETY: `renameat2` reads two paths that end in NUL, which a `CStr` does; both live until it returns.
+            unsafe {
+                libc::syscall(libc::SYS_renameat2, here, one, here, other, libc::RENAME_EXCHANGE)
+            }
+        })
+    })??;
+    Errno::result(answer)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn two_directories_change_places_and_a_missing_one_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, other, none] = ["one", "other", "none"].map(|name| directory.path().join(name));
+        for path in [&one, &other] {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("who"), path.file_name().unwrap().as_encoded_bytes()).unwrap();
+        }
+        exchange(&one, &other).unwrap();
+        let who = |path: &Path| fs::read_to_string(path.join("who")).unwrap();
+        assert_eq!((who(&one), who(&other)), ("other".to_owned(), "one".to_owned()));
+        let error = exchange(&one, &none).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(who(&one), "other");
+    }
 
     #[test]
     fn proc_is_no_initramfs() {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{key::ServerKey, socket::Operator};
 use crate::{
+    clock::{Clock, Standing},
     explain::{self, Explanation},
     journal::{Entry, Journal, Subject},
     machine::{Machine, Order, OrderError, Overview, Record, Registry, StoreError},
@@ -48,6 +49,8 @@ pub struct Status {
     pub machines: usize,
     /// How many of them are not approved.
     pub waiting_for_approval: usize,
+    /// What is held of the server's clock.
+    pub clock: Standing,
 }
 
 /// A machine with its inventory.
@@ -117,6 +120,8 @@ pub struct Bridge {
     pub key: Arc<ServerKey>,
     /// What the server does where.
     pub networks: Vec<explain::Network>,
+    /// The server's clock.
+    pub clock: Clock,
 }
 
 /// Returns the routes. Every request must carry an [`Operator`].
@@ -148,6 +153,7 @@ async fn status(State(bridge): State<Bridge>) -> Json<Status> {
         networks: bridge.networks,
         waiting_for_approval: machines.iter().filter(|one| !one.machine.is_approved()).count(),
         machines: machines.len(),
+        clock: bridge.clock.standing(),
     })
 }
 
@@ -352,6 +358,7 @@ mod tests {
                 journal: journal.clone(),
                 key: Arc::new(ServerKey::open(&directory.path().join("ca.key")).unwrap()),
                 networks: Vec::new(),
+                clock: crate::clock::tests::synchronised(),
             };
             let bound = Socket::bind(&socket).await.unwrap();
             let server = tokio::spawn(bound.run(routes(bridge)));

@@ -9,7 +9,10 @@ use anyhow::Context;
 use tracing::Level;
 
 use super::STATE;
-use crate::serve::{self, ASSETS, Options};
+use crate::{
+    clock::Trust,
+    serve::{self, ASSETS, Options},
+};
 
 /// Threads for the network. Disks have threads of their own.
 const WORKERS: usize = 2;
@@ -34,6 +37,9 @@ pub(super) struct Serve {
     /// The network interface to serve on, where there are several and no configuration names them.
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
+    /// Takes this machine's clock for right, though no time service keeps it or its journal knows a later time.
+    #[arg(long)]
+    trust_clock: bool,
     /// Logs every packet that concerns us.
     #[arg(short, long)]
     verbose: bool,
@@ -56,6 +62,7 @@ impl Serve {
             hardware,
             assets: self.assets,
             interface: self.interface,
+            trust: if self.trust_clock { Trust::Person } else { Trust::Kernel },
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)

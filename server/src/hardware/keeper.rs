@@ -14,6 +14,7 @@ use super::{
 use crate::{
     journal::{Entry, What},
     machine::{Overview, Record, Registry, Teller},
+    text::chain,
 };
 
 /// How long after a failure it is tried again.
@@ -122,12 +123,6 @@ impl Keeper {
         let hardware = record(&view, &inventory, &self.settings);
         file::write(&self.directory, &hardware).map_err(|error| chain(&error))
     }
-}
-
-/// Says an error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -34,7 +34,6 @@ struct Shared {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     writer: Mutex<Option<JoinHandle<()>>>,
-    newest_at_start: Option<i64>,
 }
 
 /// What has been recorded and is not on disk.
@@ -43,6 +42,8 @@ struct Waiting {
     entries: VecDeque<(u64, Entry)>,
     next: u64,
     dropped: u64,
+    /// The latest moment of any entry ever.
+    newest: Option<i64>,
     neighbours: Neighbours,
     closing: bool,
 }
@@ -51,8 +52,7 @@ impl Journal {
     /// Opens the journal's tables and starts its writer.
     pub fn open(database: Arc<Database>) -> Result<Self, JournalError> {
         let (store, number, newest) = Store::open(database)?;
-        let newest_at_start = newest.map(|entry| entry.unix_milliseconds);
-        let journal = Self::new(Some(store.clone()), number + 1, newest_at_start);
+        let journal = Self::new(Some(store.clone()), number + 1, newest);
         let shared = Arc::clone(&journal.0);
         let writer = std::thread::spawn(move || keep(&shared, |batch| store.write(batch)));
         *lock(&journal.0.writer) = Some(writer);
@@ -64,15 +64,22 @@ impl Journal {
         Self::new(None, 1, None)
     }
 
-    fn new(store: Option<Store>, next: u64, newest_at_start: Option<i64>) -> Self {
-        let waiting = Mutex::new(Waiting { next, ..Waiting::default() });
+    fn new(store: Option<Store>, next: u64, newest: Option<i64>) -> Self {
+        let waiting = Mutex::new(Waiting { next, newest, ..Waiting::default() });
         let (arrived, writer) = (Condvar::new(), Mutex::new(None));
-        Self(Arc::new(Shared { store, waiting, arrived, writer, newest_at_start }))
+        Self(Arc::new(Shared { store, waiting, arrived, writer }))
     }
 
-    /// Returns the moment of the newest entry that was on disk when the journal was opened: milliseconds since 1970.
-    pub fn newest_at_start(&self) -> Option<i64> {
-        self.0.newest_at_start
+    /// Returns the latest moment that any entry was ever recorded at, by this server or those before it on the same
+    /// state directory: milliseconds since 1970. It never goes back when the clock does, but by [`Journal::begin_anew`].
+    pub fn newest(&self) -> Option<i64> {
+        lock(&self.0.waiting).newest
+    }
+
+    /// Forgets how late it was: the clock is right now, at this moment (milliseconds since 1970), whatever the entries say.
+    pub fn begin_anew(&self, unix_milliseconds: i64) -> Result<(), JournalError> {
+        lock(&self.0.waiting).newest = Some(unix_milliseconds);
+        self.0.store.iter().try_for_each(|store| store.begin_anew(unix_milliseconds))
     }
 
     /// Records an entry: logged, held in memory, on disk soon.
@@ -86,6 +93,7 @@ impl Journal {
                 (None, Some(address)) => entry.mac = waiting.neighbours.mac_of(address),
                 (_, None) => {}
             }
+            waiting.newest = waiting.newest.max(Some(entry.unix_milliseconds));
             if waiting.entries.len() >= WAITING_LIMIT {
                 waiting.entries.pop_front();
                 waiting.dropped += 1;
@@ -229,10 +237,38 @@ mod tests {
         assert!(journal.recent().is_empty(), "all is on disk");
         drop(journal);
         let journal = Journal::open(database(&directory)).unwrap();
-        assert_eq!(journal.newest_at_start(), before.last().map(|entry| entry.unix_milliseconds));
+        assert_eq!(journal.newest(), before.last().map(|entry| entry.unix_milliseconds));
         assert_eq!(journal.story_of(&of(1)).unwrap(), before);
         journal.record(looped(1, 3));
         assert_eq!(journal.story_of(&of(1)).unwrap().len(), 3);
+        journal.close();
+    }
+
+    #[test]
+    fn the_latest_moment_outlives_entries_of_a_clock_that_went_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |unix_milliseconds| Entry { unix_milliseconds, ..looped(1, 1) };
+        let reopened = || Journal::open(database(&directory)).unwrap();
+        let journal = reopened();
+        assert_eq!(journal.newest(), None);
+        journal.record(at(2_000));
+        journal.record(at(1_000));
+        assert_eq!(journal.newest(), Some(2_000));
+        journal.close();
+        drop(journal);
+        let journal = reopened();
+        assert_eq!(journal.newest(), Some(2_000));
+        journal.record(at(1_500));
+        journal.close();
+        drop(journal);
+        let journal = reopened();
+        assert_eq!(journal.newest(), Some(2_000), "a restart does not make it forget");
+        journal.begin_anew(500).unwrap();
+        assert_eq!(journal.newest(), Some(500));
+        journal.close();
+        drop(journal);
+        let journal = reopened();
+        assert_eq!(journal.newest(), Some(500), "a person's word outlives the restart");
         journal.close();
     }
 

@@ -25,6 +25,9 @@ const STRANGERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal
 /// The numbers of each subject's entries, in both tables.
 const SUBJECTS: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("journal_subjects");
 
+/// The latest moment of any entry ever: milliseconds since 1970. Entries go, and a clock that went back writes earlier ones.
+const NEWEST: TableDefinition<'_, (), i64> = TableDefinition::new("journal_newest");
+
 /// Says that the journal on disk could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("journal: {operation}")]
@@ -82,19 +85,36 @@ fn key_of(entry: &Entry) -> String {
 pub(super) struct Store(Arc<Database>);
 
 impl Store {
-    /// Opens the tables; returns them with the newest entry and its number, 0 where there is none.
-    pub(super) fn open(
-        database: Arc<Database>,
-    ) -> Result<(Self, u64, Option<Entry>), JournalError> {
+    /// Opens the tables; returns them with the last entry's number, 0 where there is none,
+    /// and the latest moment of any entry ever: milliseconds since 1970.
+    pub(super) fn open(database: Arc<Database>) -> Result<(Self, u64, Option<i64>), JournalError> {
         let transaction = database.begin_write().map_err(at("beginning to open"))?;
-        let (number, json) = {
+        let (number, newest) = {
             let known = transaction.open_table(KNOWN).map_err(at("opening entries"))?;
             let strangers = transaction.open_table(STRANGERS).map_err(at("opening strangers"))?;
             transaction.open_table(SUBJECTS).map_err(at("opening subjects"))?;
-            newest(&known)?.max(newest(&strangers)?)
+            let (number, json) = last(&known)?.max(last(&strangers)?);
+            let newest = transaction.open_table(NEWEST).map_err(at("opening the latest moment"))?;
+            let newest = match newest.get(()).map_err(at("reading the latest moment"))? {
+                Some(newest) => Some(newest.value()),
+                // A state directory from before there was this table.
+                None => serde_json::from_slice(&json).ok().map(|e: Entry| e.unix_milliseconds),
+            };
+            (number, newest)
         };
         transaction.commit().map_err(at("creating tables"))?;
-        Ok((Self(database), number, serde_json::from_slice(&json).ok()))
+        Ok((Self(database), number, newest))
+    }
+
+    /// Says that it was never later than at this moment: milliseconds since 1970.
+    pub(super) fn begin_anew(&self, unix_milliseconds: i64) -> Result<(), JournalError> {
+        let transaction = self.0.begin_write().map_err(at("beginning to write"))?;
+        {
+            let mut newest =
+                transaction.open_table(NEWEST).map_err(at("opening the latest moment"))?;
+            newest.insert((), unix_milliseconds).map_err(at("writing the latest moment"))?;
+        }
+        transaction.commit().map_err(at("committing the latest moment"))
     }
 
     /// Writes entries in one transaction, and drops the oldest that are too many.
@@ -110,6 +130,16 @@ impl Store {
                 tables.insert(*number, entry)?;
             }
             tables.trim()?;
+            let mut newest =
+                transaction.open_table(NEWEST).map_err(at("opening the latest moment"))?;
+            let before = newest.get(()).map_err(at("reading the latest moment"))?;
+            let before = before.map(|moment| moment.value());
+            let moments = batch.iter().map(|(_, entry)| entry.unix_milliseconds);
+            if let Some(latest) = moments.chain(before).max()
+                && Some(latest) != before
+            {
+                newest.insert((), latest).map_err(at("writing the latest moment"))?;
+            }
         }
         transaction.commit().map_err(at("committing entries"))
     }
@@ -148,9 +178,9 @@ impl Store {
     }
 }
 
-fn newest(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<(u64, Vec<u8>), JournalError> {
-    let newest = table.last().map_err(at("finding the newest entry"))?;
-    Ok(newest.map_or((0, Vec::new()), |(number, json)| (number.value(), json.value().to_vec())))
+fn last(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<(u64, Vec<u8>), JournalError> {
+    let last = table.last().map_err(at("finding the last entry"))?;
+    Ok(last.map_or((0, Vec::new()), |(number, json)| (number.value(), json.value().to_vec())))
 }
 
 struct Tables<'t> {

@@ -217,7 +217,7 @@ fn settle(
             mem::take(&mut waiting.dropped)
         }
         Err(error) => {
-            let chain = crate::machine::chain(&error);
+            let chain = crate::text::chain(&error);
             if waiting.failure.is_none() {
                 tracing::error!(
                     error = chain,

@@ -5,6 +5,7 @@ mod decision;
 mod explain;
 mod harness;
 mod life;
+mod neighbour;
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// What it shows, as a claim.
     pub(crate) claim: &'static str,
-    /// How many machines run at once at most: two may, on all cases together.
+    /// How many machines run at once at most: two may, on all cases together. None where only programs of this machine do.
     pub(crate) machines: usize,
     /// Whether `make test` tells it; `make soak` tells all.
     pub(crate) when: When,
@@ -42,11 +43,18 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 /// All cases, the long ones first, so that no processor waits for them in the end.
 pub(crate) const CASES: &[Case] = &[
     Case {
-        name: "uefi_left_alone",
-        claim: "a UEFI machine that is ignored hears nothing and starts its own disk, and so does one whose Drydock is down",
+        name: "uefi_ignored",
+        claim: "a UEFI machine that is ignored hears nothing and starts its own disk",
         machines: 1,
         when: When::Test,
-        run: decision::uefi_left_alone,
+        run: decision::uefi_ignored,
+    },
+    Case {
+        name: "uefi_without_drydock",
+        claim: "a UEFI machine whose Drydock is down starts its own disk",
+        machines: 1,
+        when: When::Test,
+        run: decision::uefi_without_drydock,
     },
     Case {
         name: "uefi_with_data",
@@ -63,11 +71,18 @@ pub(crate) const CASES: &[Case] = &[
         run: decision::bios_with_data,
     },
     Case {
-        name: "bios_left_alone",
-        claim: "a BIOS machine that is ignored hears nothing and starts its own disk, and so does one whose Drydock is down",
+        name: "bios_ignored",
+        claim: "a BIOS machine that is ignored hears nothing and starts its own disk",
         machines: 1,
         when: When::Test,
-        run: decision::bios_left_alone,
+        run: decision::bios_ignored,
+    },
+    Case {
+        name: "bios_without_drydock",
+        claim: "a BIOS machine whose Drydock is down starts its own disk",
+        machines: 1,
+        when: When::Test,
+        run: decision::bios_without_drydock,
     },
     Case {
         name: "proxy_beside_router",
@@ -85,7 +100,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "second_port",
-        claim: "a machine that boots through another port, with another disk and card, is the same machine",
+        claim: "a machine that boots through another port is the same machine, also with another disk, which puts it back to pending",
         machines: 1,
         when: When::Test,
         run: life::second_port,
@@ -119,6 +134,13 @@ pub(crate) const CASES: &[Case] = &[
         run: life::reboot_of_a_known_machine,
     },
     Case {
+        name: "another_dhcp_server",
+        claim: "while another DHCP server is on the network ours is silent and says why, and does not start; once it left, ours lends again",
+        machines: 0,
+        when: When::Test,
+        run: neighbour::another_dhcp_server,
+    },
+    Case {
         name: "two_machines_at_once",
         claim: "two machines switched on together have a record each",
         machines: 2,
@@ -131,6 +153,13 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: boot::bios_pxe,
+    },
+    Case {
+        name: "bios_boot_program",
+        claim: "a BIOS machine that is told our boot program by TFTP has a record",
+        machines: 1,
+        when: When::Test,
+        run: boot::bios_boot_program,
     },
     Case {
         name: "uefi_pxe",
@@ -182,6 +211,13 @@ pub(crate) const CASES: &[Case] = &[
         run: explain::http_blocked,
     },
     Case {
+        name: "pin_in_image",
+        claim: "a machine whose image carries another pin stops, and why is named; with the right pin it has a record",
+        machines: 1,
+        when: When::Test,
+        run: explain::pin_in_image,
+    },
+    Case {
         name: "explain_pin",
         claim: "a pin that is another key's is named as the reason",
         machines: 1,
@@ -201,6 +237,13 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Soak,
         run: boot::every_card_proxy,
+    },
+    Case {
+        name: "every_card_off",
+        claim: "every card under every firmware leads to a record, with the printed recipe in the router",
+        machines: 1,
+        when: When::Soak,
+        run: boot::every_card_off,
     },
     Case {
         name: "harness_bios",

@@ -31,7 +31,7 @@ pub(crate) fn run(show_serial: bool) -> Result<()> {
 fn tell(lab: &Lab) -> Result<()> {
     let clock = Clock::start();
     clock.say("a network without a way out, with nothing on it but a switch");
-    let mut server = Server::recording(lab, Mode::Authoritative, "", &lab.log("hardware"))?;
+    let mut server = Server::start(lab, Mode::Authoritative)?;
     clock.say(&format!("Drydock runs at {SERVER} and owns DHCP there"));
     let machine = Machine::bios("demo").disk(Disk::blank(Bus::Nvme)).boot(lab)?;
     let serial = &machine.machine.serial;
@@ -40,7 +40,6 @@ fn tell(lab: &Lab) -> Result<()> {
         "a machine with serial number {serial} is switched on; it boots through {mac}"
     ));
     let known = server.waits_for(&machine)?;
-    known.describes(&machine.machine)?;
     clock.say(&format!("Drydock knows it as {} and has written its record:", known.name));
     say(&fs::read_to_string(lab.log("hardware").join(format!("{}.yaml", known.name)))
         .context("reading the record")?);

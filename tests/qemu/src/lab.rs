@@ -1,5 +1,6 @@
 //! A network for one case: a switch and stations in network namespaces of their own, with no way out.
 
+mod announcer;
 mod leftovers;
 mod privilege;
 
@@ -9,7 +10,7 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -19,6 +20,8 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
+
+use self::announcer::Announcer;
 
 pub(crate) use self::{leftovers::clean as clean_leftovers, privilege::acquire as acquire_root};
 use crate::process::run;
@@ -45,6 +48,7 @@ struct Ground {
     show_serial: bool,
     stations: Mutex<Vec<String>>,
     next_port: AtomicU32,
+    announcer: Mutex<Option<Announcer>>,
 }
 
 /// A network namespace of a lab.
@@ -58,6 +62,8 @@ pub(crate) struct Namespace {
 /// A computer on the lab's switch that is a namespace of this machine: its only port is called `lan`.
 #[derive(Debug, Clone)]
 pub(crate) struct Station {
+    /// How the lab calls it.
+    pub(crate) name: String,
     /// Where its programs run.
     pub(crate) namespace: Namespace,
     /// Its address, in a /24.
@@ -80,12 +86,19 @@ impl Lab {
             show_serial,
             stations: Mutex::new(Vec::new()),
             next_port: AtomicU32::new(0),
+            announcer: Mutex::new(None),
         };
         let lab = Lab { ground: Arc::new(ground) };
         let switch = lab.namespace("switch")?;
         switch.ip("link add lan type bridge forward_delay 0 mcast_snooping 0")?;
         switch.ip("link set lan addrgenmode none up")?;
+        *lab.announcer() = Some(Announcer::start(&switch)?);
         Ok(lab)
+    }
+
+    /// Has nobody say any more that there is nothing over IPv6: everybody who wants it waits in vain.
+    pub(crate) fn without_ipv6_router(&self) {
+        *self.announcer() = None;
     }
 
     /// Puts a computer with a fixed address in a /24 on the switch. It has no route beyond.
@@ -100,7 +113,7 @@ impl Lab {
         namespace.ip("link set lan up")?;
         // 255.255.255.255 needs a way out even where there is no default route.
         namespace.ip("route add 255.255.255.255/32 dev lan")?;
-        Ok(Station { namespace, address })
+        Ok(Station { name: name.to_owned(), namespace, address })
     }
 
     /// Adds a tap device to the switch for one port of a machine, and returns its name.
@@ -153,6 +166,10 @@ impl Lab {
             name: format!("{}-{station}", self.ground.name),
             _ground: Arc::clone(&self.ground),
         }
+    }
+
+    fn announcer(&self) -> MutexGuard<'_, Option<Announcer>> {
+        self.ground.announcer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_port_name(&self, kind: &str) -> String {

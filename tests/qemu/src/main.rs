@@ -4,8 +4,10 @@
 mod bench;
 mod cases;
 mod checkout;
+mod client;
 mod command;
 mod demo;
+mod image;
 mod interrupt;
 mod lab;
 mod machine;

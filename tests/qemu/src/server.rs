@@ -1,5 +1,6 @@
 //! The real server, and what it says of machines: through its command and its files, as a person would ask.
 
+mod explained;
 mod known;
 
 use std::{
@@ -14,12 +15,16 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-pub(crate) use self::known::Known;
+pub(crate) use self::{
+    explained::in_words,
+    known::{Known, is_name_of},
+};
 use crate::{
     checkout,
     lab::{Lab, Station},
     machine::Booted,
     process::{Process, run},
+    router::ROUTER,
     wait,
 };
 
@@ -50,6 +55,7 @@ pub(crate) struct Server {
     state: PathBuf,
     hardware: PathBuf,
     config: PathBuf,
+    assets: PathBuf,
     log: PathBuf,
 }
 
@@ -61,25 +67,23 @@ impl Server {
 
     /// Starts a server with these lines below `spec.network.discovery`.
     pub(crate) fn configured(lab: &Lab, mode: Mode, discovery: &str) -> Result<Server> {
-        let hardware = lab.log("hardware");
-        Server::recording(lab, mode, discovery, &hardware)
+        Server::serving(lab, mode, discovery, checkout::image()?)
     }
 
-    /// Starts a server that writes its records to a directory of the caller's.
-    pub(crate) fn recording(
+    /// Starts a server that serves these boot programs and images.
+    pub(crate) fn serving(
         lab: &Lab,
         mode: Mode,
         discovery: &str,
-        hardware: &Path,
+        assets: PathBuf,
     ) -> Result<Server> {
         let station = lab.station("server", SERVER)?;
         let config = lab.log("drydock.yaml");
         fs::write(&config, configuration(mode, discovery)).context("writing the configuration")?;
-        let state = lab.scratch("state");
+        let (state, hardware) = (lab.scratch("state"), lab.log("hardware"));
         let log = lab.log("server.log");
-        let process = Server::launch(&station, &config, &state, hardware, &log)?;
-        let hardware = hardware.to_owned();
-        let mut server = Server { station, process, state, hardware, config, log };
+        let process = Server::launch(&station, &config, &state, &hardware, &assets, &log)?;
+        let mut server = Server { station, process, state, hardware, config, assets, log };
         server.answers()?;
         Ok(server)
     }
@@ -96,8 +100,8 @@ impl Server {
 
     /// Starts it again, on what is on its disk.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        let Server { station, config, state, hardware, log, .. } = &*self;
-        self.process = Server::launch(station, config, state, hardware, log)?;
+        let Server { station, config, state, hardware, assets, log, .. } = &*self;
+        self.process = Server::launch(station, config, state, hardware, assets, log)?;
         self.answers()
     }
 
@@ -128,13 +132,12 @@ impl Server {
     pub(crate) fn recipe(&self, router: &str) -> Result<String> {
         // On the server itself: it looks at the interfaces.
         let program = checkout::drydock()?;
-        let image = checkout::image()?;
-        let paths = [&program, &self.config, &self.state, &image].map(|path| path.to_str());
-        let [Some(program), Some(config), Some(state), Some(image)] = paths else {
+        let paths = [&program, &self.config, &self.state, &self.assets].map(|path| path.to_str());
+        let [Some(program), Some(config), Some(state), Some(assets)] = paths else {
             bail!("the checkout's path is no UTF-8");
         };
         let inside = ["netns", "exec", self.station.namespace.name(), program, "router", router];
-        let options = ["--config", config, "--state", state, "--assets", image];
+        let options = ["--config", config, "--state", state, "--assets", assets];
         run("ip", &[&inside[..], &options[..]].concat())
     }
 
@@ -142,11 +145,6 @@ impl Server {
     pub(crate) fn ask(&self, words: &[&str]) -> Result<Value> {
         let text = self.command(&[words, &["-o", "json"]].concat())?;
         serde_json::from_str(&text).with_context(|| format!("reading {words:?} as JSON: {text}"))
-    }
-
-    /// Returns what it says of the boots through a port.
-    pub(crate) fn explains(&self, mac: &str) -> Result<Value> {
-        self.ask(&["explain", mac])
     }
 
     /// Returns all machines that it knows.
@@ -177,20 +175,32 @@ impl Server {
         Ok(records)
     }
 
-    /// Waits until the machine has a record, and returns what is known of it.
-    pub(crate) fn waits_for(&mut self, machine: &Booted) -> Result<Known> {
-        let mac = machine.machine.mac();
-        let what = format!("the record of {} ({mac})", machine.machine.name);
+    /// Waits until the machine has a record that describes it and keeps others away, and returns what is known of it.
+    pub(crate) fn waits_for(&mut self, booted: &Booted) -> Result<Known> {
+        let machine = &booted.machine;
+        let what = format!("the record of {} ({})", machine.name, machine.mac());
         wait::until(&what, crate::cases::BOOT_PATIENCE, || {
             self.process.must_run()?;
-            let records = self.records()?;
-            Ok(Known::with_port(&records, mac))
+            Ok(Known::with_port(&self.records()?, machine.mac()).map(drop))
+        })?;
+        // An agent may speak before it has seen every disk.
+        self.records_of(machine.mac(), |known| {
+            known.describes(machine)?;
+            known.is_held("approval", "pending")
         })
     }
 
     /// Gets a file from its plain HTTP port, as a machine on the network would.
     pub(crate) fn fetch(&self, path: &str) -> Result<String> {
         self.station.http_get(HTTP_PORT, path)
+    }
+
+    /// Returns its key's pin, as it stands on the command line of every kernel that it boots.
+    pub(crate) fn pin(&self) -> Result<String> {
+        let script =
+            self.fetch("/script.ipxe?mac=02:00:00:00:00:01&arch=x86_64&platform=pcbios")?;
+        let pin = script.split_whitespace().find_map(|word| word.strip_prefix("drydock.pin="));
+        Ok(pin.with_context(|| format!("no pin in the script:\n{script}"))?.to_owned())
     }
 
     /// Returns its process id.
@@ -203,16 +213,16 @@ impl Server {
         config: &Path,
         state: &Path,
         hardware: &Path,
+        assets: &Path,
         log: &Path,
     ) -> Result<Process> {
         let program = checkout::drydock()?;
-        let image = checkout::image()?;
         let mut arguments: Vec<OsString> = vec!["serve".into()];
         let named = [
             ("--config", config),
             ("--state", state),
             ("--hardware", hardware),
-            ("--assets", &image),
+            ("--assets", assets),
         ];
         for (option, path) in named {
             arguments.push(option.into());
@@ -237,11 +247,15 @@ impl Server {
 /// Returns a configuration file as a person would write it.
 fn configuration(mode: Mode, discovery: &str) -> String {
     let dhcp = match mode {
-        Mode::Authoritative => {
-            "        dhcp:\n          drydockManagesDHCP: true\n          rangeStart: 10.77.0.50\n          rangeEnd: 10.77.0.99\n"
-        }
-        Mode::Proxy => "        dhcp:\n          drydockManagesDHCP: false\n",
-        Mode::Off => "",
+        Mode::Authoritative => format!(
+            "        staticIP:\n          address: {SERVER}\n          gateway: {ROUTER}\n          \
+             nameservers: [{ROUTER}]\n        dhcp:\n          drydockManagesDHCP: true\n          \
+             rangeStart: {}\n          rangeEnd: {}\n          reserveIPsForDiscoveredNodes: true\n",
+            known::LENT.start(),
+            known::LENT.end(),
+        ),
+        Mode::Proxy => "        dhcp:\n          drydockManagesDHCP: false\n".to_owned(),
+        Mode::Off => String::new(),
     };
     let discovery = match discovery {
         "" => String::new(),

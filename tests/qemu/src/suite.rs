@@ -58,7 +58,8 @@ pub(crate) fn run(cases: &[Case], show_serial: bool) -> Result<()> {
     let freed = Condvar::new();
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..MACHINES_AT_ONCE {
+        // One more for a case without machines.
+        for _ in 0..=MACHINES_AT_ONCE {
             scope.spawn(|| {
                 while let Some(case) = take(&queue, &freed) {
                     clock.say(&format!("{}: {}", case.name, case.claim));

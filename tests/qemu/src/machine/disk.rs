@@ -2,11 +2,11 @@
 
 use std::{
     fs::{self, File},
-    io::{Seek as _, SeekFrom, Write as _},
-    path::Path,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{chance, program};
 
@@ -14,6 +14,7 @@ use super::{chance, program};
 pub(crate) const OWN_DISK: &str = "OWN DISK STARTED";
 
 const SECTOR: usize = 512;
+const MIB: usize = 1 << 20;
 /// Where the only partition begins: 1 MiB.
 const PARTITION_START_SECTORS: u32 = 2048;
 /// Its length. FAT16 needs at least 4,085 clusters, here of one sector.
@@ -28,7 +29,7 @@ pub(crate) struct Disk {
     pub(crate) bus: Bus,
     /// What is on it at first.
     pub(crate) content: Content,
-    /// Its capacity.
+    /// Its capacity, in whole MiB.
     pub(crate) size_bytes: u64,
     /// Its serial number.
     pub(crate) serial: String,
@@ -43,6 +44,11 @@ pub(crate) enum Bus {
     Nvme,
     Sata,
     Scsi,
+}
+
+impl Bus {
+    /// Every one of them.
+    pub(crate) const ALL: [Bus; 4] = [Bus::Virtio, Bus::Nvme, Bus::Sata, Bus::Scsi];
 }
 
 /// What is on a disk when it is first put into a machine.
@@ -77,16 +83,49 @@ impl Disk {
             return Ok(());
         }
         let context = || format!("making disk {}", path.display());
+        let bytes = self.content.bytes();
+        fs::write(first_content(path), &bytes).with_context(context)?;
         let mut file = File::create_new(path).with_context(context)?;
-        file.set_len(self.size_bytes).with_context(context)?;
-        if self.content == Content::Bootable {
-            file.write_all(&boot_sector()).with_context(context)?;
-            let start = u64::from(PARTITION_START_SECTORS) * 512;
-            file.seek(SeekFrom::Start(start)).with_context(context)?;
-            file.write_all(&system_partition()).with_context(context)?;
+        file.write_all(&bytes).with_context(context)?;
+        file.set_len(self.size_bytes).with_context(context)
+    }
+
+    /// Fails when the file holds anything else than the disk's first content.
+    pub(super) fn is_unchanged(&self, path: &Path) -> Result<()> {
+        let context = || format!("reading disk {}", path.display());
+        let first = fs::read(first_content(path)).with_context(context)?;
+        let mut file = File::open(path).with_context(context)?;
+        let length = file.metadata().with_context(context)?.len();
+        ensure!(length == self.size_bytes, "the disk {} has {length} bytes", self.serial);
+        let (mut expected, mut found) = (vec![0; MIB], vec![0; MIB]);
+        let parts = first.chunks(MIB).chain(std::iter::repeat(&[][..]));
+        for (number, part) in (0..length >> 20).zip(parts) {
+            expected.fill(0);
+            expected[..part.len()].copy_from_slice(part);
+            file.read_exact(&mut found).with_context(context)?;
+            ensure!(found == expected, "MiB {number} of disk {} was written to", self.serial);
         }
         Ok(())
     }
+}
+
+impl Content {
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Content::Blank => Vec::new(),
+            Content::Bootable => {
+                let mut bytes = boot_sector();
+                bytes.resize(MIB, 0);
+                bytes.extend(system_partition());
+                bytes
+            }
+        }
+    }
+}
+
+/// Returns where a disk's first content is kept, to be compared with.
+fn first_content(disk: &Path) -> PathBuf {
+    disk.with_extension("first")
 }
 
 /// Writes the two network boot programs that say a line, for a boot server that is not ours.
@@ -174,6 +213,24 @@ mod tests {
         assert_eq!(sector.len(), SECTOR);
         assert_eq!(sector[510..], [0x55, 0xaa]);
         assert_eq!(sector[446 + 4], 0xef);
+    }
+
+    #[test]
+    fn a_changed_byte_anywhere_is_a_written_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tug-0.disk");
+        let disk = Disk { size_bytes: 16 << 20, ..Disk::bootable(Bus::Sata) };
+        disk.create(&path).unwrap();
+        disk.is_unchanged(&path).unwrap();
+        for place in [0, MIB + 3, (16 << 20) - 1] {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[place] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert!(disk.is_unchanged(&path).is_err(), "byte {place}");
+            bytes[place] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+        }
+        disk.is_unchanged(&path).unwrap();
     }
 
     #[test]

@@ -1,0 +1,253 @@
+//! A second line to the server, for what is large: images come in over it, progress goes out.
+//!
+//! It has a thread and connections of its own, so that gigabytes and a slow disk hold up neither the session nor the
+//! network. It shows the same key as the session: to the server both are one machine.
+
+use std::{
+    io::{self, Read},
+    ops::Range,
+    thread,
+    time::{Duration, Instant},
+};
+
+use protocol::{Event, EventKind, Level, install::Progress};
+use reqwest::{Response, StatusCode, header};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use super::client::{CallError, Client, ClientError, accepted};
+
+/// How long a connection may be silent: a server whose disk wakes up takes ten seconds.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// A transfer that is slower than this for [`PATIENCE`] on average is given up and begun anew.
+const SLOWEST_BYTES_PER_SECOND: u64 = 4 << 10;
+
+/// After this time a transfer's speed is judged.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pieces of a transfer that wait to be read. A piece is what the connection gave at once, 16 KiB with TLS.
+const PIECES: usize = 16;
+
+/// The most often that progress is told.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
+
+/// A line. Dropping it ends its thread.
+#[derive(Debug)]
+pub struct Bulk {
+    client: Client,
+    runtime: Handle,
+    progress: watch::Sender<Option<Progress>>,
+    /// The thread ends with it.
+    _alive: oneshot::Sender<()>,
+}
+
+/// Says why nothing comes over the line.
+#[derive(Debug, thiserror::Error)]
+pub enum BulkError {
+    /// The line could not be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The thread could not be made.
+    #[error("starting the thread for transfers")]
+    Thread(#[source] io::Error),
+    /// There was no answer in time, or the server was busy: it may work in a moment.
+    #[error("{0}")]
+    Again(String),
+    /// The server answered with something else than what was asked for.
+    #[error("{0}")]
+    Never(String),
+}
+
+impl Bulk {
+    /// Makes the line; connects to nobody yet.
+    pub(super) fn new(client: Client) -> Result<Self, BulkError> {
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(BulkError::Thread)?;
+        let handle = runtime.handle().clone();
+        let (alive, end) = oneshot::channel::<()>();
+        let (progress, latest) = watch::channel(None);
+        handle.spawn(tell(client.clone(), latest));
+        let work = move || {
+            let _ended = runtime.block_on(end);
+            runtime.shutdown_background();
+        };
+        let name = "transfers".to_owned();
+        thread::Builder::new().name(name).spawn(work).map_err(BulkError::Thread)?;
+        Ok(Self { client, runtime: handle, progress, _alive: alive })
+    }
+
+    /// Tells the server how far the work is: some time soon, and only the latest word of each second.
+    pub fn tell(&self, progress: Progress) {
+        self.progress.send_replace(Some(progress));
+    }
+
+    /// Reads a whole file of at most that many bytes. Blocks.
+    pub fn get(&self, path: &str, limit: u64) -> Result<Vec<u8>, BulkError> {
+        let mut body = self.begin(path, None)?;
+        let mut bytes = Vec::new();
+        let read = body.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| BulkError::Again(format!("reading {path}: {error}")))?;
+        if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
+            Ok(bytes)
+        } else {
+            Err(BulkError::Never(format!("{path} is larger than {limit} bytes")))
+        }
+    }
+
+    /// Begins to read a range of a file. Blocks until the server answers.
+    pub fn read(&self, path: &str, range: Range<u64>) -> Result<Body, BulkError> {
+        self.begin(path, Some(range))
+    }
+
+    fn begin(&self, path: &str, range: Option<Range<u64>>) -> Result<Body, BulkError> {
+        let (tell_start, start) = oneshot::channel();
+        let (give, take) = mpsc::channel(PIECES);
+        let transfer = transfer(self.client.clone(), path.to_owned(), range, tell_start, give);
+        self.runtime.spawn(transfer);
+        let gone = || BulkError::Again("the line is closed".to_owned());
+        let length = start.blocking_recv().map_err(|_| gone())??;
+        Ok(Body { take, piece: Piece::default(), left: length })
+    }
+}
+
+/// What the server sends. Ends after as many bytes as it promised; ending earlier is an error.
+#[derive(Debug)]
+pub struct Body {
+    take: mpsc::Receiver<Result<Piece, String>>,
+    piece: Piece,
+    left: u64,
+}
+
+type Piece = bytes::Bytes;
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        while self.piece.is_empty() {
+            if self.left == 0 {
+                return Ok(0);
+            }
+            let early = |why: &str| io::Error::new(io::ErrorKind::UnexpectedEof, why.to_owned());
+            match self.take.blocking_recv() {
+                Some(Ok(piece)) => self.piece = piece,
+                Some(Err(why)) => return Err(early(&why)),
+                None => return Err(early("the transfer ended early")),
+            }
+            let length = u64::try_from(self.piece.len()).unwrap_or(u64::MAX);
+            let Some(left) = self.left.checked_sub(length) else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "more than was promised"));
+            };
+            self.left = left;
+        }
+        let length = self.piece.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.piece.split_to(length));
+        Ok(length)
+    }
+}
+
+/// Asks for a file or a range of it, and passes on what comes.
+async fn transfer(
+    client: Client,
+    path: String,
+    range: Option<Range<u64>>,
+    tell_start: oneshot::Sender<Result<u64, BulkError>>,
+    give: mpsc::Sender<Result<Piece, String>>,
+) {
+    let (mut response, length) = match ask(&client, &path, range).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let _nobody_waits = tell_start.send(Err(error));
+            return;
+        }
+    };
+    if tell_start.send(Ok(length)).is_err() {
+        return;
+    }
+    // Time in which the reader was the slow one is not the server's.
+    let mut waited = Duration::ZERO;
+    let mut received = 0_u64;
+    loop {
+        let asked = Instant::now();
+        let piece = match timeout(SILENCE, response.chunk()).await {
+            Ok(Ok(Some(piece))) => Ok(piece),
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("nothing came for {} seconds", SILENCE.as_secs())),
+        };
+        waited += asked.elapsed();
+        received += piece.as_ref().map_or(0, |piece| u64::try_from(piece.len()).unwrap_or(0));
+        let least = SLOWEST_BYTES_PER_SECOND.saturating_mul(waited.as_secs());
+        let piece = if waited > PATIENCE && received < least {
+            Err(format!("slower than {SLOWEST_BYTES_PER_SECOND} bytes in a second"))
+        } else {
+            piece
+        };
+        let ends = piece.is_err();
+        if give.send(piece).await.is_err() || ends {
+            return;
+        }
+    }
+}
+
+async fn ask(
+    client: &Client,
+    path: &str,
+    range: Option<Range<u64>>,
+) -> Result<(Response, u64), BulkError> {
+    let mut request = client.http.get(format!("{}{path}", client.server));
+    if let Some(Range { start, end }) = &range {
+        // RFC 9110 §14.1.2: both ends belong to it.
+        request = request.header(header::RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
+    }
+    let answer = timeout(SILENCE, request.send()).await;
+    let response = answer
+        .map_err(|_| BulkError::Again(format!("no answer for {} seconds", SILENCE.as_secs())))?
+        .map_err(|error| BulkError::Again(CallError::Unreachable(error).to_string()))?;
+    let status = response.status();
+    let temporary = status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    let response = accepted(response).await.map_err(|error| match error {
+        _ if temporary => BulkError::Again(error.to_string()),
+        // It restarted, and the session is about to announce again.
+        CallError::UnknownSession => BulkError::Again(error.to_string()),
+        error => BulkError::Never(error.to_string()),
+    })?;
+    let length = response.content_length().ok_or_else(|| {
+        BulkError::Never(format!("{path}: the server does not say how long it is"))
+    })?;
+    if let Some(range) = range {
+        let asked = range.end.saturating_sub(range.start);
+        let expected = format!("bytes {}-{}/", range.start, range.end.saturating_sub(1));
+        let said =
+            response.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        if status != StatusCode::PARTIAL_CONTENT
+            || length != asked
+            || !said.is_some_and(|said| said.starts_with(&expected))
+        {
+            let said = said.unwrap_or("no range");
+            return Err(BulkError::Never(format!(
+                "{path}: asked for {expected}, got {status}, {said}"
+            )));
+        }
+    }
+    Ok((response, length))
+}
+
+/// Passes progress on. What the server does not take is replaced by the next word.
+async fn tell(client: Client, mut latest: watch::Receiver<Option<Progress>>) {
+    while latest.changed().await.is_ok() {
+        let progress = latest.borrow_and_update().clone();
+        if let Some(progress) = progress {
+            let kind = EventKind::Progress(Box::new(progress));
+            let event: [Event; 1] = [super::event(Level::Info, kind)];
+            let _next_word_follows = client.report(&event).await;
+        }
+        tokio::time::sleep(PROGRESS_PAUSE).await;
+    }
+}

@@ -1,0 +1,81 @@
+//! What only one of the two programs can do: an order that destroys, carried out on a thread of its own.
+//!
+//! One at a time. While it runs, the session goes on: it asks for instructions, and refuses what would disturb the work.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+};
+
+use protocol::{EventKind, Level, OrderId, Verb};
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use crate::session::{End, Session};
+
+/// What a program can do.
+#[derive(Debug, Clone, Copy)]
+pub struct Worker {
+    /// Says which order a verb carries; nothing for verbs that this program cannot carry out.
+    pub order: fn(&Verb) -> Option<OrderId>,
+    /// Carries it out, and reports the outcome to the session itself. Blocks for hours.
+    pub run: fn(&Job) -> After,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub struct Job {
+    /// What.
+    pub verb: Verb,
+    /// Where the outcome is reported, and where images come from.
+    pub session: Session,
+    /// Whether the server's clock was taken over in this boot. Without it no deadline can be judged.
+    pub clock: Clock,
+}
+
+/// What the machine's clock is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// It is the server's, or within two seconds of it.
+    Servers,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// How the machine goes on after the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It waits for instructions.
+    Stay,
+    /// It goes down.
+    End(End),
+}
+
+/// Begins to work. The answer comes once, at the end.
+pub(crate) fn begin(worker: Worker, job: Job) -> oneshot::Receiver<After> {
+    let (tell, told) = oneshot::channel();
+    let order = (worker.order)(&job.verb);
+    let session = job.session.clone();
+    let work = move || {
+        info!(order = order.map(String::from), "work begins");
+        let ended = catch_unwind(AssertUnwindSafe(|| (worker.run)(&job)));
+        let after = ended.unwrap_or_else(|payload| {
+            let reason = crate::farewell::payload(payload.as_ref()).to_owned();
+            error!(reason, "the work panicked");
+            fail(&session, order, format!("the agent failed: {reason}"), true);
+            After::Stay
+        });
+        let _nobody_waits = tell.send(after);
+    };
+    if let Err(error) = thread::Builder::new().name("work".to_owned()).spawn(work) {
+        error!(%error, "the work cannot begin");
+    }
+    told
+}
+
+/// Reports that an order failed.
+pub fn fail(session: &Session, order: Option<OrderId>, reason: String, touched: bool) {
+    if let Some(order) = order {
+        session.note(Level::Error, EventKind::OrderFailed { order, reason, touched });
+    }
+}

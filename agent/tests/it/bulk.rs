@@ -1,0 +1,89 @@
+//! What is large comes whole, or as an error.
+
+use std::io::{ErrorKind, Read as _};
+
+use agent::session::{Bulk, BulkError, Session};
+
+use crate::harbour::Harbour;
+
+/// Does blocking things beside the harbour.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("no panic")
+}
+
+async fn line(harbour: &Harbour) -> Bulk {
+    let (url, pin) = (harbour.url(), harbour.pin);
+    let begin = move || {
+        let session = Session::new(&url, vec![pin]).expect("a session begins");
+        session.bulk().expect("a line is made")
+    };
+    beside(begin).await
+}
+
+/// Reads bytes 2 to 5 of a file about which the server says these words.
+async fn reads(words: &str) -> Result<Result<Vec<u8>, ErrorKind>, BulkError> {
+    let harbour = Harbour::open().await;
+    harbour.says("GET /file", words);
+    let line = line(&harbour).await;
+    let read = beside(move || {
+        let mut body = line.read("/file", 2..6)?;
+        let mut bytes = Vec::new();
+        Ok(body.read_to_end(&mut bytes).map(|_| bytes).map_err(|error| error.kind()))
+    });
+    let read = read.await;
+    let request = harbour.waits_for("GET /file", 1).await;
+    assert!(request.head.contains("range: bytes=2-5"), "{}", request.head);
+    read
+}
+
+#[tokio::test]
+async fn a_range_comes_as_it_was_asked_for() {
+    let words = "HTTP/1.1 206 X\r\ncontent-length: 4\r\ncontent-range: bytes 2-5/9\r\n\r\ncdef";
+    assert_eq!(reads(words).await.unwrap(), Ok(b"cdef".to_vec()));
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_is_no_body() {
+    let words = "HTTP/1.1 206 X\r\ncontent-length: 4\r\ncontent-range: bytes 2-5/9\r\n\r\ncd";
+    assert_eq!(reads(words).await.unwrap(), Err(ErrorKind::UnexpectedEof));
+}
+
+#[tokio::test]
+async fn another_range_another_length_and_the_whole_file_are_refused() {
+    for words in [
+        "HTTP/1.1 206 X\r\ncontent-length: 4\r\ncontent-range: bytes 3-6/9\r\n\r\ncdef",
+        "HTTP/1.1 206 X\r\ncontent-length: 3\r\ncontent-range: bytes 2-5/9\r\n\r\ncde",
+        "HTTP/1.1 206 X\r\ncontent-length: 4\r\n\r\ncdef",
+        "HTTP/1.1 200 X\r\ncontent-length: 4\r\ncontent-range: bytes 2-5/9\r\n\r\ncdef",
+        "HTTP/1.1 206 X\r\ncontent-range: bytes 2-5/9\r\n\r\ncdef",
+        "HTTP/1.1 403 X\r\ncontent-length: 4\r\n\r\ncdef",
+        "HTTP/1.1 302 X\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n",
+    ] {
+        let refused = reads(words).await;
+        assert!(matches!(refused, Err(BulkError::Never(_))), "{words}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_or_forgot_us_is_asked_again() {
+    for words in [
+        "HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 409 X\r\ncontent-length: 0\r\n\r\n",
+        "",
+    ] {
+        let refused = reads(words).await;
+        assert!(matches!(refused, Err(BulkError::Again(_))), "{words}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_larger_than_it_may_be_is_not_kept() {
+    let harbour = Harbour::open().await;
+    harbour.says("GET /file", "HTTP/1.1 200 X\r\ncontent-length: 6\r\n\r\nabcdef");
+    let line = line(&harbour).await;
+    let (large, line) = beside(move || (line.get("/file", 5), line)).await;
+    assert!(matches!(large, Err(BulkError::Never(_))), "{large:?}");
+    let whole = beside(move || line.get("/file", 6)).await;
+    assert_eq!(whole.unwrap(), b"abcdef");
+}

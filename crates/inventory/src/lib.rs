@@ -24,7 +24,7 @@ mod undriven;
 
 use std::time::Duration;
 
-use protocol::Inventory;
+use protocol::{Inventory, inventory::Disk};
 
 use self::survey::Survey;
 pub use self::{
@@ -51,6 +51,12 @@ pub fn collect_fast(root: &Root) -> Inventory {
     inventory.undriven = group(&mut survey, "undriven", undriven::survey);
     inventory.gaps = survey.gaps;
     inventory
+}
+
+/// Describes one disk by the kernel's name for it, without what is on it; `None` where there is no such disk,
+/// or what has that name is none.
+pub fn disk(root: &Root, name: &str) -> Option<Disk> {
+    guard::run(|| disk::disk(&mut Survey::new(root), name.to_owned())).flatten()
 }
 
 /// Surveys one group. A fault of ours that some machine brings out costs that group, not the machine's discovery.

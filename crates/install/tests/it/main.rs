@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod after;
+mod cuts;
 mod faults;
 mod medium;
 mod order;

@@ -36,7 +36,7 @@ fn assert_old(bytes: &[u8], before: &[u8], at: &str) {
 }
 
 /// What a disk may look like from then on.
-fn assert_new(bytes: &[u8], image: &Image, at: &str) {
+pub(crate) fn assert_new(bytes: &[u8], image: &Image, at: &str) {
     let length = image.bytes.len();
     let last = bytes.len() / SECTOR - 1;
     if !is_zero(&bytes[..SECTOR]) {

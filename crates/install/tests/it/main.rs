@@ -4,6 +4,7 @@
 mod after;
 mod cuts;
 mod faults;
+mod foreign;
 mod medium;
 mod order;
 mod source;

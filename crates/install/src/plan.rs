@@ -135,9 +135,16 @@ pub(crate) fn fits(
 
 /// Returns what the partition table at an image's start counts in, when it has a GUID partition table.
 pub(crate) fn table_sector(start: &[u8], disk_sector: u32) -> Option<u32> {
-    let has_table = |sector: u32| {
-        let at = usize::try_from(sector).unwrap_or(usize::MAX);
-        start.get(at..).is_some_and(|rest| rest.starts_with(b"EFI PART"))
-    };
-    [disk_sector, 512, 4096].into_iter().find(|sector| has_table(*sector))
+    [disk_sector, 512, 4096].into_iter().find(|sector| table_header(start, *sector).is_some())
+}
+
+/// Returns the length that an image has at least if its partition table is right: up to the backup of the table.
+pub(crate) fn table_length(start: &[u8], sector: u32) -> Option<u64> {
+    let alternate = table_header(start, sector)?.get(32..40)?.try_into().ok()?;
+    u64::from_le_bytes(alternate).checked_add(1)?.checked_mul(u64::from(sector))
+}
+
+fn table_header(start: &[u8], sector: u32) -> Option<&[u8]> {
+    let header = start.get(usize::try_from(sector).ok()?..)?;
+    header.starts_with(b"EFI PART").then_some(header)
 }

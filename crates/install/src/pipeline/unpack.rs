@@ -36,7 +36,7 @@ impl Unpack<'_> {
             unpack(self.work, self.crew, &mut unpacker, &mut frame, &mut buffer)?;
             self.empty_frames.give_back(frame);
             let offset = self.work.plan.offset(index);
-            self.out.push(offset, Full { offset, length, buffer })?;
+            self.out.push(offset, Full::Chunk { offset, length, buffer })?;
         }
         self.out.done();
         Ok(())

@@ -19,6 +19,6 @@ pub mod watch;
 pub mod wire;
 
 pub use self::{
-    service::{BindError, Bound, Handle, Reservation, Seams, bind},
+    service::{BindError, Bound, Handle, Opened, Reservation, Seams, open},
     settings::{Mode, ModeAsWritten, Settings, SettingsError, Subnet, SubnetAsWritten},
 };

@@ -121,6 +121,26 @@ pub enum Silence {
     Off,
 }
 
+/// Why what an agent said of its machine was refused. Each has a sentence and an advice in `explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "unfit", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Unfit {
+    /// It was too large.
+    TooLarge {
+        /// What is taken at most.
+        limit_bytes: u64,
+    },
+    /// It lists more ports or disks than a machine has.
+    TooManyParts,
+    /// It could not be read.
+    Unreadable {
+        /// What was wrong.
+        problem: String,
+    },
+    /// There is no room for another machine that nobody approved.
+    NoRoom,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -139,6 +159,9 @@ pub enum What {
         /// Option 54: the server that the client chose, in a REQUEST.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         chosen_server: Option<Ipv4Addr>,
+        /// The server's interface that it arrived at; absent in entries of older servers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
     },
     /// A DHCP answer was sent.
     DhcpReply {
@@ -165,6 +188,13 @@ pub enum What {
     },
     /// A file was asked for.
     FileRequest {
+        /// How.
+        protocol: FileProtocol,
+        /// Its path.
+        path: String,
+    },
+    /// A file was asked about and not for: HEAD, what the client has already (304), TFTP's `tsize` only. Ends a `FileRequest`.
+    FileProbed {
         /// How.
         protocol: FileProtocol,
         /// Its path.
@@ -205,6 +235,8 @@ pub enum What {
         /// True when the client refused our key: its pin does not match.
         pin_refused: bool,
     },
+    /// What the agent said of its machine was refused.
+    AnnounceRefused(Unfit),
     /// The agent announced itself.
     Announced {
         /// The agent's version.
@@ -235,6 +267,13 @@ pub enum What {
         order: String,
         /// Who: the operator's user id on the socket.
         by: String,
+    },
+    /// Something became of an order to install.
+    Order {
+        /// Which order.
+        order: protocol::OrderId,
+        /// What, in words.
+        became: String,
     },
     /// The machine goes back to waiting for approval.
     Held {

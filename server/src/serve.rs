@@ -1,7 +1,7 @@
 //! The server: everything is checked and bound first, then started together, then stopped together.
 //!
 //! ```text
-//! configuration ─► plan ─► state directory ─► ports ─► run ─► stop: doors first, then what they wrote to disk
+//! configuration ─► plan ─► ports ─► state directory ─► run ─► stop: doors first, then what they wrote to disk
 //! ```
 
 mod network;
@@ -11,7 +11,7 @@ mod storage;
 use std::{
     io,
     net::Ipv4Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -25,8 +25,8 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
-    network::Ports,
-    state::{State, StateError},
+    network::{Ports, Taken},
+    state::{State, StateError, key_path},
 };
 use crate::{
     api::{
@@ -52,6 +52,8 @@ pub const ASSETS: &str = "/usr/share/drydock";
 const FAREWELL: Duration = Duration::from_secs(3);
 /// How long what is not yet on disk may take to be written when the server stops.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+/// How often is looked for orders whose time is over; none is handed out late because of that.
+const EXPIRY: Duration = Duration::from_secs(10);
 /// How long a lease of a reserved address lasts, in records (SAFETY.md 17).
 const RESERVED_LEASE_SECONDS: u32 = 86_400;
 
@@ -205,7 +207,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     }
     let assets = Assets::open(&options.assets)
         .map_err(|source| ServeError::Assets { path: options.assets.clone(), source })?;
-    let state = State::open(&options.state)?;
+    let (state, taken) = claim(&options.state, &plan, &config).await?;
     prepare_hardware(&options.hardware)
         .map_err(|source| ServeError::Hardware { path: options.hardware.clone(), source })?;
     let journal = Journal::open(Arc::clone(&state.database))?;
@@ -214,15 +216,16 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     }
     let clock = Clock::new(journal.clone(), options.trust);
     let leases: Arc<OnceLock<Vec<dhcp::Handle>>> = Arc::default();
-    let settings =
-        machine::Settings { lists: config.lists.clone(), ..machine::Settings::default() };
+    let settings = machine::Settings {
+        lists: config.lists.clone(),
+        home: state.home(),
+        ..machine::Settings::default()
+    };
     let teller = teller(journal.clone(), Arc::clone(&leases));
     let registry = Registry::open(Arc::clone(&state.database), settings, Arc::new(teller))?;
     let socket = Socket::bind(&state.socket()).await?;
-    let mut ports = Vec::new();
-    for network in &plan.networks {
-        ports.push(Ports::bind(network, &config, &state).await?);
-    }
+    let ports: Vec<Ports> =
+        taken.into_iter().map(|taken| taken.with(&state)).collect::<Result<_, _>>()?;
     // Nothing was put there before.
     drop(leases.set(ports.iter().map(Ports::lease_handle).collect()));
     let hardware = options.hardware;
@@ -241,6 +244,30 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     })
 }
 
+/// Takes the ports, and opens the state directory.
+///
+/// One that is there is opened first: a server that runs on it is the better reason to refuse.
+/// A new one is made last, with its key: whatever fails before leaves nothing behind.
+async fn claim(
+    directory: &Path,
+    plan: &Plan,
+    config: &Config,
+) -> Result<(State, Vec<Taken>), ServeError> {
+    let existing = match key_path(directory).try_exists() {
+        Ok(false) => None,
+        Ok(true) | Err(_) => Some(State::open(directory)?),
+    };
+    let mut taken = Vec::new();
+    for network in &plan.networks {
+        taken.push(Taken::take(network, config).await?);
+    }
+    let state = match existing {
+        Some(state) => state,
+        None => State::open(directory)?,
+    };
+    Ok((state, taken))
+}
+
 /// Takes what the registry tells: into the journal, and to DHCP where a machine has reached our system.
 fn teller(
     journal: Journal,
@@ -254,7 +281,7 @@ fn teller(
     }
 }
 
-fn prepare_hardware(path: &std::path::Path) -> io::Result<()> {
+fn prepare_hardware(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)?;
     let access = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
     Ok(nix::unistd::access(path, access)?)
@@ -315,6 +342,14 @@ impl Bound {
             }
             "the operators' door"
         });
+        let (expiring, until) = (registry.clone(), network::done(&stopped));
+        parts.spawn(async move {
+            tokio::select! {
+                () = expire(expiring) => {}
+                () = until => {}
+            }
+            "the end of orders"
+        });
         let keeper = keeper(&registry, &journal, hardware, &plan, leases);
         let until = network::done(&stopped);
         parts.spawn(async move {
@@ -358,6 +393,15 @@ fn say_clock(clock: &Clock) {
             sets_agents_clocks = clock.unix_milliseconds().is_some(),
             "nothing that destroys is handed out while the clock is in doubt"
         ),
+    }
+}
+
+/// Ends orders when their time is over, so that whoever follows one hears of it.
+async fn expire(registry: Registry) {
+    let mut clock = tokio::time::interval(EXPIRY);
+    loop {
+        clock.tick().await;
+        registry.tidy();
     }
 }
 
@@ -426,3 +470,8 @@ fn keeper(
         tell: Arc::new(move |entry| journal.record(entry)),
     }
 }
+
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod tests;

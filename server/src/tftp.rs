@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio::{net::UdpSocket, sync::mpsc, time};
 use tracing::{debug, warn};
 
-use self::desk::{Action, Desk, Ticket};
+pub use self::desk::{Action, Desk, Ticket};
 use crate::boot::{Asset, Assets, Content, Context, Program};
 
 /// Longer than any request; firmware sends at most 512 bytes (RFC 2347).

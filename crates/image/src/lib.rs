@@ -1,2 +1,23 @@
 //! Image formats: recognise, unpack, cut into chunks that can be checked one by one. Pure streams, no sockets.
+//!
+//! A foreign image is unpacked as it comes, whatever it is packed with:
+//!
+//! ```
+//! use std::io::Read;
+//!
+//! let disk = vec![7; 4096];
+//! let mut unpacked = image::unpack(disk.as_slice(), image::WINDOW_LIMIT)?;
+//! let mut bytes = Vec::new();
+//! unpacked.read_to_end(&mut bytes)?;
+//! assert_eq!(bytes, disk);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod recognise;
+mod unpack;
+
+pub use self::{
+    recognise::{Format, HEAD_BYTES, NotAnImage, TextKind, recognise},
+    unpack::{Content, TarError, UnpackError, Unpacked, WINDOW_LIMIT, open, unpack},
+};

@@ -1,11 +1,11 @@
 //! The agents' routes: announce, ask for one's own instruction, tell events. Nothing else is behind this door.
 
+mod body;
+
 use std::{
-    collections::{HashMap, hash_map::Entry as Slot},
     fmt::Display,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -16,28 +16,20 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use protocol::{ANNOUNCE_LIMIT, Announce, Event, EventKind, Instruction};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::sync::Semaphore;
+use serde::{Deserialize, Serialize};
 
+use self::body::Bodies;
 use super::door::Peer;
 use crate::{
     clock::Clock,
-    journal::{Entry, Journal, What},
+    journal::{Entry, Journal, Unfit, What},
     machine::{AnnounceError, Registry, UnknownSession},
     text::shorten,
 };
 
 /// The longest that an agent may wait for an instruction.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// How long the body of a request may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_mins(1);
-/// Large bodies held in memory at once.
-const BODIES: usize = 8;
-/// Of these, with one address.
-const BODIES_PER_ADDRESS: usize = 2;
 /// The largest report of events: a kernel log is 256 KiB.
 const EVENTS_BYTES: usize = 512 << 10;
 /// Events in one report.
@@ -53,46 +45,17 @@ struct Harbour {
     registry: Registry,
     journal: Journal,
     clock: Clock,
-    bodies: Arc<Semaphore>,
-    senders: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// One address's turn to send a large body; given back when dropped.
-struct Turn<'a>(&'a Harbour, IpAddr);
-
-impl<'a> Turn<'a> {
-    /// Absent where the address sends so many already: a body that crawls must not hold up everybody's.
-    fn take(harbour: &'a Harbour, address: IpAddr) -> Option<Self> {
-        let mut senders = harbour.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = senders.entry(address).or_default();
-        (*count < BODIES_PER_ADDRESS).then(|| {
-            *count += 1;
-            Self(harbour, address)
-        })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut senders = self.0.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Slot::Occupied(mut count) = senders.entry(self.1) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-    }
+    bodies: Bodies,
 }
 
 /// Returns the routes of ARCHITECTURE.md. Every request must carry a [`Peer`].
 pub fn routes(registry: Registry, journal: Journal, clock: Clock) -> Router {
-    let bodies = Arc::new(Semaphore::new(BODIES));
-    let senders = Arc::default();
+    let bodies = Bodies::default();
     Router::new()
         .route("/v1/announce", post(announce))
         .route("/v1/instruction", get(instruction))
         .route("/v1/events", post(events))
-        .with_state(Harbour { registry, journal, clock, bodies, senders })
+        .with_state(Harbour { registry, journal, clock, bodies })
 }
 
 /// Why a request was refused, as JSON.
@@ -111,9 +74,14 @@ async fn announce(
     body: Body,
 ) -> Response {
     let limit = usize::try_from(ANNOUNCE_LIMIT.0).unwrap_or(usize::MAX);
-    let announce: Announce = match read(&harbour, peer, body, limit).await {
+    let announce: Announce = match harbour.bodies.read(peer.address, body, limit).await {
         Ok(announce) => announce,
-        Err(refusal) => return refusal,
+        Err(unread) => {
+            if let Some(unfit) = unread.unfit() {
+                tell_refused(&harbour, peer, unfit);
+            }
+            return unread.into_response();
+        }
     };
     match harbour.registry.announce(peer.session, peer.address, &announce) {
         Ok(mut welcome) => {
@@ -127,9 +95,24 @@ async fn announce(
                 .insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
             refusal
         }
-        Err(error @ AnnounceError::Full) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error),
-        Err(error @ AnnounceError::TooMuch) => refuse(StatusCode::PAYLOAD_TOO_LARGE, &error),
+        Err(error @ AnnounceError::Full) => {
+            tell_refused(&harbour, peer, Unfit::NoRoom);
+            refuse(StatusCode::SERVICE_UNAVAILABLE, &error)
+        }
+        Err(error @ AnnounceError::TooMuch) => {
+            tell_refused(&harbour, peer, Unfit::TooManyParts);
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, &error)
+        }
     }
+}
+
+/// Tells why an agent will not be heard: it tries again, and a person has to know.
+fn tell_refused(harbour: &Harbour, peer: Peer, unfit: Unfit) {
+    let entry = Entry::about(None, ipv4(peer.address), What::AnnounceRefused(unfit));
+    harbour.journal.record(match harbour.registry.machine_of(peer.session) {
+        Some(machine) => entry.of_machine(&machine),
+        None => entry,
+    });
 }
 
 /// `GET /v1/instruction?after=N&wait=SECONDS`.
@@ -147,7 +130,8 @@ async fn instruction(
     Query(ask): Query<Ask>,
 ) -> Response {
     let patience = Duration::from_secs(ask.wait).min(LONGEST_WAIT);
-    match harbour.registry.wait_for_instruction(peer.session, ask.after, patience).await {
+    let (session, clock) = (peer.session, &harbour.clock);
+    match harbour.registry.wait_for_instruction(session, ask.after, patience, clock).await {
         Ok(Some(instruction)) => {
             tell_handed_out(&harbour, peer, &instruction);
             Json(instruction).into_response()
@@ -175,50 +159,38 @@ async fn events(
     let Some(machine) = harbour.registry.machine_of(peer.session) else {
         return refuse(StatusCode::CONFLICT, &UnknownSession);
     };
-    let events: Vec<Event> = match read(&harbour, peer, body, EVENTS_BYTES).await {
+    let events: Vec<Event> = match harbour.bodies.read(peer.address, body, EVENTS_BYTES).await {
         Ok(events) => events,
-        Err(refusal) => return refusal,
+        Err(unread) => return unread.into_response(),
     };
     if events.len() > EVENTS {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("more than {EVENTS} events"));
     }
     let mac = harbour.registry.show(&machine).and_then(|machine| machine.machine.last_mac);
     let address = ipv4(peer.address);
+    let mut is_over = false;
     for mut event in events {
         bound(&mut event.kind);
-        let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
-        harbour.journal.record(entry);
+        harbour.registry.agent_says(peer.session, &event.kind);
+        is_over |= matches!(
+            event.kind,
+            EventKind::Installed { .. } | EventKind::OrderFailed { .. } | EventKind::Refused { .. }
+        );
+        // How far an order is, comes every moment: the journal has its turns only.
+        if !matches!(event.kind, EventKind::Progress(_)) {
+            let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
+            harbour.journal.record(entry);
+        }
+    }
+    if is_over {
+        // The agent goes away after this: what came of its order must not be lost with us.
+        let registry = harbour.registry.clone();
+        let stored = tokio::task::spawn_blocking(move || registry.settle()).await;
+        if !matches!(stored, Ok(Ok(()))) {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, &"not stored yet: say it again");
+        }
     }
     StatusCode::NO_CONTENT.into_response()
-}
-
-/// Reads a body of JSON, with limits of size and time.
-async fn read<T: DeserializeOwned>(
-    harbour: &Harbour,
-    peer: Peer,
-    body: Body,
-    limit: usize,
-) -> Result<T, Response> {
-    let Some(_turn) = Turn::take(harbour, peer.address) else {
-        let problem = "this address is sending other reports: one after the other";
-        return Err(refuse(StatusCode::TOO_MANY_REQUESTS, &problem));
-    };
-    let deadline = tokio::time::Instant::from_std(Instant::now() + BODY_PATIENCE);
-    let bytes = tokio::time::timeout_at(deadline, async {
-        let _place = harbour.bodies.acquire().await;
-        Limited::new(body, limit).collect().await
-    });
-    let bytes: Bytes = match bytes.await {
-        Ok(Ok(bytes)) => bytes.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("more than {limit} bytes")));
-        }
-        Ok(Err(error)) => return Err(refuse(StatusCode::BAD_REQUEST, &error)),
-        Err(_) => {
-            return Err(refuse(StatusCode::REQUEST_TIMEOUT, &"the body did not arrive in time"));
-        }
-    };
-    serde_json::from_slice(&bytes).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error))
 }
 
 fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
@@ -266,6 +238,8 @@ fn keep_end(text: &mut String, bytes: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use protocol::{BootReport, Inventory, Level, MacAddress, Verb, Welcome};
 
     use super::*;
@@ -363,47 +337,6 @@ mod tests {
         assert!((KERNEL_LOG_BYTES - 2..=KERNEL_LOG_BYTES).contains(&kernel_log.len()));
     }
 
-    /// A body that never goes on.
-    struct Crawl;
-
-    impl hyper::body::Body for Crawl {
-        type Data = Bytes;
-        type Error = std::convert::Infallible;
-
-        fn poll_frame(
-            self: std::pin::Pin<&mut Self>,
-            _context: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
-            std::task::Poll::Pending
-        }
-    }
-
-    #[tokio::test]
-    async fn bodies_that_crawl_hold_up_only_their_own_address() {
-        let (journal, bodies) = (Journal::in_memory(), Arc::new(Semaphore::new(BODIES)));
-        let registry = Registry::in_memory(Settings::default(), Arc::new(|_| {})).unwrap();
-        let (clock, senders) = (crate::clock::tests::synchronised(), Arc::default());
-        let harbour = Harbour { registry, journal, clock, bodies, senders };
-        let peer = |last| Peer {
-            session: crate::machine::Session([last; 32]),
-            address: Ipv4Addr::new(10, 0, 0, last).into(),
-        };
-        let crawls = || Body::new(Crawl);
-        let mut crawling: Vec<_> =
-            (0..8).map(|_| Box::pin(read::<Announce>(&harbour, peer(1), crawls(), 100))).collect();
-        let mut refused = 0;
-        for body in &mut crawling {
-            let outcome = tokio::time::timeout(Duration::from_millis(5), body).await;
-            refused += usize::from(outcome.is_ok_and(|read| read.is_err()));
-        }
-        assert_eq!(refused, 6);
-        let events = read::<Vec<Event>>(&harbour, peer(2), Body::from("[]"), 100);
-        let others = tokio::time::timeout(Duration::from_secs(5), events).await;
-        assert!(others.is_ok_and(|read| read.is_ok()), "another address is served");
-        drop(crawling);
-        assert!(harbour.senders.lock().unwrap().is_empty());
-    }
-
     #[test]
     fn no_event_is_longer_than_what_is_kept_of_it() {
         let text = "x".repeat(100_000);
@@ -439,6 +372,15 @@ mod tests {
             }
         }
         assert!(registry.list().is_empty());
+        let told = harbour.journal.recent().into_iter().filter_map(|entry| match entry.what {
+            What::AnnounceRefused(unfit) => Some((entry.address, unfit)),
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 5, "{told:?}");
+        let too_large = Unfit::TooLarge { limit_bytes: 4 << 20 };
+        assert_eq!(told[0], (Some(Ipv4Addr::LOCALHOST), too_large));
+        assert!(told[1..].iter().all(|(_, unfit)| matches!(unfit, Unfit::Unreadable { .. })));
         announce(&harbour, &agent).await;
     }
 
@@ -450,6 +392,7 @@ mod tests {
         let before = registry.show(&name).unwrap().machine;
         for (method, path) in crate::api::operators::ROUTES {
             let path = path.replace("{machine}", &name).replace("{order}", "reboot");
+            let path = path.replace("{id}", &"5a".repeat(16));
             let asked = agent.ask(harbour.address, method, &path, "").await;
             let (status, body) = asked.unwrap();
             assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use linux::filesystem::exchange;
 use ring::digest;
 
 use super::{
@@ -78,7 +79,8 @@ pub enum ExportError {
 
 /// Writes the tree, and returns the paths of its files, relative to it.
 ///
-/// A crash leaves the old tree or the new one; between two renames neither has the name for an instant.
+/// The name is the old tree's or the new one's at every moment, also after a crash. Only on a file system that cannot
+/// exchange two names (NFS) is it nobody's for an instant, and a crash then leaves both trees under other names.
 pub fn export(
     directory: &Path,
     assets: &Assets,
@@ -165,18 +167,37 @@ impl Place {
             // An empty directory is replaced by rename(2) itself.
             Stands::Nothing => rename(tree, &self.directory)?,
             Stands::Ours => {
-                let old = self.beside("old");
-                rename(&self.directory, &old)?;
-                if let Err(error) = rename(tree, &self.directory) {
-                    rename(&old, &self.directory)?;
-                    return Err(error);
-                }
+                let old = match exchange(tree, &self.directory) {
+                    Ok(()) => tree.to_owned(),
+                    Err(error) if cannot_exchange(&error) => self.swap(tree)?,
+                    Err(source) => {
+                        return Err(ExportError::Write { path: self.directory.clone(), source });
+                    }
+                };
+                // Before the old one goes: a crash must not leave less than one.
+                sync(&self.parent)?;
                 fs::remove_dir_all(&old)
                     .map_err(|source| ExportError::Write { path: old, source })?;
             }
         }
         sync(&self.parent)
     }
+
+    /// Puts the new tree in the place of the old one by two renames; returns where the old one is then.
+    fn swap(&self, tree: &Path) -> Result<PathBuf, ExportError> {
+        let old = self.beside("old");
+        rename(&self.directory, &old)?;
+        if let Err(error) = rename(tree, &self.directory) {
+            rename(&old, &self.directory)?;
+            return Err(error);
+        }
+        Ok(old)
+    }
+}
+
+/// Holds for what kernels say of a file system that cannot exchange names, or are too old to.
+fn cannot_exchange(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
 /// A tree in the making.

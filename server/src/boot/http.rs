@@ -64,7 +64,9 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
         Answer::Asset(asset) => file(&context, asset, &request, story).await,
         Answer::FirstScript(text) => script(text, &request.method, story),
         Answer::MachineScript { text, boots } => {
-            story.rendered(boots);
+            if request.method != Method::HEAD {
+                story.rendered(boots);
+            }
             script(text, &request.method, story)
         }
         Answer::Nothing(reason) => {
@@ -108,6 +110,7 @@ async fn file(context: &Context, asset: Asset, request: &Parts, story: Story) ->
         Verdict::Whole => (StatusCode::OK, 0..size_bytes),
         Verdict::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Verdict::NotModified => {
+            story.probed();
             let mut response = status_only(StatusCode::NOT_MODIFIED, Body::empty());
             validators.put(response.headers_mut());
             return response;
@@ -127,6 +130,7 @@ async fn file(context: &Context, asset: Asset, request: &Parts, story: Story) ->
         .then(|| format!("bytes {}-{}/{size_bytes}", range.start, range.end.saturating_sub(1)));
     let length = range.end.saturating_sub(range.start);
     let body = if request.method == Method::HEAD {
+        story.probed();
         Body::empty()
     } else {
         Body::new(Sending::of_file(opened, range, story))
@@ -146,6 +150,7 @@ async fn file(context: &Context, asset: Asset, request: &Parts, story: Story) ->
 fn script(text: String, method: &Method, story: Story) -> Response {
     let length = text.len();
     let body = if *method == Method::HEAD {
+        story.probed();
         Body::empty()
     } else {
         Body::new(Sending::of_text(text, story))

@@ -25,8 +25,8 @@ enum Means {
     Http,
 }
 
-/// x64 firmware says 7, 8 or 9: RFC 4578 and its registry disagree.
-const CLIENTS: [Client; 5] = [
+/// x64 firmware says 7, 8 or 9, over HTTP 16 or 17: RFC 4578 and its registry disagree on which is byte code.
+const CLIENTS: [Client; 6] = [
     Client {
         tag: "drydock-bios",
         numbers: &[0],
@@ -50,10 +50,17 @@ const CLIENTS: [Client; 5] = [
     },
     Client {
         tag: "drydock-x64-http",
-        numbers: &[16],
+        numbers: &[16, 17],
         program: Program::SnponlyEfi,
         means: Means::Http,
         whom: "x86-64 UEFI, HTTP Boot",
+    },
+    Client {
+        tag: "drydock-bios-http",
+        numbers: &[20],
+        program: Program::UndionlyKpxe,
+        means: Means::Http,
+        whom: "BIOS, HTTP Boot",
     },
     Client {
         tag: "drydock-arm64-http",
@@ -177,7 +184,7 @@ mod tests {
             .filter(|line| line.starts_with("dhcp-boot="))
             .filter_map(|line| line.split(',').find(|field| field.contains('/')))
             .collect();
-        assert_eq!(files.len(), 6, "{text}");
+        assert_eq!(files.len(), 7, "{text}");
         for file in files {
             let path = file.strip_prefix("http://10.0.0.1:7480").unwrap_or(file);
             let wanted = resolve(path.as_bytes()).wanted;

@@ -45,6 +45,11 @@ impl Story {
         self.tell(What::Script { boots: boots.to_owned() });
     }
 
+    /// Tells that the client wanted to know something of it, and not it.
+    pub(crate) fn probed(&self) {
+        self.tell(What::FileProbed { protocol: self.protocol, path: self.path.clone() });
+    }
+
     /// Tells that all was sent.
     pub(crate) fn sent(&self, size_bytes: u64) {
         self.tell(What::FileSent { protocol: self.protocol, path: self.path.clone(), size_bytes });

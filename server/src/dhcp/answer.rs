@@ -74,8 +74,8 @@ pub fn respond(
     answer.unwrap_or_else(|silence| Response { silence: Some(silence), ..Response::default() })
 }
 
-/// The entry that says what was asked.
-pub fn request_entry(caller: &Caller, now: UnixTime) -> Entry {
+/// The entry that says what was asked, and at which interface of ours.
+pub fn request_entry(caller: &Caller, interface: &str, now: UnixTime) -> Entry {
     entry(
         caller,
         now,
@@ -85,6 +85,7 @@ pub fn request_entry(caller: &Caller, now: UnixTime) -> Entry {
             architecture: caller.architectures().first().copied(),
             port: caller.port,
             chosen_server: caller.chosen_server(),
+            interface: Some(interface.to_owned()),
         },
     )
 }

@@ -58,6 +58,16 @@ impl Caller {
         if matches!(kind, MessageType::Offer | MessageType::Ack | MessageType::Nak) {
             return Err(malformed("a server's message from a client"));
         }
+        // Who answered these would send to itself, to a group, or to everybody.
+        if !message.giaddr.is_unspecified() && !is_one_machines(message.giaddr) {
+            return Err(malformed(&format!(
+                "relayed by {}, which no relay can have",
+                message.giaddr
+            )));
+        }
+        if !message.ciaddr.is_unspecified() && !is_one_machines(message.ciaddr) {
+            return Err(malformed(&format!("from {}, which no client can have", message.ciaddr)));
+        }
         let family = family(&message);
         Ok(Self { message, kind, family, source, port })
     }
@@ -108,6 +118,12 @@ impl Caller {
             (None, _) => Vec::new(),
         }
     }
+}
+
+/// Holds for addresses that one machine on a network can have: none of 0.0.0.0/8, loopback, groups, or reserved ones.
+fn is_one_machines(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    !matches!(first, 0 | 127 | 224..)
 }
 
 /// Holds for families that want to know what to boot.

@@ -180,25 +180,21 @@ struct Open {
     lookout: Option<Lookout>,
 }
 
+/// DHCP on one interface with its ports open, without its leases.
+#[derive(Debug)]
+pub struct Opened {
+    settings: Settings,
+    open: Open,
+    watch: Watch,
+}
+
 /// Opens what DHCP needs on an interface; in authoritative mode only where no other server answers,
 /// which takes 4.5 s to find out. Nothing is answered before [`Bound::run`].
-///
-/// `database` holds the leases, in a table of its own; `directory` is where it lies, for the room there.
-pub async fn bind(
-    settings: Settings,
-    database: &Arc<Database>,
-    directory: &Path,
-) -> Result<Bound, BindError> {
+pub async fn open(settings: Settings) -> Result<Opened, BindError> {
     let mut open = Open::all(&settings)?;
     let mut watch = Watch::Serving;
-    let mut store = None;
-    let mut leases = Leases::default();
-    if let Mode::Authoritative { subnets, force } = settings.mode() {
+    if let Mode::Authoritative { force, .. } = settings.mode() {
         let interface = settings.interface().to_owned();
-        let (opened, stored) = Store::open(Arc::clone(database), directory)
-            .map_err(|source| BindError::Leases { interface: interface.clone(), source })?;
-        store = Some(opened);
-        leases = Leases::restore(stored, subnets);
         if !open.interface.is_running && !force {
             // Nobody can answer a probe through a pulled cable: it comes when the cable does.
             watch = Watch::Astray;
@@ -209,10 +205,32 @@ pub async fn bind(
             tracing::warn!(%interface, %server, "another DHCP server answers: forced to go on");
         }
     }
-    let now = Instant::now();
-    let state = State { leases, pace: Pace::new(now), watch, told: None };
-    let core = Core { settings, state: Mutex::new(state), store };
-    Ok(Bound { core: Arc::new(core), open })
+    Ok(Opened { settings, open, watch })
+}
+
+impl Opened {
+    /// Adds the leases. `database` holds them, in a table of its own; `directory` is where it lies, for the room there.
+    pub fn with_leases(
+        self,
+        database: &Arc<Database>,
+        directory: &Path,
+    ) -> Result<Bound, BindError> {
+        let Self { settings, open, watch } = self;
+        let mut store = None;
+        let mut leases = Leases::default();
+        if let Mode::Authoritative { subnets, .. } = settings.mode() {
+            let (opened, stored) =
+                Store::open(Arc::clone(database), directory).map_err(|source| {
+                    BindError::Leases { interface: settings.interface().to_owned(), source }
+                })?;
+            store = Some(opened);
+            leases = Leases::restore(stored, subnets);
+        }
+        let now = Instant::now();
+        let state = State { leases, pace: Pace::new(now), watch, told: None };
+        let core = Core { settings, state: Mutex::new(state), store };
+        Ok(Bound { core: Arc::new(core), open })
+    }
 }
 
 impl Bound {

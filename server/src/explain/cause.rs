@@ -37,6 +37,8 @@ pub enum Cause {
     PinMismatch,
     /// The conversation over TLS failed for another reason.
     TlsFailed,
+    /// The agent's report was refused.
+    ReportRefused,
     /// The agent failed.
     AgentFailed,
     /// Kernel and initramfs were loaded, and no agent spoke.
@@ -49,6 +51,8 @@ pub enum Cause {
     BootLoop,
     /// iPXE or firmware has our URL, and no HTTP request arrives.
     HttpBlocked,
+    /// The boot program was asked for and did not arrive whole.
+    ProgramInterrupted,
     /// The boot program was loaded and does not speak.
     ProgramSilent,
     /// The client has our boot file's name and an address, and TFTP does not get through.
@@ -63,6 +67,8 @@ pub enum Cause {
     NoAddress,
     /// The client does not take up our offer.
     OfferIgnored,
+    /// DHCP is the router's, it gave an address, and the machine asked nothing of us.
+    NotSentToUs,
     /// We chose not to answer.
     Silenced,
 }
@@ -88,6 +94,9 @@ pub(super) fn find(traces: &Traces<'_>) -> Cause {
 fn after_the_kernel(traces: &Traces<'_>) -> Option<Cause> {
     if let Some(failure) = traces.tls_failure() {
         return Some(if failure.pin_refused { Cause::PinMismatch } else { Cause::TlsFailed });
+    }
+    if traces.unfit().is_some() {
+        return Some(Cause::ReportRefused);
     }
     if traces.agent_failure().is_some() {
         return Some(Cause::AgentFailed);
@@ -133,19 +142,32 @@ fn before_the_kernel(traces: &Traces<'_>) -> (Cause, i64) {
     if traces.sent(|_| true).is_some() {
         return (Cause::ProgramSilent, PROGRAM_MILLISECONDS);
     }
+    if let Some((_, why)) = traces.unfinished_program() {
+        // Over TFTP a request without an end is one whose answers get lost.
+        let is_lost = why.is_none() && !traces.has_http();
+        let cause = if is_lost { Cause::TftpBlocked } else { Cause::ProgramInterrupted };
+        return (cause, STEP_MILLISECONDS);
+    }
     before_the_program(traces)
 }
 
 fn before_the_program(traces: &Traces<'_>) -> (Cause, i64) {
+    if traces.has_http() {
+        // Looked at and not fetched.
+        return (Cause::ProgramInterrupted, STEP_MILLISECONDS);
+    }
+    if traces.has_tftp() {
+        // Asked for, and neither sent nor timed out.
+        return (Cause::TftpBlocked, STEP_MILLISECONDS);
+    }
+    if traces.is_off() && traces.has_requested() {
+        return where_the_router_sends(traces);
+    }
     if !traces.has_offered() {
         return (Cause::Silenced, 0);
     }
     let is_uefi = traces.firmware() == Some(ClientFamily::UefiPxe);
     let is_repeating = traces.discovers() > 1;
-    if traces.has_tftp() || traces.has_http() {
-        // Asked for, and neither sent nor timed out.
-        return (Cause::TftpBlocked, STEP_MILLISECONDS);
-    }
     if traces.is_proxy() {
         if traces.requests_on_4011() > 0 {
             // A client that had our answer would not ask again.
@@ -175,4 +197,21 @@ fn before_the_program(traces: &Traces<'_>) -> (Cause, i64) {
         return (cause, STEP_MILLISECONDS);
     }
     (Cause::OfferIgnored, if is_repeating { 0 } else { STEP_MILLISECONDS })
+}
+
+/// Returns what is missing where the router says what to boot, has given an address, and nothing was asked of us.
+fn where_the_router_sends(traces: &Traces<'_>) -> (Cause, i64) {
+    let cause = match traces.foreign_boot_server() {
+        // Its offer was not heard, or named nothing.
+        None => Cause::NotSentToUs,
+        Some((_, file)) if file.starts_with("http://") => Cause::HttpBlocked,
+        Some((_, file)) if is_ours(file) => Cause::TftpBlocked,
+        Some(_) => Cause::OtherBootServer,
+    };
+    (cause, STEP_MILLISECONDS)
+}
+
+/// Holds for the names in `drydock router`'s recipes.
+fn is_ours(file: &str) -> bool {
+    file.starts_with("boot/")
 }

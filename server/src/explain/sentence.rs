@@ -3,12 +3,12 @@
 use protocol::{Bytes, EventKind};
 
 use super::Stage;
-use crate::journal::{ClientFamily, FileProtocol, Silence, What};
+use crate::journal::{ClientFamily, FileProtocol, Silence, Unfit, What};
 
 /// Says what happened, and how far the boot was.
 pub(super) fn of(what: &What) -> (Stage, String) {
     match what {
-        What::DhcpRequest { message, family, architecture, port, chosen_server } => {
+        What::DhcpRequest { message, family, architecture, port, chosen_server, interface: _ } => {
             let parts = [
                 Some(format!("{message} from {}", speaker(*family))),
                 architecture.map(|architecture| format!("architecture {architecture}")),
@@ -37,6 +37,9 @@ pub(super) fn of(what: &What) -> (Stage, String) {
         What::FileRequest { protocol, path } => {
             (file_stage(path), format!("asked for {path} over {}", name(*protocol)))
         }
+        What::FileProbed { protocol, path } => {
+            (file_stage(path), format!("told the state of {path} over {}", name(*protocol)))
+        }
         What::FileSent { protocol, path, size_bytes } => {
             let size = Bytes(*size_bytes);
             (file_stage(path), format!("{path} sent over {}, {size}", name(*protocol)))
@@ -54,6 +57,9 @@ pub(super) fn of(what: &What) -> (Stage, String) {
         What::TlsFailed { reason, pin_refused: false } => {
             (Stage::Agent, format!("TLS failed: {reason}"))
         }
+        What::AnnounceRefused(unfit) => {
+            (Stage::Agent, format!("its report was refused: {}", unfitness(unfit)))
+        }
         What::Announced { agent_version, complete } => {
             let picture = if *complete { "complete" } else { "still probing" };
             (Stage::Agent, format!("announced itself, agent {agent_version}, {picture}"))
@@ -64,6 +70,7 @@ pub(super) fn of(what: &What) -> (Stage, String) {
             (Stage::Order, format!("told to {verb}, instruction {sequence}"))
         }
         What::Ordered { order, by } => (Stage::Order, format!("{by} ordered: {order}")),
+        What::Order { order, became } => (Stage::Order, format!("order {order}: {became}")),
         What::Held { reason } => (Stage::Order, format!("held: {reason}")),
         What::Agent(event) => (Stage::Agent, event_text(&event.kind)),
     }
@@ -99,6 +106,20 @@ pub(super) fn reason(silence: &Silence) -> String {
             format!("another DHCP server, {server}, was seen, so ours holds still")
         }
         Silence::Off => "DHCP is off on this interface".to_owned(),
+    }
+}
+
+/// Says what is wrong with a report.
+pub(super) fn unfitness(unfit: &Unfit) -> String {
+    match unfit {
+        Unfit::TooLarge { limit_bytes } => {
+            format!("it is larger than {}", Bytes(*limit_bytes))
+        }
+        Unfit::TooManyParts => "it lists more ports or disks than any machine has".to_owned(),
+        Unfit::Unreadable { problem } => format!("it cannot be read: {problem}"),
+        Unfit::NoRoom => {
+            "as many machines are remembered as there is room for that nobody approved".to_owned()
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use protocol::{Event, EventKind, Level, MacAddress};
 
 use super::*;
-use crate::journal::{ClientFamily, FileProtocol, Silence, What};
+use crate::journal::{ClientFamily, FileProtocol, Silence, Unfit, What};
 
 const BEGAN: i64 = 1_795_228_009_000;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -46,8 +46,16 @@ fn explained(mode: Mode, story: &[(i64, What)]) -> Explanation {
 }
 
 fn asks(message: &str, family: ClientFamily, port: u16, chosen_server: Option<Ipv4Addr>) -> What {
+    let interface = Some("eth0".to_owned());
     let architecture = (family == ClientFamily::UefiPxe).then_some(7);
-    What::DhcpRequest { message: message.to_owned(), family, architecture, port, chosen_server }
+    What::DhcpRequest {
+        message: message.to_owned(),
+        family,
+        architecture,
+        port,
+        chosen_server,
+        interface,
+    }
 }
 
 fn discovers(family: ClientFamily) -> What {
@@ -348,6 +356,7 @@ fn every_silence_has_a_reason_and_an_advice() {
         Silence::Malformed { problem: "no option 53".to_owned() },
         Silence::RateLimited,
         Silence::Suspended { server: ROUTER },
+        Silence::Suspended { server: Ipv4Addr::UNSPECIFIED },
         Silence::Off,
     ] {
         let story =
@@ -355,6 +364,7 @@ fn every_silence_has_a_reason_and_an_advice() {
         let explanation = explained(Mode::Off, &story);
         assert_eq!(explanation.cause, Cause::Silenced, "{silence:?}");
         assert!(explanation.summary.contains("on purpose"), "{silence:?}");
+        assert!(!explanation.to_string().contains("0.0.0.0"), "{silence:?}");
         assert!(!explanation.advice.is_empty(), "{silence:?}");
     }
 }
@@ -362,4 +372,116 @@ fn every_silence_has_a_reason_and_an_advice() {
 #[test]
 fn nothing_seen_says_where_to_look() {
     insta::assert_snapshot!(explained(Mode::Proxy, &[]));
+}
+
+fn probed(protocol: FileProtocol, path: &str) -> What {
+    What::FileProbed { protocol, path: path.to_owned() }
+}
+
+#[test]
+fn a_look_at_a_file_is_no_broken_transfer() {
+    let kernel = "image/sunshineos-x86_64.vmlinuz";
+    let looks = [
+        (7_100, requested(FileProtocol::Http, kernel)),
+        (7_101, probed(FileProtocol::Http, kernel)),
+    ];
+    let until_script =
+        [program_loaded(), vec![(7_000, What::Script { boots: "sunshine".to_owned() })]].concat();
+    let only_looked = explained(Mode::Proxy, &[&until_script[..], &looks[..]].concat());
+    assert_eq!(only_looked.cause, Cause::KernelNotAskedFor);
+    // A look at one file does not hide that another broke off.
+    let broke = [(7_200, requested(FileProtocol::Http, kernel))];
+    let broke_off = explained(Mode::Proxy, &[&until_script[..], &looks[..], &broke[..]].concat());
+    assert_eq!(broke_off.cause, Cause::ImageInterrupted);
+    let looked_again =
+        explained(Mode::Proxy, &[&until_script[..], &broke[..], &looks[..]].concat());
+    assert_eq!(looked_again.cause, Cause::ImageInterrupted);
+}
+
+#[test]
+fn firmware_that_looks_over_http_and_fetches_nothing_is_no_blocked_tftp() {
+    let url = "http://10.0.0.2:7480/boot/52-54-00-00-00-01/snponly.efi";
+    let mut story = vec![
+        (0, discovers(ClientFamily::UefiHttp)),
+        (1, answers("OFFER", None, url)),
+        (2, router_offers(true)),
+        (4_000, asks("REQUEST", ClientFamily::UefiHttp, 67, Some(ROUTER))),
+        (5_000, requested(FileProtocol::Http, PROGRAM)),
+        (5_001, probed(FileProtocol::Http, PROGRAM)),
+    ];
+    let looked = explained(Mode::Proxy, &story);
+    assert_eq!(looked.cause, Cause::ProgramInterrupted);
+    assert!(looked.summary.contains("did not fetch it"), "{}", looked.summary);
+    let reason = "not found: dist/ipxe/snponly.efi is missing on the server".to_owned();
+    story.push((5_002, requested(FileProtocol::Http, PROGRAM)));
+    let failed =
+        What::FileFailed { protocol: FileProtocol::Http, path: PROGRAM.to_owned(), reason };
+    story.push((5_003, failed));
+    let missing = explained(Mode::Proxy, &story);
+    assert_eq!(missing.cause, Cause::ProgramInterrupted);
+    assert!(missing.summary.contains("is missing on the server"), "{}", missing.summary);
+}
+
+#[test]
+fn where_dhcp_is_off_a_machine_that_has_an_address_is_not_silenced() {
+    let router_names = |file: Option<&str>| {
+        let file = file.map(str::to_owned);
+        vec![
+            (0, discovers(ClientFamily::BiosPxe)),
+            (0, What::DhcpSilence(Silence::Off)),
+            (2, What::ForeignOffer { server: ROUTER, has_server_identifier: true, file }),
+            (4_000, asks("REQUEST", ClientFamily::BiosPxe, 67, Some(ROUTER))),
+            (4_000, What::DhcpSilence(Silence::Off)),
+        ]
+    };
+    let cause = |file| explained(Mode::Off, &router_names(file)).cause;
+    assert_eq!(cause(None), Cause::NotSentToUs);
+    assert_eq!(cause(Some("boot/undionly.kpxe")), Cause::TftpBlocked);
+    assert_eq!(cause(Some("http://10.0.0.2:7480/boot/snponly.efi")), Cause::HttpBlocked);
+    assert_eq!(cause(Some("pxelinux.0")), Cause::OtherBootServer);
+    let blocked = explained(Mode::Off, &router_names(Some("boot/undionly.kpxe")));
+    assert!(blocked.summary.contains("boot/undionly.kpxe"), "{}", blocked.summary);
+    let asked = (5_000, requested(FileProtocol::Tftp, "boot/undionly.kpxe"));
+    let lost = [router_names(None), vec![asked]].concat();
+    assert_eq!(explained(Mode::Off, &lost).cause, Cause::TftpBlocked);
+}
+
+#[test]
+fn the_network_is_the_one_that_the_machine_asked_on() {
+    let mut there = context(Mode::Proxy, 100_000);
+    there.networks[0].interface = "eth1".to_owned();
+    let second = Network {
+        address: Ipv4Addr::new(10, 9, 0, 2),
+        ..context(Mode::Proxy, 0).networks[0].clone()
+    };
+    there.networks.push(second);
+    let entries: Vec<Entry> = address_taken(ClientFamily::UefiPxe)
+        .into_iter()
+        .map(|(after, what)| Entry {
+            unix_milliseconds: BEGAN + after,
+            ..Entry::about(Some(MAC), None, what)
+        })
+        .collect();
+    let expected = explain(&entries, &there).expected.unwrap();
+    assert!(expected.contains("10.9.0.2 (eth0)"), "{expected}");
+}
+
+#[test]
+fn a_refused_report_says_why_until_one_is_taken() {
+    for (unfit, said) in [
+        (Unfit::TooLarge { limit_bytes: 4 << 20 }, "larger than 4 MiB"),
+        (Unfit::TooManyParts, "more ports or disks"),
+        (Unfit::Unreadable { problem: "missing field `inventory`".to_owned() }, "missing field"),
+        (Unfit::NoRoom, "nobody approved"),
+    ] {
+        let mut story = kernel_loaded();
+        story.push((13_000, What::AnnounceRefused(unfit)));
+        let explanation = explained(Mode::Proxy, &story);
+        assert_eq!(explanation.cause, Cause::ReportRefused);
+        assert!(explanation.summary.contains(said), "{}", explanation.summary);
+        assert!(!explanation.advice.is_empty());
+        story.push((14_000, What::Announced { agent_version: "0.1.0".to_owned(), complete: true }));
+        story.push((14_500, What::RecordWritten { name: "one".to_owned() }));
+        assert_eq!(explained(Mode::Proxy, &story).cause, Cause::Recorded);
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{Context, Mode, Network, boot::is_firmware, sentence};
-use crate::journal::{ClientFamily, Entry, FileProtocol, Silence, What};
+use crate::journal::{ClientFamily, Entry, FileProtocol, Silence, Unfit, What};
 
 /// The traces of one boot.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl<'a> Traces<'a> {
     pub(super) fn of(entries: &'a [Entry], context: &'a Context) -> Self {
         let quiet_milliseconds =
             entries.last().map_or(0, |last| context.now_unix_milliseconds - last.unix_milliseconds);
-        let (network, has_record) = (context.networks.first(), context.has_record);
+        let (network, has_record) = (network_of(entries, &context.networks), context.has_record);
         Self { entries, network, has_record, quiet_milliseconds }
     }
 
@@ -43,6 +43,10 @@ impl<'a> Traces<'a> {
 
     fn count(&self, holds: impl Fn(&What) -> bool) -> usize {
         self.all().filter(|what| holds(what)).count()
+    }
+
+    pub(super) fn is_off(&self) -> bool {
+        self.network.is_some_and(|network| network.mode == Mode::Off)
     }
 
     pub(super) fn is_proxy(&self) -> bool {
@@ -95,12 +99,13 @@ impl<'a> Traces<'a> {
         self.has(|what| matches!(what, What::DhcpReply { message, .. } if message != "NAK"))
     }
 
-    /// The last boot file that was named.
+    /// The last boot file that was named: by us, or where we leave that to the router, by it.
     pub(super) fn offered_file(&self) -> Option<&'a str> {
-        self.all().rev().find_map(|what| match what {
+        let ours = self.all().rev().find_map(|what| match what {
             What::DhcpReply { file, .. } => file.as_deref(),
             _ => None,
-        })
+        });
+        ours.or_else(|| self.foreign_boot_server().filter(|_| self.is_off()).map(|(_, file)| file))
     }
 
     /// Whether the last answer came with an address of ours, or the client has one of another server.
@@ -134,6 +139,7 @@ impl<'a> Traces<'a> {
     fn is_file(what: &What, over: FileProtocol) -> bool {
         match what {
             What::FileRequest { protocol, .. }
+            | What::FileProbed { protocol, .. }
             | What::FileSent { protocol, .. }
             | What::FileFailed { protocol, .. } => *protocol == over,
             _ => false,
@@ -162,11 +168,31 @@ impl<'a> Traces<'a> {
 
     /// A file of the image that was asked for and never went out whole.
     pub(super) fn unfinished_image(&self) -> Option<(&'a str, Option<&'a str>)> {
+        self.unfinished(sentence::is_image)
+    }
+
+    /// A boot program that was asked for and never went out whole; not one that is not there on purpose.
+    pub(super) fn unfinished_program(&self) -> Option<(&'a str, Option<&'a str>)> {
+        self.unfinished(|path| !sentence::is_image(path) && !sentence::is_script(path))
+            .filter(|(path, _)| !path.ends_with("/own-disk"))
+    }
+
+    fn unfinished(&self, is_meant: impl Fn(&str) -> bool) -> Option<(&'a str, Option<&'a str>)> {
+        // Backwards, an end comes before its request.
+        let mut probed: Vec<&str> = Vec::new();
         let wanted = self.all().rev().find_map(|what| match what {
-            What::FileRequest { path, .. } | What::FileFailed { path, .. }
-                if sentence::is_image(path) =>
-            {
-                Some(path.as_str())
+            What::FileProbed { path, .. } => {
+                probed.push(path);
+                None
+            }
+            What::FileRequest { path, .. } | What::FileFailed { path, .. } if is_meant(path) => {
+                match probed.iter().position(|probed| probed == path) {
+                    Some(end) if matches!(what, What::FileRequest { .. }) => {
+                        probed.swap_remove(end);
+                        None
+                    }
+                    _ => Some(path.as_str()),
+                }
             }
             _ => None,
         })?;
@@ -226,6 +252,15 @@ impl<'a> Traces<'a> {
         })?
     }
 
+    /// Why the agent's last report was refused, unless it announced itself afterwards.
+    pub(super) fn unfit(&self) -> Option<&'a Unfit> {
+        self.all().rev().find_map(|what| match what {
+            What::Announced { .. } => Some(None),
+            What::AnnounceRefused(unfit) => Some(Some(unfit)),
+            _ => None,
+        })?
+    }
+
     /// The last thing that the record's writer said: its name, or why not.
     pub(super) fn record(&self) -> Option<Result<&'a str, &'a str>> {
         self.all().rev().find_map(|what| match what {
@@ -281,4 +316,14 @@ impl<'a> Traces<'a> {
             _ => None,
         })
     }
+}
+
+/// Returns the network that a boot happened on: where its last DHCP request arrived. Where none did, the first.
+fn network_of<'a>(entries: &[Entry], networks: &'a [Network]) -> Option<&'a Network> {
+    let arrived = entries.iter().rev().find_map(|entry| match &entry.what {
+        What::DhcpRequest { interface, .. } => interface.as_deref(),
+        _ => None,
+    });
+    let there = networks.iter().find(|network| Some(network.interface.as_str()) == arrived);
+    there.or(networks.first())
 }

@@ -1,7 +1,7 @@
 //! What came of a boot, in words: a sentence, what should have come next, what to try.
 
 use super::{Cause, sentence, traces::Traces};
-use crate::journal::Silence;
+use crate::journal::{Silence, Unfit};
 
 /// A cause in words.
 #[derive(Debug)]
@@ -25,12 +25,14 @@ pub(super) fn of(cause: Cause, traces: &Traces<'_>) -> Verdict {
             .attempt("look into the server's log"),
         Cause::PinMismatch => pin_mismatch(traces),
         Cause::TlsFailed => tls_failed(traces),
+        Cause::ReportRefused => report_refused(traces),
         Cause::AgentFailed => agent_failed(traces),
         Cause::AgentSilent => agent_silent(traces),
         Cause::ImageInterrupted => image_interrupted(traces),
         Cause::KernelNotAskedFor => kernel_not_asked_for(traces),
         Cause::BootLoop => boot_loop(traces),
         Cause::HttpBlocked => http_blocked(traces),
+        Cause::ProgramInterrupted => program_interrupted(traces),
         Cause::ProgramSilent => program_silent(traces),
         Cause::TftpBlocked => tftp_blocked(traces),
         Cause::Port4011Blocked => port_4011_blocked(traces),
@@ -38,6 +40,7 @@ pub(super) fn of(cause: Cause, traces: &Traces<'_>) -> Verdict {
         Cause::OtherBootServer => other_boot_server(traces),
         Cause::NoAddress => no_address(),
         Cause::OfferIgnored => offer_ignored(),
+        Cause::NotSentToUs => not_sent_to_us(traces),
         Cause::Silenced => silenced(traces),
     }
 }
@@ -79,7 +82,7 @@ fn record_failed(traces: &Traces<'_>) -> Verdict {
 
 fn pin_mismatch(traces: &Traces<'_>) -> Verdict {
     let reason = traces.tls_failure().map(|failure| failure.reason).unwrap_or_default();
-    say(format!("the agent refuses this server's key, because it is not the one pinned on its command line: {reason}"))
+    say(format!("the agent refuses this server's key, because it is not the one pinned on its command line or in its image: {reason}"))
         .next("an announcement over TLS")
         .attempt("if the machine boots by another server's script, an exported tree or a router's copy: make it again with drydock export, the pin in it is old")
         .attempt("if the state directory was lost or replaced: restore the key with drydock state restore, or let every machine boot anew")
@@ -93,6 +96,26 @@ fn tls_failed(traces: &Traces<'_>) -> Verdict {
     say(format!("a conversation on the agents' door failed: {reason}"))
         .next("an announcement over TLS")
         .attempt(format!("let nothing between machine and server touch TCP port {tls}"))
+}
+
+fn report_refused(traces: &Traces<'_>) -> Verdict {
+    let Some(unfit) = traces.unfit() else { return say("the agent's report was refused") };
+    let verdict = say(format!(
+        "the agent runs, but its report on the machine was refused: {}",
+        sentence::unfitness(unfit)
+    ))
+    .next("a report that the server takes; the agent tries again by itself");
+    match unfit {
+        Unfit::TooLarge { .. } | Unfit::TooManyParts => verdict
+            .attempt("take out disks with thousands of partitions, or boot without them: on the machine's console the agent says what it found")
+            .attempt("boot the newest SunshineOS, which shortens such reports: make image"),
+        Unfit::Unreadable { .. } => verdict
+            .attempt("let image and server be of the same version: make image drydock, or export the tree again")
+            .attempt("if they are, report it, with the sentence above"),
+        Unfit::NoRoom => verdict
+            .attempt("approve the machines that belong here, and forget the others: drydock machines list")
+            .attempt("if you do not know them, somebody on the network invents them: see docs/security.md"),
+    }
 }
 
 fn agent_failed(traces: &Traces<'_>) -> Verdict {
@@ -149,6 +172,24 @@ fn http_blocked(traces: &Traces<'_>) -> Verdict {
         .attempt(format!("open TCP port {http} of the server's firewall"))
         .attempt(format!("from another machine of the network: curl -I http://{}:{http}/boot.ipxe", host(traces)))
         .attempt("machines and server must reach each other: check VLAN and routes")
+}
+
+fn program_interrupted(traces: &Traces<'_>) -> Verdict {
+    let Some((path, why)) = traces.unfinished_program() else {
+        let http = traces.network.map_or(7480, |network| network.http_port);
+        let file = traces.offered_file().unwrap_or("the boot file");
+        return say(format!("the firmware looked at {file} over HTTP and did not fetch it"))
+            .next("a GET for it")
+            .attempt("look at the machine's console: firmware says there what it did not like")
+            .attempt(format!(
+                "let no proxy or filter touch TCP port {http} between machine and server"
+            ));
+    };
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    say(format!("{path} was asked for and did not arrive whole{why}"))
+        .next("the rest of it, then a request of iPXE")
+        .attempt("point --assets at the files that make image writes: this one must be there")
+        .attempt("a cable or switch that loses packets shows here first: try another one")
 }
 
 fn program_silent(traces: &Traces<'_>) -> Verdict {
@@ -245,6 +286,15 @@ fn router(traces: &Traces<'_>) -> String {
         .or_else(|| traces.foreign_offer(false))
         .or_else(|| traces.chosen_server())
         .map_or_else(|| "the router".to_owned(), |server| format!("the router, {server},"))
+}
+
+fn not_sent_to_us(traces: &Traces<'_>) -> Verdict {
+    let (address, router) = (server(traces), router(traces));
+    say(format!("DHCP is off here: the machine took an address of {router} and has asked nothing of this server"))
+        .next(format!("a request to {address}: TFTP on UDP port 69, or HTTP"))
+        .attempt("tell the router to send machines here: drydock router dnsmasq, or drydock router openwrt")
+        .attempt("if it was told: open UDP port 69 of the server's firewall, in both directions")
+        .attempt("or set drydockManagesDHCP: false (proxy) for this VLAN")
 }
 
 fn silenced(traces: &Traces<'_>) -> Verdict {

@@ -27,6 +27,7 @@ enum Loudness {
 fn loudness(what: &What) -> Loudness {
     match what {
         What::TlsFailed { .. }
+        | What::AnnounceRefused(_)
         | What::RecordFailed { .. }
         | What::BootLoop { .. }
         | What::Held { .. }
@@ -37,7 +38,8 @@ fn loudness(what: &What) -> Loudness {
         What::DhcpRequest { .. }
         | What::DhcpSilence(_)
         | What::ForeignOffer { .. }
-        | What::FileRequest { .. } => Loudness::Detail,
+        | What::FileRequest { .. }
+        | What::FileProbed { .. } => Loudness::Detail,
         _ => Loudness::Story,
     }
 }

@@ -21,7 +21,17 @@ use crate::{
 /// The port that firmware asks for files.
 const TFTP_PORT: u16 = 69;
 
-/// The ports of one network, taken.
+/// The ports of one network, taken before there is a state directory.
+#[derive(Debug)]
+pub(super) struct Taken {
+    dhcp: dhcp::Opened,
+    tftp: tftp::Bound,
+    http: TcpListener,
+    agents: TcpListener,
+    address: Ipv4Addr,
+}
+
+/// The ports of one network, ready.
 #[derive(Debug)]
 pub(super) struct Ports {
     dhcp: dhcp::Bound,
@@ -31,25 +41,30 @@ pub(super) struct Ports {
     tls: Arc<ServerConfig>,
 }
 
-impl Ports {
+impl Taken {
     /// Takes all ports of a network. Nothing is answered on them yet.
-    pub(super) async fn bind(
-        network: &Network,
-        config: &Config,
-        state: &State,
-    ) -> Result<Self, ServeError> {
+    pub(super) async fn take(network: &Network, config: &Config) -> Result<Self, ServeError> {
         let interface = network.dhcp.interface();
         let address = network.dhcp.server_address();
         let http = listen("plain HTTP", interface, address, config.http_port).await?;
         let agents = listen("the agents' door", interface, address, config.tls_port).await?;
         let tftp = tftp::bind(address, TFTP_PORT)
             .map_err(|source| ServeError::Tftp { interface: interface.to_owned(), source })?;
-        let tls = Arc::new(state.key.tls(&[address.into()])?);
         // Last: where we give addresses, it takes seconds to see whether somebody else does.
-        let dhcp = dhcp::bind(network.dhcp.clone(), &state.database, state.path()).await?;
-        Ok(Self { dhcp, tftp, http, agents, tls })
+        let dhcp = dhcp::open(network.dhcp.clone()).await?;
+        Ok(Self { dhcp, tftp, http, agents, address })
     }
 
+    /// Adds what is in the state directory: leases and key.
+    pub(super) fn with(self, state: &State) -> Result<Ports, ServeError> {
+        let Self { dhcp, tftp, http, agents, address } = self;
+        let tls = Arc::new(state.key.tls(&[address.into()])?);
+        let dhcp = dhcp.with_leases(&state.database, state.path())?;
+        Ok(Ports { dhcp, tftp, http, agents, tls })
+    }
+}
+
+impl Ports {
     /// Returns the door to this network's leases.
     pub(super) fn lease_handle(&self) -> dhcp::Handle {
         self.dhcp.handle()
@@ -139,22 +154,17 @@ async fn listen(
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
-
     use super::*;
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_its_interface_and_purpose() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700)).unwrap();
-        let state = State::open(directory.path()).unwrap();
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = taken.local_addr().unwrap().port();
         let mode = dhcp::ModeAsWritten::Proxy;
         let settings = dhcp::Settings::check("lo", Ipv4Addr::LOCALHOST, port, mode).unwrap();
         let network = Network { dhcp: settings, reserve_for_discovered: false };
         let config = Config { http_port: port, ..Config::default() };
-        let error = Ports::bind(&network, &config, &state).await.unwrap_err();
+        let error = Taken::take(&network, &config).await.unwrap_err();
         let said = format!("{:#}", anyhow::Error::from(error)).replace(&port.to_string(), "PORT");
         insta::assert_snapshot!(said, @"plain HTTP on lo: taking 127.0.0.1:PORT/tcp: Address already in use (os error 98)");
     }

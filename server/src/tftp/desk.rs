@@ -1,6 +1,6 @@
 //! All transfers of one port, told apart by the client's address and port: packets in, actions out, no sockets.
 
-use std::{collections::HashMap, net::SocketAddrV4, time::Instant};
+use std::{collections::HashMap, fmt, net::SocketAddrV4, time::Instant};
 
 use bytes::Bytes;
 use tracing::debug;
@@ -19,7 +19,7 @@ use crate::{
 
 /// What is to be done outside.
 #[derive(Debug)]
-pub(super) enum Action {
+pub enum Action {
     /// Send a packet.
     Send(SocketAddrV4, Bytes),
     /// Read a file, and bring it with its ticket to [`Desk::loaded`].
@@ -28,13 +28,13 @@ pub(super) enum Action {
 
 /// Whom a file is read for. The number tells a client's later request from an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub struct Ticket {
     client: SocketAddrV4,
     number: u64,
 }
 
-/// All transfers of one port.
-pub(super) struct Desk {
+/// All transfers of one port, without its socket and its clock: what [`Bound::run`](super::Bound::run) works with.
+pub struct Desk {
     context: Context,
     limits: Limits,
     conversations: HashMap<SocketAddrV4, Conversation>,
@@ -55,14 +55,22 @@ enum State {
     Transferring(Transfer),
 }
 
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conversations = self.conversations.len();
+        f.debug_struct("Desk").field("conversations", &conversations).finish_non_exhaustive()
+    }
+}
+
 impl Desk {
-    pub(super) fn new(context: Context, limits: Limits) -> Self {
+    /// Begins without a transfer.
+    pub fn new(context: Context, limits: Limits) -> Self {
         let (conversations, pace) = (HashMap::new(), Pace::default());
         Self { context, limits, conversations, pace, opened: 0 }
     }
 
     /// Returns when [`Desk::wake`] is due.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         let deadlines =
             self.conversations.values().filter_map(|conversation| match &conversation.state {
                 State::Loading => None,
@@ -72,12 +80,7 @@ impl Desk {
     }
 
     /// Takes a packet. What is no packet, or belongs to no transfer, is not answered.
-    pub(super) fn receive(
-        &mut self,
-        client: SocketAddrV4,
-        bytes: &[u8],
-        now: Instant,
-    ) -> Vec<Action> {
+    pub fn receive(&mut self, client: SocketAddrV4, bytes: &[u8], now: Instant) -> Vec<Action> {
         if client.port() == 0 || client.ip().is_broadcast() || client.ip().is_multicast() {
             return Vec::new();
         }
@@ -95,7 +98,7 @@ impl Desk {
     }
 
     /// Takes a file that was read, or why it could not be.
-    pub(super) fn loaded(
+    pub fn loaded(
         &mut self,
         ticket: Ticket,
         content: Result<Bytes, String>,
@@ -117,7 +120,7 @@ impl Desk {
     }
 
     /// Sends again what was not acknowledged in time.
-    pub(super) fn wake(&mut self, now: Instant) -> Vec<Action> {
+    pub fn wake(&mut self, now: Instant) -> Vec<Action> {
         let is_due = |conversation: &Conversation| match &conversation.state {
             State::Loading => false,
             State::Transferring(transfer) => transfer.deadline() <= now,
@@ -140,7 +143,7 @@ impl Desk {
                 let size_bytes = transfer.size_bytes();
                 match end {
                     End::Sent => conversation.story.sent(size_bytes),
-                    End::Probed => debug!(%client, "asked for the size only"),
+                    End::Probed => conversation.story.probed(),
                     End::Aborted { reason } => {
                         conversation.story.failed(format!("aborted by the client: {reason}"));
                     }

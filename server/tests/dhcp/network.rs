@@ -17,7 +17,7 @@ use dhcp::{Message, MessageType, code};
 use drydock::{
     decision::{Boot, System},
     dhcp::{
-        BindError, Handle, ModeAsWritten, Seams, Settings, SubnetAsWritten, bind,
+        BindError, Handle, ModeAsWritten, Seams, Settings, SubnetAsWritten, open,
         wire::{
             frame::{read_datagram, write_discover},
             interface,
@@ -219,7 +219,8 @@ impl Server {
             .expect("a runtime");
         let settings = Settings::check("s0", SERVER, 7480, mode).expect("sound settings");
         let database = redb::Database::create(directory.join("drydock.redb")).expect("a database");
-        let bound = runtime.block_on(bind(settings, &Arc::new(database), directory))?;
+        let bound =
+            runtime.block_on(open(settings))?.with_leases(&Arc::new(database), directory)?;
         let (sender, entries) = mpsc::channel();
         let seams = Seams::new(
             |_| Boot::System(System::Sunshine),

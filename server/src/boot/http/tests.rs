@@ -124,6 +124,7 @@ async fn firmware_asks_for_the_length_and_then_for_the_program() {
     let head = scene.head(&path).await;
     assert_eq!((head.status(), head.header("content-length")), ("200", Some("100000")));
     assert!(head.body.is_empty());
+    scene.told(|what| matches!(what, What::FileProbed { .. })).await;
     for target in [
         path.clone(),
         format!("/{path}"),
@@ -163,12 +164,19 @@ async fn a_large_file_comes_whole_and_in_parts() {
     assert_eq!(failed.status(), "412");
     let same = scene.get(path, &format!("If-None-Match: {tag}\r\n")).await;
     assert_eq!((same.status(), same.body.len()), ("304", 0));
+    scene.told(|what| matches!(what, What::FileProbed { .. })).await;
     scene.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_tells_who_it_is_and_gets_its_script() {
     let scene = scene(sunshine(), Limits::default()).await;
+    let head = scene.head(&format!("/script.ipxe?mac={MAC}")).await;
+    assert_eq!((head.status(), head.body.len()), ("200", 0));
+    scene.told(|what| matches!(what, What::FileProbed { .. })).await;
+    let has_script = |what: &What| matches!(what, What::Script { .. });
+    assert!(!scene.told.lock().unwrap().iter().any(|(_, what)| has_script(what)), "only a look");
+    scene.noted.lock().unwrap().clear();
     let answer = scene
         .get(&format!("/script.ipxe?mac={MAC}&uuid=&serial=x%0Aexit&arch=x86_64&platform=efi"), "")
         .await;

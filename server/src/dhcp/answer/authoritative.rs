@@ -90,9 +90,15 @@ impl Lending<'_> {
             return Err(Silence::OtherServer { server });
         }
         let requested = self.caller.message.options.address(code::REQUESTED_ADDRESS);
-        let Some(address) = requested.or(self.caller.own_address()) else {
+        let own = self.caller.own_address();
+        let Some(address) = requested.or(own) else {
             return Err(Silence::Malformed { problem: "a REQUEST without an address".to_owned() });
         };
+        // The answer would go to the one and lend the other. RFC 2131 table 5: never both.
+        if let Some(own) = own.filter(|own| *own != address) {
+            let problem = format!("a REQUEST for {address} from {own}");
+            return Err(Silence::Malformed { problem });
+        }
         let file = self.file()?;
         if leases.claim(mac, address, self.subnet, now) == Claim::Void {
             return Ok(self.refuse("that address is not yours here"));
@@ -114,6 +120,12 @@ impl Lending<'_> {
 
     /// Answers a client that has an address from elsewhere: no address, no times. RFC 2131 clause 4.3.5.
     fn inform(&self) -> Result<Response, Silence> {
+        // The answer goes to the address that the client says it has: never to one that is none of our business.
+        let elsewhere = self.caller.own_address().filter(|own| !self.subnet.contains(*own));
+        if let (Some(own), None) = (elsewhere, self.caller.relay()) {
+            let problem = format!("an INFORM from {own}, which lies in no subnet of ours");
+            return Err(Silence::Malformed { problem });
+        }
         let file = self.file()?;
         let mut reply = begin(self.caller, self.settings, MessageType::Ack);
         reply.ciaddr = self.caller.message.ciaddr;

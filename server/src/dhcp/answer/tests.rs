@@ -370,6 +370,15 @@ fn requests_that_make_no_sense_are_said_to() {
     offer.options.set_message_type(MessageType::Offer);
     assert_eq!(problem(offer.clone()), "a server's message from a client");
     assert_eq!(problem(offer.reply()), "a reply where a request belongs");
+    for nobody in [[255; 4], [224, 0, 0, 1], [127, 0, 0, 1], [0, 0, 0, 7], [240, 0, 0, 1]] {
+        let nobody = Ipv4Addr::from(nobody);
+        let mut relayed = uefi(MessageType::Discover).message;
+        relayed.giaddr = nobody;
+        assert_eq!(problem(relayed), format!("relayed by {nobody}, which no relay can have"));
+        let mut renewing = uefi(MessageType::Request).message;
+        renewing.ciaddr = nobody;
+        assert_eq!(problem(renewing), format!("from {nobody}, which no client can have"));
+    }
     assert_eq!(
         Server::authoritative().silence(&telephone(MessageType::Request)),
         Silence::Malformed { problem: "a REQUEST without an address".to_owned() }
@@ -379,7 +388,7 @@ fn requests_that_make_no_sense_are_said_to() {
 #[test]
 fn entries_tell_the_story() {
     let caller = on_4011(uefi(MessageType::Request));
-    let entry = request_entry(&caller, NOW);
+    let entry = request_entry(&caller, "eth0", NOW);
     assert_eq!(entry.mac, Some(MAC));
     assert_eq!(entry.address, Some(Ipv4Addr::new(10, 77, 0, 42)));
     assert_eq!(
@@ -390,6 +399,7 @@ fn entries_tell_the_story() {
             architecture: Some(7),
             port: 4011,
             chosen_server: None,
+            interface: Some("eth0".to_owned()),
         }
     );
     let reply = Server::proxy().reply(&caller);

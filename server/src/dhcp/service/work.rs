@@ -159,7 +159,8 @@ fn admit(
     };
     match verdict {
         Verdict::Sound => {
-            (seams.journal)(answer::request_entry(&caller, unix));
+            let interface = core.settings.interface();
+            (seams.journal)(answer::request_entry(&caller, interface, unix));
             Some(caller)
         }
         Verdict::TooMany => {

@@ -87,6 +87,20 @@ fn a_program_is_loaded_sent_and_told() {
 }
 
 #[test]
+fn a_client_that_wanted_the_size_only_is_told_as_such() {
+    let mut scene = scene(sunshine());
+    let packet = b"\0\x01boot/snponly.efi\0octet\0tsize\x000\0blksize\x001468\0";
+    let (ticket, _) = only_load(scene.receive(CLIENT, packet));
+    only_packet(scene.desk.loaded(ticket, Ok(Bytes::from_static(b"MZ")), scene.now));
+    assert!(scene.receive(CLIENT, b"\0\x05\0\x08User aborted the transfer\0").is_empty());
+    let told: Vec<What> = scene.told.lock().unwrap().drain(..).map(|(_, what)| what).collect();
+    let [What::FileRequest { .. }, What::FileProbed { path, .. }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(path, "boot/snponly.efi");
+}
+
+#[test]
 fn a_request_that_comes_twice_is_one_request() {
     let mut scene = scene(sunshine());
     let (ticket, _) = only_load(scene.request(CLIENT, "boot/snponly.efi"));

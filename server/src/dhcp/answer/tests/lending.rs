@@ -138,6 +138,29 @@ fn inform_is_answered_without_an_address() {
 }
 
 #[test]
+fn a_request_for_another_address_than_its_own_is_not_answered() {
+    let mut request = telephone(MessageType::Request);
+    request.message.ciaddr = Ipv4Addr::new(192, 0, 2, 7);
+    request.message.options.set_address(code::REQUESTED_ADDRESS, Ipv4Addr::new(10, 77, 0, 120));
+    let mut server = Server::authoritative();
+    let problem = "a REQUEST for 10.77.0.120 from 192.0.2.7".to_owned();
+    assert_eq!(server.silence(&request), Silence::Malformed { problem });
+    assert_eq!(server.leases.count(), 0);
+    // Some clients say it twice.
+    request.message.ciaddr = Ipv4Addr::new(10, 77, 0, 120);
+    assert_eq!(server.reply(&request).message.yiaddr, request.message.ciaddr);
+}
+
+#[test]
+fn inform_from_an_address_of_no_subnet_of_ours_is_not_answered() {
+    let mut inform = telephone(MessageType::Inform);
+    inform.message.ciaddr = Ipv4Addr::new(192, 0, 2, 7);
+    let silence = Server::authoritative().silence(&inform);
+    let problem = "an INFORM from 192.0.2.7, which lies in no subnet of ours".to_owned();
+    assert_eq!(silence, Silence::Malformed { problem });
+}
+
+#[test]
 fn relays_get_their_own_subnet_and_their_own_words_back() {
     let behind = SubnetAsWritten {
         key: "spec.network.vlans[1]".to_owned(),

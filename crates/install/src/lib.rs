@@ -8,7 +8,6 @@ mod after;
 mod boot;
 mod buffer;
 mod chance;
-mod chunk;
 mod crew;
 mod examine;
 mod failure;

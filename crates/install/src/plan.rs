@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use disk::Medium;
+use image::Manifest;
 
 use crate::failure::Unfit;
 
@@ -22,6 +23,8 @@ pub struct Plan {
     pub image_bytes: u64,
     /// The length of every chunk but the last: a multiple of the disk's sector.
     pub chunk_bytes: u32,
+    /// The smallest disk that it fits on, where that is more than the image's length.
+    pub smallest_disk_bytes: u64,
     /// What the image's partition table counts in; absent when it has none.
     pub sector_bytes: Option<u32>,
     /// What is in the chunks.
@@ -40,6 +43,24 @@ pub enum Chunk {
         /// Where the frame that holds it stands in the file of frames.
         frame: Range<u64>,
     },
+}
+
+impl From<&Manifest> for Plan {
+    /// Takes over what a manifest says. Who vouches for it has been asked before: [`Manifest::verify`].
+    fn from(manifest: &Manifest) -> Self {
+        let description = manifest.description();
+        let chunk = |entry: image::Entry| match entry.chunk {
+            image::Chunk::Zeros => Chunk::Zeros,
+            image::Chunk::Data { digest } => Chunk::Data { digest, frame: entry.frame },
+        };
+        Self {
+            image_bytes: description.image_bytes,
+            chunk_bytes: description.chunk_bytes,
+            smallest_disk_bytes: description.smallest_disk_bytes,
+            sector_bytes: description.sector_bytes,
+            chunks: manifest.chunks().map(chunk).collect(),
+        }
+    }
 }
 
 impl Plan {
@@ -93,7 +114,7 @@ impl Plan {
         if !(512..=65_536).contains(&sector) || !sector.is_power_of_two() {
             return plan("the disk has sectors of no usual size");
         }
-        fits(self.image_bytes, self.sector_bytes, medium)?;
+        fits(self.image_bytes.max(self.smallest_disk_bytes), self.sector_bytes, medium)?;
         if self.image_bytes == 0 {
             return plan("the image is empty");
         }

@@ -13,7 +13,6 @@ use super::{CHUNK_BYTES, Work, fetch::Pieces};
 use crate::{
     boot::{self, Withheld},
     buffer::{Buffer, is_zero},
-    chunk,
     crew::Ended,
     failure::Failure,
     pipeline::Full,
@@ -49,8 +48,13 @@ impl Unpack<'_> {
         let mut image = image::unpack(input, WINDOW_LIMIT).map_err(|error| unsound(&error, 0))?;
         let is_compressed = image.layers().iter().any(|layer| *layer != Format::Tar);
         let is_bare = image.layers().is_empty();
-        let plan =
-            Plan { image_bytes: 0, chunk_bytes: CHUNK_BYTES, sector_bytes: None, chunks: vec![] };
+        let plan = Plan {
+            image_bytes: 0,
+            chunk_bytes: CHUNK_BYTES,
+            smallest_disk_bytes: 0,
+            sector_bytes: None,
+            chunks: Vec::new(),
+        };
         let mut arrived = Arrived { plan, withheld: Vec::new(), table_bytes: 0, is_compressed };
         let mut zeros = 0..0;
         loop {
@@ -114,7 +118,7 @@ impl Unpack<'_> {
             zeros.end = offset + wide(padded);
             return Ok(());
         }
-        plan.chunks.push(Chunk::Data { digest: chunk::digest(&buffer[..length]), frame: 0..0 });
+        plan.chunks.push(Chunk::Data { digest: image::digest(&buffer[..length]), frame: 0..0 });
         if plan.is_withheld(index, medium.size_bytes()) {
             let mut kept = Buffer::zeroed(padded);
             kept.copy_from_slice(&buffer[..padded]);

@@ -1,10 +1,11 @@
 //! Unpacks frames and checks what was in them. A chunk that arrived wrong is fetched again, elsewhere.
 
+use image::Unpacker;
+
 use super::{Frame, Full, Work};
 use crate::{
     FetchError,
     buffer::Buffer,
-    chunk::Unpacker,
     crew::{Crew, Ended},
     failure::Failure,
     mirror::Attempts,
@@ -84,7 +85,8 @@ fn checked(
         return Err("the manifest has no such frame".to_owned());
     };
     let length = plan.length(index);
-    unpacker.unpack(frame, digest, &mut into[..length])?;
+    let result = unpacker.unpack(frame, digest, &mut into[..length]);
+    result.map_err(|error| error.to_string())?;
     Ok(length)
 }
 

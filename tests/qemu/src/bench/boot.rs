@@ -19,7 +19,7 @@ use crate::{
     story::Clock,
 };
 
-const ROUNDS: usize = 1;
+const ROUNDS: usize = 5;
 /// The kernel says this, with its own clock, when PID 1 starts.
 const INIT_STARTS: &str = "as init process";
 /// What the empty PID 1 says.

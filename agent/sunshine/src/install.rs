@@ -16,7 +16,7 @@ use disk::{
     Held, Refusal,
     permit::{self, Circumstances, Place, Used},
 };
-use image::{Chunk, Manifest};
+use image::Manifest;
 use install::{Failure, FetchError, Options, Plan, Source, Unfit};
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
@@ -77,11 +77,11 @@ fn after(finish: Finish) -> After {
 
 fn carry_out(job: &Job, install: &Install) -> Result<InstallReport, Broken> {
     possible(install).map_err(untouched)?;
-    let bulk = job.session.bulk().map_err(untouched)?;
+    let bulk = job.session.bulk().map_err(|error| untouched(chain(&error)))?;
     let begin = |phase| bulk.tell(first_progress(install.order.id, phase));
     begin(InstallPhase::Checking);
     let (manifest, frames) = manifest(&bulk, &job.session, &install.image)?;
-    let plan = plan(&manifest);
+    let plan = Plan::from(&manifest);
     drop(manifest);
     let disk = permitted(job, install)?;
     let source = Frames { bulk: &bulk, path: frames };
@@ -131,30 +131,17 @@ fn manifest(
     };
     let directory = format!("/v1/images/{digest}");
     let limit = u64::try_from(Manifest::LIMIT_BYTES).unwrap_or(u64::MAX);
-    let bytes = bulk.get(&format!("{directory}/manifest"), limit).map_err(untouched)?;
+    let bytes = bulk
+        .get(&format!("{directory}/manifest"), limit)
+        .map_err(|error| untouched(chain(&error)))?;
     let manifest = Manifest::parse(bytes).map_err(|error| untouched(chain(&error)))?;
-    let found: String = manifest.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hexadecimal(&manifest.sha256());
     if found != *digest {
         return Err(untouched(format!("the server sent manifest {found} instead of {digest}")));
     }
     let pins: Vec<[u8; 32]> = session.pins().iter().map(|pin| pin.0).collect();
-    manifest.verify(&pins).map_err(untouched)?;
+    manifest.verify(&pins).map_err(|error| untouched(chain(&error)))?;
     Ok((manifest, format!("{directory}/frames")))
-}
-
-/// Says the same as the manifest in the engine's words.
-fn plan(manifest: &Manifest) -> Plan {
-    let description = manifest.description();
-    let chunk = |entry: image::Entry| match entry.chunk {
-        Chunk::Zeros => install::Chunk::Zeros,
-        Chunk::Data { digest } => install::Chunk::Data { digest, frame: entry.frame },
-    };
-    Plan {
-        image_bytes: description.image_bytes,
-        chunk_bytes: description.chunk_bytes,
-        sector_bytes: description.sector_bytes,
-        chunks: manifest.chunks().map(chunk).collect(),
-    }
 }
 
 /// Has everything checked that must hold before a byte is written, and opens the disk for writing.
@@ -237,12 +224,16 @@ fn random_bytes() -> [u8; 16] {
     bytes
 }
 
-fn untouched(reason: impl ToString) -> Broken {
-    Broken { reason: reason.to_string(), touched: false }
+fn untouched(reason: impl Into<String>) -> Broken {
+    Broken { reason: reason.into(), touched: false }
 }
 
-fn touched(reason: impl ToString) -> Broken {
-    Broken { reason: reason.to_string(), touched: true }
+fn touched(reason: impl Into<String>) -> Broken {
+    Broken { reason: reason.into(), touched: true }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// Shows an error with its causes.

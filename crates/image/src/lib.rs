@@ -14,10 +14,21 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod chunk;
+#[cfg(feature = "convert")]
+pub mod convert;
+mod manifest;
+#[cfg(feature = "convert")]
+mod partition;
+mod reader;
 mod recognise;
 mod unpack;
 
 pub use self::{
+    chunk::{ChunkError, Unpacker, digest},
+    manifest::{
+        Chunk, Description, Entry, Manifest, ManifestError, Partition, SignError, SignatureError,
+    },
     recognise::{Format, HEAD_BYTES, NotAnImage, TextKind, recognise},
     unpack::{Content, TarError, UnpackError, Unpacked, WINDOW_LIMIT, open, unpack},
 };

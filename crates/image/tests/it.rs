@@ -1,5 +1,10 @@
 //! Against files that the real tools made, whole, cut and damaged.
 
+#[cfg(feature = "convert")]
+#[path = "it/convert.rs"]
+mod convert;
+#[path = "it/manifest.rs"]
+mod manifest;
 #[path = "it/samples.rs"]
 mod samples;
 #[path = "it/tar.rs"]

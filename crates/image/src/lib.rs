@@ -20,6 +20,8 @@ pub mod convert;
 mod manifest;
 #[cfg(feature = "convert")]
 mod partition;
+#[cfg(feature = "convert")]
+pub mod qcow2;
 mod reader;
 mod recognise;
 mod unpack;

@@ -5,6 +5,9 @@
 mod convert;
 #[path = "it/manifest.rs"]
 mod manifest;
+#[cfg(feature = "convert")]
+#[path = "it/qcow2.rs"]
+mod qcow2;
 #[path = "it/samples.rs"]
 mod samples;
 #[path = "it/tar.rs"]

@@ -14,6 +14,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "convert")]
+pub mod bmap;
 mod chunk;
 #[cfg(feature = "convert")]
 pub mod convert;

@@ -1,6 +1,9 @@
 //! Against files that the real tools made, whole, cut and damaged.
 
 #[cfg(feature = "convert")]
+#[path = "it/bmap.rs"]
+mod bmap;
+#[cfg(feature = "convert")]
 #[path = "it/convert.rs"]
 mod convert;
 #[path = "it/manifest.rs"]

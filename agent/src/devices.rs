@@ -35,11 +35,23 @@ use crate::watchdog;
 /// Nothing came for so long: what the machine has at this time is there.
 const QUIET_MILLISECONDS: u16 = 100;
 
+/// How often drivers that nothing waits for are looked after.
+const SLOW_MILLISECONDS: u16 = 1000;
+
 /// Nothing came for so long: probably nothing more will.
 const LULL_MILLISECONDS: u16 = 10;
 
 /// How many drivers start at once: they wait for hardware more than they compute.
 const THREADS: usize = 4;
+
+/// A driver that takes longer than this is not counted on: another thread loads in its place.
+const THREAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most threads that take the place of others.
+const MOST_REPLACEMENTS: usize = 32;
+
+/// How long the network waits for watchdogs.
+const WATCHDOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long disks wait for ports: see [`Class::Port`].
 const PORT_PATIENCE: Duration = Duration::from_secs(1);
@@ -104,7 +116,13 @@ impl Findings {
 
     fn forget(&self, disk: &str) {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found.read_only.remove(disk);
+        found.read_only.remove(&belt::in_sysfs(disk));
+    }
+
+    /// Returns the disks that this system has made read-only.
+    fn fastened(&self) -> Vec<String> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.read_only.keys().cloned().collect()
     }
 }
 
@@ -140,37 +158,60 @@ fn run(
     });
     let index = Index::new(&texts);
     let queue = Queue::new(&index, &directory);
-    let report = |gap| findings.add_gap(gap);
     look_everywhere(&queue, findings);
     thread::scope(|scope| {
+        let work = || {
+            // Drivers wait for hardware: the sooner they begin to, the more of the rest is done meanwhile.
+            linux::thread::go_first();
+            queue.work(|gap| findings.add_gap(gap));
+        };
+        for _ in 0..THREADS {
+            scope.spawn(work);
+        }
+        let mut replacements = 0;
+        let mut replace = || {
+            // A thread that hangs in the kernel cannot be had back.
+            while replacements < queue.stuck(THREAD_PATIENCE).min(MOST_REPLACEMENTS) {
+                replacements += 1;
+                scope.spawn(work);
+            }
+        };
         let ended = arm_watchdogs(&socket, &queue, findings).and_then(|()| {
             queue.open(Class::Port);
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    // Drivers wait for hardware: the sooner they begin to, the more of the rest is done meanwhile.
-                    linux::thread::go_first();
-                    queue.work(report);
-                });
-            }
-            listen(&socket, &queue, findings, news, announced)
+            listen(&socket, &queue, findings, news, announced, &mut replace)
         });
+        // Said here: the threads may never end.
+        if let Err(error) = ended {
+            findings.add_gap(gap("devices", "uevents", &error));
+            let _nobody_left = news.send(News::Settled);
+        }
         queue.close();
-        ended
-    })
+    });
+    Ok(())
 }
 
-/// Loads what watchdogs need, before anything else.
+/// Loads what watchdogs need and arms them, before anything else, for a limited time.
 fn arm_watchdogs(socket: &Socket, queue: &Queue<'_>, findings: &Findings) -> io::Result<()> {
+    let end = Instant::now() + WATCHDOG_PATIENCE;
+    queue.open(Class::Watchdog);
     loop {
-        let report = |gap| findings.add_gap(gap);
-        let more = queue.load_now(Class::Watchdog, report)
-            || (watchdog::arm_all() == 0 && queue.load_now(Class::Chipset, report));
-        while let Heard::Event(bytes) = socket.hear(Some(0))? {
-            if let Some(event) = Event::parse(&bytes) {
-                react(&event, queue, findings);
+        let loaded = queue.wait_until_idle(end.saturating_duration_since(Instant::now()));
+        loop {
+            match socket.hear(Some(0))? {
+                Heard::Event(bytes) => {
+                    if let Some(event) = Event::parse(&bytes) {
+                        react(&event, queue, findings);
+                    }
+                }
+                Heard::Lost => look_everywhere(queue, findings),
+                Heard::Silence => break,
             }
         }
-        if !more {
+        if !loaded {
+            warn!(waiting_for = ?queue.busy(), "watchdogs take their time");
+            return Ok(());
+        }
+        if queue.is_idle() && (watchdog::arm_all() > 0 || !queue.prefer(Class::Chipset)) {
             return Ok(());
         }
     }
@@ -183,6 +224,7 @@ fn listen(
     findings: &Findings,
     news: &UnboundedSender<News>,
     announced: &AtomicBool,
+    replace: &mut dyn FnMut(),
 ) -> io::Result<()> {
     let start = Instant::now();
     let mut stirred = start;
@@ -190,11 +232,13 @@ fn listen(
     let mut lulled = false;
     loop {
         let patience = match stage {
-            Stage::Resting => None,
+            Stage::Resting if queue.is_idle() => None,
+            Stage::Resting => Some(SLOW_MILLISECONDS),
             Stage::Ports | Stage::Settled => Some(QUIET_MILLISECONDS),
             Stage::Arriving | Stage::Late => Some(LULL_MILLISECONDS),
         };
         let heard = socket.hear(patience)?;
+        replace();
         let mut matters = false;
         match heard {
             Heard::Event(bytes) => {
@@ -236,6 +280,10 @@ fn listen(
                     ));
                 }
                 finish();
+                // Nobody has a permit yet, so whatever was written went past the belt.
+                for gap in belt::gaps(Path::new("/"), findings.fastened()) {
+                    findings.add_gap(gap);
+                }
                 if watchdog::arm_all() == 0 {
                     info!("this machine shows no hardware watchdog");
                 }

@@ -11,6 +11,7 @@
 //!        (an address is held)
 //! ```
 //!
+//! A server that offers and then does not confirm is passed over as long as another one offers.
 //! It never gives up. Messages ask for broadcast answers until the port has an address, so that a plain UDP socket
 //! hears them. An address that is held is used until its lease is over or a server takes it back.
 
@@ -60,6 +61,9 @@ const SHORTEST_RENEWAL: Duration = Duration::from_secs(30);
 /// After a server took an address back: one that does so again and again is not asked in a circle.
 const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 
+/// How many servers that did not keep their offers are remembered.
+const MOST_FICKLE: usize = 16;
+
 /// "For ever", as option 51 has it.
 const FOR_EVER: u32 = u32::MAX;
 
@@ -107,6 +111,10 @@ pub struct Client {
     attempts: u32,
     /// When something is to be done unless an answer comes.
     due: Option<Instant>,
+    /// Servers that did not confirm what they had offered; the latest last.
+    fickle: Vec<Ipv4Addr>,
+    /// What one of those offered again, address and server: better than nothing.
+    reserve: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
 /// An address that the port uses.
@@ -132,7 +140,17 @@ impl Client {
     /// Begins without a link. `handed` is an address that the port has from its boot program: it is confirmed first.
     pub fn new(mac: MacAddress, handed: Option<Ipv4Addr>, now: Instant) -> Self {
         let held = handed.map(|address| Held { address, over: None });
-        Self { mac, phase: Phase::NoLink, held, xid: 0, began: now, attempts: 0, due: None }
+        Self {
+            mac,
+            phase: Phase::NoLink,
+            held,
+            xid: 0,
+            began: now,
+            attempts: 0,
+            due: None,
+            fickle: Vec::new(),
+            reserve: None,
+        }
     }
 
     /// Returns when [`Client::time`] is to be called.
@@ -175,7 +193,17 @@ impl Client {
         }
         match self.phase {
             Phase::NoLink => return Vec::new(),
-            Phase::Requesting { .. } | Phase::Confirming if self.attempts >= REQUEST_LIMIT => {
+            Phase::Discovering => {
+                if let Some((address, server)) = self.reserve.take() {
+                    self.phase = Phase::Requesting { address, server };
+                    self.attempts = 0;
+                }
+            }
+            Phase::Requesting { server, .. } if self.attempts >= REQUEST_LIMIT => {
+                self.distrust(server);
+                self.begin(Phase::Discovering, now, random);
+            }
+            Phase::Confirming if self.attempts >= REQUEST_LIMIT => {
                 self.begin(Phase::Discovering, now, random);
             }
             Phase::Bound { server, rebind } => {
@@ -203,6 +231,10 @@ impl Client {
                     // A proxy offers boot programs, no addresses.
                     return Vec::new();
                 }
+                if self.fickle.contains(&server) {
+                    self.reserve.get_or_insert((message.yiaddr, server));
+                    return Vec::new();
+                }
                 self.phase = Phase::Requesting { address: message.yiaddr, server };
                 self.attempts = 0;
                 self.ask(now, random)
@@ -219,7 +251,13 @@ impl Client {
                     Phase::Confirming | Phase::Renewing { .. } | Phase::Rebinding => true,
                     Phase::NoLink | Phase::Discovering | Phase::Bound { .. } => false,
                 };
-                if may_refuse { self.start_anew(now, random) } else { Vec::new() }
+                if !may_refuse {
+                    return Vec::new();
+                }
+                if let Phase::Requesting { server, .. } = phase {
+                    self.distrust(server);
+                }
+                self.start_anew(now, random)
             }
             _ => Vec::new(),
         }
@@ -272,6 +310,7 @@ impl Client {
         let (renew, rebind) =
             times(duration, seconds(code::RENEWAL_TIME), seconds(code::REBINDING_TIME));
         self.attempts = 0;
+        self.fickle.retain(|fickle| *fickle != server);
         self.due = duration.map(|_| now + renew);
         self.phase = Phase::Bound { server, rebind: now + rebind };
         let mut actions = Vec::new();
@@ -279,6 +318,16 @@ impl Client {
         actions.extend(other.map(|before| Action::GiveUp(before.address)));
         actions.push(Action::Use(lease));
         actions
+    }
+
+    /// Remembers a server that did not keep its offer.
+    fn distrust(&mut self, server: Ipv4Addr) {
+        self.fickle.retain(|known| *known != server);
+        self.fickle.push(server);
+        // Whoever invents servers pushes out his own.
+        if self.fickle.len() > MOST_FICKLE {
+            self.fickle.remove(0);
+        }
     }
 
     /// A server refused: nothing that was known counts any more.
@@ -291,6 +340,7 @@ impl Client {
 
     fn begin(&mut self, phase: Phase, now: Instant, random: u32) {
         self.phase = phase;
+        self.reserve = None;
         self.xid = random;
         self.began = now;
         self.attempts = 0;

@@ -8,10 +8,14 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use protocol::{Announce, EventKind, Level, Pin};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -34,6 +38,8 @@ enum LifeError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
+    Contradiction(#[from] settings::Contradiction),
+    #[error(transparent)]
     Client(#[from] ClientError),
     #[error("reading {path}")]
     Read { path: &'static str, source: io::Error },
@@ -42,6 +48,9 @@ enum LifeError {
     #[error("{0}")]
     Failed(String),
 }
+
+/// How long a boot that must stop waits for somebody to tell: slow switches take 30 s to forward.
+const NETWORK_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The session, where the farewell finds it.
 static SESSION: OnceLock<Session> = OnceLock::new();
@@ -96,7 +105,7 @@ fn go_down(end: End) -> ! {
             End::SwitchOff => linux::power::switch_off(),
         };
         error!(%error, ?end, "the kernel refuses");
-        std::thread::park_timeout(std::time::Duration::from_secs(10));
+        std::thread::park_timeout(Duration::from_secs(10));
     }
 }
 
@@ -156,7 +165,12 @@ async fn converse(
     let phases = painter.phases.clone();
     tokio::spawn(painter.run(news, asked, show));
     let door = Door { server: settings.server.clone(), pins: settings.pins, worker };
-    let talk = talk(door, picture.clone(), online, say);
+    let talk = async {
+        match settings.contradiction {
+            Some(contradiction) => Err(stop(contradiction, door, online).await),
+            None => talk(door, picture.clone(), online, say).await,
+        }
+    };
     tokio::pin!(talk);
     tokio::pin!(network);
     let server = settings.server.unwrap_or_default();
@@ -231,6 +245,25 @@ async fn talk(
     let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;
     let session = session.with_worker(worker);
     Ok(SESSION.get_or_init(|| session).run(picture, online, say).await)
+}
+
+/// Makes ready to say why the boot stops, to whom the image trusts. A server with another key hears nothing
+/// but that it is refused, and can tell that.
+async fn stop(
+    contradiction: settings::Contradiction,
+    Door { server, pins, .. }: Door,
+    mut online: watch::Receiver<u64>,
+) -> LifeError {
+    let Some(server) = server else { return contradiction.into() };
+    if timeout(NETWORK_PATIENCE, online.changed()).await.is_err() {
+        warn!("nobody is told why this boot stops: no network");
+    }
+    // The farewell speaks through it.
+    match Session::new(&server, pins) {
+        Ok(session) => drop(SESSION.set(session)),
+        Err(error) => warn!(%error, "nobody is told why this boot stops"),
+    }
+    contradiction.into()
 }
 
 /// Returns how much memory this program has at this moment, as the kernel writes it.

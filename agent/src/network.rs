@@ -1,18 +1,27 @@
 //! The machine's network: every physical port set up, the lease that iPXE handed over used at once,
 //! and a DHCP client of its own on each port that has a link.
+//!
+//! The kernel does one thing at a time with all links, and a driver that sets its port up slowly holds up everything
+//! behind it. So whatever asks the kernel has a thread, and no task waits for it but the one of that port.
 
 mod names;
 mod port;
 
-use std::{collections::BTreeMap, io, path::Path, thread};
+use std::{collections::BTreeMap, io, path::Path, thread, time::Duration};
 
 use linux::link::{Address, Link, Links, Monitor, State};
 use protocol::{HandedLease, MacAddress};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+};
 use tracing::{info, warn};
 
 use self::port::Port;
 use crate::machine::Phases;
+
+/// How long to wait where the kernel does not say what happens to links.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// What happened to a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,40 +55,47 @@ impl Online {
     }
 }
 
-/// Sets ports up and keeps them so, for ever.
+/// Sets ports up and keeps them so, for ever. Nothing waits for the kernel here: a thread does.
 pub async fn run(
     handed: Option<HandedLease>,
     online: Online,
     happenings: mpsc::UnboundedSender<Happening>,
 ) -> io::Result<()> {
     // Before the first look: what comes in between is heard.
-    let mut changes = monitor()?;
+    let monitor = Monitor::open()?;
     let links = Links::open()?;
-    let mut network = Network { links, handed, online, happenings, ports: BTreeMap::new() };
+    let tasks = Handle::current();
+    let network = Network { links, tasks, handed, online, happenings, ports: BTreeMap::new() };
+    let (alive, ended) = oneshot::channel();
+    let keep = move || {
+        let _alive: oneshot::Sender<()> = alive;
+        keep(&monitor, network);
+    };
+    thread::Builder::new().name("links".to_owned()).spawn(keep)?;
+    // It never ends but by a fault of ours.
+    let _fault = ended.await;
+    Ok(())
+}
+
+/// Looks at all ports, then hears of links, for ever.
+fn keep(monitor: &Monitor, mut network: Network) -> ! {
     network.look();
-    while let Some(change) = changes.recv().await {
-        match change {
+    loop {
+        match monitor.changes() {
             Ok(links) => links.into_iter().for_each(|link| network.follow(link)),
             Err(error) => {
                 warn!(%error, "events of links were lost, looking at all of them again");
+                thread::park_timeout(BREATH);
                 network.look();
             }
         }
     }
-    Ok(())
-}
-
-/// Hears of links on a thread of its own, for ever.
-fn monitor() -> io::Result<mpsc::UnboundedReceiver<io::Result<Vec<Link>>>> {
-    let monitor = Monitor::open()?;
-    let (tell, changes) = mpsc::unbounded_channel();
-    let hear = move || while tell.send(monitor.changes()).is_ok() {};
-    thread::Builder::new().name("links".to_owned()).spawn(hear)?;
-    Ok(changes)
 }
 
 struct Network {
     links: Links,
+    /// Where ports are served.
+    tasks: Handle,
     handed: Option<HandedLease>,
     online: Online,
     happenings: mpsc::UnboundedSender<Happening>,
@@ -132,7 +148,7 @@ impl Network {
         let used = handed.and_then(|lease| self.use_handed(link, &lease, metric));
         let (tell, carrier) = watch::channel(false);
         let port = Port { index: link.index, name: link.name.clone(), mac, metric, used };
-        tokio::spawn(port::serve(port, carrier, self.online.clone()));
+        self.tasks.spawn(port::serve(port, carrier, self.online.clone()));
         self.ports.insert(link.index, tell);
     }
 

@@ -12,9 +12,16 @@ pub struct Settings {
     pub server: Option<String>,
     /// Keys that the server may have. Without one nobody is spoken to.
     pub pins: Vec<Pin>,
+    /// A key that the command line names and the image does not know: the boot must stop.
+    pub contradiction: Option<Contradiction>,
     /// What iPXE had from DHCP.
     pub lease: Option<HandedLease>,
 }
+
+/// The command line names another server key than the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the command line's {0} is not among the pins of the image")]
+pub struct Contradiction(pub Pin);
 
 /// Says why the boot must stop: nobody knows whom to trust.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,26 +32,23 @@ pub enum SettingsError {
     /// The image's own pins cannot be read.
     #[error("reading {IMAGE_PINS}")]
     ImagePins(#[source] PinError),
-    /// The command line names another server key than the image.
-    #[error("the command line's {0} is not among the pins of the image")]
-    Contradiction(Pin),
 }
 
-/// Reads the command line. Pins of the image beat it, and a different one on it is an error.
+/// Reads the command line. Pins of the image beat it, and a different one on it stops the boot.
 pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, SettingsError> {
     let CommandLine { server, pins, lease } =
         CommandLine::parse(command_line).map_err(SettingsError::CommandLine)?;
-    let Some(image_pins) = image_pins else { return Ok(Settings { server, pins, lease }) };
+    let Some(image_pins) = image_pins else {
+        return Ok(Settings { server, pins, contradiction: None, lease });
+    };
     let image_pins: Vec<Pin> = image_pins
         .split(|character: char| character == ',' || character.is_whitespace())
         .filter(|word| !word.is_empty())
         .map(str::parse)
         .collect::<Result<_, _>>()
         .map_err(SettingsError::ImagePins)?;
-    if let Some(other) = pins.iter().find(|pin| !image_pins.contains(pin)) {
-        return Err(SettingsError::Contradiction(*other));
-    }
-    Ok(Settings { server, pins: image_pins, lease })
+    let contradiction = pins.into_iter().find(|pin| !image_pins.contains(pin)).map(Contradiction);
+    Ok(Settings { server, pins: image_pins, contradiction, lease })
 }
 
 #[cfg(test)]
@@ -64,22 +68,25 @@ mod tests {
     #[test]
     fn a_pin_in_the_image_beats_the_command_line() {
         let image = format!("{ONE}\n{TWO}\n");
-        assert_eq!(read("quiet", Some(&image)).unwrap().pins, [ONE, TWO]);
-        let settings = read(&format!("drydock.pin={TWO}"), Some(&image)).unwrap();
-        assert_eq!(settings.pins, [ONE, TWO]);
+        for line in ["quiet".to_owned(), format!("drydock.pin={TWO}")] {
+            let settings = read(&line, Some(&image)).unwrap();
+            assert_eq!((settings.pins, settings.contradiction), (vec![ONE, TWO], None));
+        }
     }
 
     #[test]
     fn a_different_pin_on_the_command_line_stops_the_boot() {
         let line = format!("drydock.pin={ONE},{TWO}");
-        let error = read(&line, Some(&ONE.to_string())).unwrap_err();
-        assert_eq!(error, SettingsError::Contradiction(TWO));
+        let settings = read(&line, Some(&ONE.to_string())).unwrap();
+        assert_eq!(settings.contradiction, Some(Contradiction(TWO)));
+        assert_eq!(settings.pins, [ONE], "nobody else hears of it");
     }
 
     #[test]
     fn an_empty_or_broken_pin_file_never_lets_the_command_line_in() {
         let line = format!("drydock.pin={ONE}");
-        assert!(read(&line, Some("")).is_err());
+        let settings = read(&line, Some("")).unwrap();
+        assert_eq!((settings.pins, settings.contradiction), (vec![], Some(Contradiction(ONE))));
         assert!(read(&line, Some("sha256:12")).is_err());
         assert_eq!(read("", Some("")).unwrap().pins, []);
     }

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
+    ffi::CStr,
     fs::File,
     io,
     path::Path,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use linux::module::{self, Storage};
@@ -14,6 +15,12 @@ use protocol::inventory::Gap;
 use tracing::debug;
 
 use super::{class, class::Class, index, index::Index};
+
+/// What modules are told when they are loaded.
+///
+/// Drivers of watchdogs stop them on an orderly restart, and one that hangs in the kernel would hang for ever.
+/// Linux, `drivers/watchdog/watchdog_core.c`: 0 is "keep watching".
+const PARAMETERS: [(&str, &CStr); 1] = [("watchdog", c"stop_on_reboot=0")];
 
 /// Linux, `include/uapi/asm-generic/errno-base.h`.
 const ENODEV: i32 = 19;
@@ -35,8 +42,8 @@ struct State<'t> {
     known: HashSet<String>,
     /// Files that were tried.
     tried: HashSet<&'t str>,
-    /// Files that are being loaded.
-    busy: Vec<&'t str>,
+    /// Files that are being loaded, each since when.
+    busy: Vec<(&'t str, Instant)>,
     /// The last class that may be loaded by [`Queue::work`].
     last: Option<Class>,
     closed: bool,
@@ -75,7 +82,7 @@ impl<'t> Queue<'t> {
         let file = plan.iter().find(|path| index::name(path) == own).or(plan.last());
         if let Some(file) = file {
             state.wanted.entry(class::of(file)).or_default().insert(file);
-            self.changed.notify_one();
+            self.changed.notify_all();
         }
     }
 
@@ -86,7 +93,12 @@ impl<'t> Queue<'t> {
 
     /// Returns what is being loaded at this moment.
     pub(super) fn busy(&self) -> Vec<&'t str> {
-        self.state().busy.clone()
+        self.state().busy.iter().map(|(file, _)| *file).collect()
+    }
+
+    /// Returns how many threads load something for longer than that.
+    pub(super) fn stuck(&self, patience: Duration) -> usize {
+        self.state().busy.iter().filter(|(_, since)| since.elapsed() > patience).count()
     }
 
     /// Holds when nothing up to the opened class is wanted or being loaded.
@@ -94,13 +106,20 @@ impl<'t> Queue<'t> {
         self.state().is_idle()
     }
 
-    /// Loads everything that is wanted of a class, and says whether there was any.
-    pub(super) fn load_now(&self, class: Class, report: impl Fn(Gap)) -> bool {
-        let wanted = self.state().wanted.remove(&class);
-        for file in wanted.iter().flatten() {
-            self.load(file, &report);
-        }
-        wanted.is_some()
+    /// Waits until nothing up to the opened class is wanted or being loaded, and says whether that came about in time.
+    pub(super) fn wait_until_idle(&self, limit: Duration) -> bool {
+        let busy = |state: &mut State<'t>| !state.is_idle();
+        let waited = self.changed.wait_timeout_while(self.state(), limit, busy);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_idle()
+    }
+
+    /// Has everything that is wanted of a class loaded with the first class, and says whether there was any.
+    pub(super) fn prefer(&self, class: Class) -> bool {
+        let mut state = self.state();
+        let Some(files) = state.wanted.remove(&class) else { return false };
+        state.wanted.entry(Class::Watchdog).or_default().extend(files);
+        self.changed.notify_all();
+        true
     }
 
     /// Lets [`Queue::work`] load everything up to a class.
@@ -126,10 +145,12 @@ impl<'t> Queue<'t> {
             drop(state);
             self.load(file, &report);
             state = self.state();
-            state.busy.retain(|busy| *busy != file);
+            state.busy.retain(|(busy, _)| *busy != file);
             // Disks wait for ports no longer than they must.
             if state.last == Some(Class::Port) && state.is_idle() {
                 state.last = Some(Class::Disk);
+                self.changed.notify_all();
+            } else if state.is_idle() {
                 self.changed.notify_all();
             }
         }
@@ -181,14 +202,21 @@ impl<'t> State<'t> {
         if first.get().is_empty() {
             first.remove();
         }
-        self.busy.extend(file);
+        self.busy.extend(file.map(|file| (file, Instant::now())));
         file
     }
 }
 
 fn load_file(path: &Path) -> io::Result<()> {
     let plain = path.extension().is_some_and(|extension| extension == "ko");
-    module::load(File::open(path)?, if plain { Storage::Plain } else { Storage::Compressed })
+    let storage = if plain { Storage::Plain } else { Storage::Compressed };
+    module::load(File::open(path)?, storage, parameters(&path.to_string_lossy()))
+}
+
+/// Returns what a module is told.
+fn parameters(path: &str) -> &'static CStr {
+    let name = index::name(path);
+    PARAMETERS.iter().find(|(module, _)| *module == name).map_or(c"", |(_, text)| text)
 }
 
 #[cfg(test)]
@@ -216,41 +244,103 @@ mod tests {
         assert_eq!(reports.into_inner().unwrap(), expected);
     }
 
-    fn wait_until_idle(queue: &Queue<'_>) {
-        let end = Instant::now() + Duration::from_secs(20);
-        while !queue.is_idle() {
-            assert!(Instant::now() < end, "{:?} is still being loaded", queue.busy());
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn one_class_is_loaded_alone_and_once() {
+    /// Plays with three threads at work.
+    fn check_at_work(play: impl Fn(&Queue<'_>), expected: &[&str]) {
         let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
-            assert!(queue.load_now(Class::Watchdog, report));
-            assert!(!queue.load_now(Class::Watchdog, report));
-            queue.want_device("test:2");
-            assert!(!queue.load_now(Class::Watchdog, report));
-        };
-        check(play, &["modules/dog"]);
-    }
-
-    #[test]
-    fn ports_come_before_disks_and_the_rest_when_it_is_let_in() {
-        let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
-            queue.load_now(Class::Watchdog, report);
-            queue.open(Class::Port);
             std::thread::scope(|scope| {
                 for _ in 0..3 {
                     scope.spawn(|| queue.work(report));
                 }
-                wait_until_idle(queue);
-                assert_eq!(queue.count(), 3);
+                play(queue);
+                queue.close();
+            });
+        };
+        check(play, expected);
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn nothing_is_loaded_before_it_is_let_in_and_everything_once() {
+        let play = |queue: &Queue<'_>| {
+            assert!(queue.wait_until_idle(LONG));
+            assert_eq!(queue.count(), 0);
+            queue.open(Class::Watchdog);
+            assert!(queue.wait_until_idle(LONG));
+            queue.want_device("test:2");
+            assert!(queue.wait_until_idle(LONG));
+            assert_eq!(queue.count(), 1);
+        };
+        check_at_work(play, &["modules/dog"]);
+    }
+
+    #[test]
+    fn what_is_preferred_comes_with_the_watchdogs() {
+        let play = |queue: &Queue<'_>| {
+            queue.open(Class::Watchdog);
+            assert!(queue.wait_until_idle(LONG));
+            assert!(queue.prefer(Class::Rest));
+            assert!(!queue.prefer(Class::Rest));
+            assert!(queue.wait_until_idle(LONG));
+        };
+        check_at_work(play, &["modules/dog", "modules/fan"]);
+    }
+
+    #[test]
+    fn a_module_that_hangs_is_not_waited_for_and_holds_up_no_other_thread() {
+        let released = Mutex::new(false);
+        let (changed, patience) = (Condvar::new(), Duration::from_millis(50));
+        // Nobody can hang a module here: what hangs is the word about its end.
+        let hang = |gap: Gap| {
+            if gap.what == "modules/dog" {
+                drop(changed.wait_while(released.lock().unwrap(), |released| !*released));
+            }
+        };
+        let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    queue.work(|gap| {
+                        report(gap.clone());
+                        hang(gap);
+                    });
+                });
+                queue.open(Class::Watchdog);
+                assert!(!queue.wait_until_idle(patience));
+                assert!(queue.stuck(Duration::ZERO) == 1 && queue.stuck(LONG) == 0);
+                scope.spawn(|| queue.work(report));
                 queue.open(Class::Rest);
-                wait_until_idle(queue);
+                while queue.count() < 4 {
+                    std::thread::yield_now();
+                }
+                assert_eq!(queue.busy().len(), 1);
+                *released.lock().unwrap() = true;
+                changed.notify_all();
+                assert!(queue.wait_until_idle(LONG));
                 queue.close();
             });
         };
         check(play, &["modules/dog", "modules/port", "modules/disk", "modules/fan"]);
+    }
+
+    #[test]
+    fn the_core_of_the_watchdogs_is_told_to_keep_watching() {
+        let core = "/lib/modules/6.12.0/kernel/drivers/watchdog/watchdog.ko.xz";
+        assert_eq!(parameters(core), c"stop_on_reboot=0");
+        assert_eq!(parameters("/lib/modules/6.12.0/kernel/drivers/watchdog/iTCO_wdt.ko.xz"), c"");
+    }
+
+    #[test]
+    fn ports_come_before_disks_and_the_rest_when_it_is_let_in() {
+        let play = |queue: &Queue<'_>| {
+            queue.open(Class::Watchdog);
+            assert!(queue.wait_until_idle(LONG));
+            queue.open(Class::Port);
+            while queue.count() < 3 {
+                assert!(queue.wait_until_idle(LONG));
+            }
+            queue.open(Class::Rest);
+            assert!(queue.wait_until_idle(LONG));
+        };
+        check_at_work(play, &["modules/dog", "modules/port", "modules/disk", "modules/fan"]);
     }
 }

@@ -184,6 +184,64 @@ fn a_refusal_of_a_server_that_was_not_chosen_is_ignored() {
     assert_ne!(story.answer(&request, MessageType::Ack, SERVER, |_| {}), []);
 }
 
+/// Has the client ask the server for what it offers, and hear nothing, until it looks for servers again.
+fn break_a_promise(story: &mut Story, discover: &Message) -> Message {
+    let mut asked = broadcast(&story.answer(discover, MessageType::Offer, SERVER, |_| {}));
+    while kind(&asked) == MessageType::Request {
+        asked = broadcast(&story.pass());
+    }
+    asked
+}
+
+#[test]
+fn a_server_that_offers_first_and_never_confirms_wins_once() {
+    let mut story = Story::new(None);
+    let discover = story.link_up();
+    let discover = break_a_promise(&mut story, &discover);
+    assert_eq!(story.answer(&discover, MessageType::Offer, SERVER, |_| {}), []);
+    let request = broadcast(&story.answer(&discover, MessageType::Offer, OTHER, |_| {}));
+    assert_eq!(request.options.address(code::SERVER_IDENTIFIER), Some(OTHER));
+    assert_ne!(story.answer(&request, MessageType::Ack, OTHER, |_| {}), []);
+}
+
+#[test]
+fn a_server_that_refuses_what_it_offered_is_passed_over_too() {
+    let mut story = Story::new(None);
+    let discover = story.link_up();
+    let request = broadcast(&story.answer(&discover, MessageType::Offer, SERVER, |_| {}));
+    assert_eq!(story.answer(&request, MessageType::Nak, SERVER, |_| {}), []);
+    let discover = broadcast(&story.pass());
+    assert_eq!(story.answer(&discover, MessageType::Offer, SERVER, |_| {}), []);
+    broadcast(&story.answer(&discover, MessageType::Offer, OTHER, |_| {}));
+}
+
+#[test]
+fn where_nobody_else_offers_it_gets_another_chance_and_is_forgiven() {
+    let mut story = Story::new(None);
+    let discover = story.link_up();
+    let discover = break_a_promise(&mut story, &discover);
+    assert_eq!(story.answer(&discover, MessageType::Offer, SERVER, |_| {}), []);
+    let request = broadcast(&story.pass());
+    assert_eq!(kind(&request), MessageType::Request);
+    assert_eq!(request.options.address(code::SERVER_IDENTIFIER), Some(SERVER));
+    let actions = story.answer(&request, MessageType::Ack, SERVER, |_| {});
+    assert!(matches!(actions.as_slice(), [Action::Use(_)]), "{actions:?}");
+    assert!(story.client.fickle.is_empty());
+}
+
+#[test]
+fn a_stranger_who_invents_servers_fills_no_memory() {
+    let mut story = Story::new(None);
+    let mut discover = story.link_up();
+    for number in 0..100 {
+        let server = Ipv4Addr::from_bits(SERVER.to_bits() + number);
+        let request = broadcast(&story.answer(&discover, MessageType::Offer, server, |_| {}));
+        story.answer(&request, MessageType::Nak, server, |_| {});
+        discover = broadcast(&story.pass());
+    }
+    assert_eq!(story.client.fickle.len(), MOST_FICKLE);
+}
+
 #[test]
 fn half_of_the_lease_is_over_then_it_is_renewed_with_its_server() {
     let mut story = Story::bound();

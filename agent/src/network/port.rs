@@ -13,6 +13,7 @@ use protocol::MacAddress;
 use tokio::{
     net::UdpSocket,
     sync::watch,
+    task::spawn_blocking,
     time::{sleep, sleep_until},
 };
 use tracing::{debug, info, warn};
@@ -115,16 +116,19 @@ async fn perform(port: &mut Port, socket: &UdpSocket, online: &Online, action: A
     match action {
         Action::Broadcast(message) => send(port, socket, &message, Ipv4Addr::BROADCAST).await,
         Action::Unicast(message, server) => send(port, socket, &message, server).await,
-        Action::Use(lease) => match use_lease(port, &lease) {
-            Ok(()) => online.gained_address(),
-            Err(error) => warn!(port = port.name, %error, "lease cannot be used"),
-        },
+        Action::Use(lease) => {
+            if use_lease(port, lease).await {
+                online.gained_address();
+            }
+        }
         Action::GiveUp(address) => {
             info!(port = port.name, %address, "address given up");
-            if let Some(used) = port.used.take_if(|used| used.address == address)
-                && let Err(error) = give_up(port, used)
-            {
-                warn!(port = port.name, %error, "address cannot be taken away");
+            if let Some(used) = port.used.take_if(|used| used.address == address) {
+                let index = port.index;
+                let given_up = spawn_blocking(move || Links::open()?.remove_address(index, used));
+                if let Err(error) = given_up.await.unwrap_or_else(|fault| Err(fault.into())) {
+                    warn!(port = port.name, %error, "address cannot be taken away");
+                }
             }
         }
     }
@@ -139,37 +143,52 @@ async fn send(port: &Port, socket: &UdpSocket, message: &Message, to: Ipv4Addr) 
     }
 }
 
-fn use_lease(port: &mut Port, lease: &Lease) -> io::Result<()> {
+/// Has the port use what was lent, and says whether it does.
+async fn use_lease(port: &mut Port, lease: Lease) -> bool {
     let address = Address { address: lease.address, prefix_bits: lease.prefix_bits };
-    let links = Links::open()?;
-    links.add_address(port.index, address)?;
-    match port.used.replace(address) {
-        Some(before) if before == address => debug!(port = port.name, "lease renewed"),
-        before => {
-            info!(
-                port = port.name,
-                address = %lease.address,
-                server = %lease.server,
-                seconds = lease.duration.map(|duration| duration.as_secs()),
-                "lease"
-            );
-            // The same address with another mask is another address to the kernel.
-            if let Some(before) = before {
-                links.remove_address(port.index, before)?;
-                links.add_address(port.index, address)?;
-            }
+    let before = port.used;
+    let (index, metric) = (port.index, port.metric);
+    let gateway = lease.gateway;
+    let set = spawn_blocking(move || set(index, metric, before, address, gateway));
+    match set.await.unwrap_or_else(|fault| Err(fault.into())) {
+        Err(error) => {
+            warn!(port = port.name, %error, "lease cannot be used");
+            return false;
         }
+        // Without its gateway the address still serves the port's own network.
+        Ok(Err(error)) => warn!(port = port.name, ?gateway, %error, "gateway cannot be used"),
+        Ok(Ok(())) => {}
     }
-    // Without its gateway the address still serves the port's own network.
-    if let Some(gateway) = lease.gateway
-        && let Err(error) = links.set_default_route(port.index, gateway, port.metric)
-    {
-        warn!(port = port.name, %gateway, %error, "gateway cannot be used");
+    port.used = Some(address);
+    if before == Some(address) {
+        debug!(port = port.name, "lease renewed");
+    } else {
+        info!(
+            port = port.name,
+            address = %lease.address,
+            server = %lease.server,
+            seconds = lease.duration.map(|duration| duration.as_secs()),
+            "lease"
+        );
     }
     super::names::write(&lease.name_servers);
-    Ok(())
+    true
 }
 
-fn give_up(port: &Port, used: Address) -> io::Result<()> {
-    Links::open()?.remove_address(port.index, used)
+/// Gives the port its address, then the way out; says of each whether the kernel took it. Waits for other ports' drivers.
+fn set(
+    index: u32,
+    metric: u32,
+    before: Option<Address>,
+    address: Address,
+    gateway: Option<Ipv4Addr>,
+) -> io::Result<io::Result<()>> {
+    let links = Links::open()?;
+    links.add_address(index, address)?;
+    // The same address with another mask is another address to the kernel.
+    if let Some(before) = before.filter(|before| *before != address) {
+        let _gone_already = links.remove_address(index, before);
+        links.add_address(index, address)?;
+    }
+    Ok(gateway.map_or(Ok(()), |gateway| links.set_default_route(index, gateway, metric)))
 }

@@ -1,6 +1,31 @@
 //! Puts an image on a disk: every chunk checked before it is written, nothing bootable before all of it is there.
+//!
+//! [`install`] takes a disk, a plan (the chunk table of a signed manifest) and sources of the file of frames.
+//! [`finish`] does what follows the image: the partition table, a seed for cloud-init.
 #![forbid(unsafe_code)]
 
+mod after;
+mod boot;
+mod buffer;
+mod chance;
+mod chunk;
+mod crew;
+mod examine;
+mod failure;
+mod gauge;
+mod mirror;
+mod options;
+mod pipeline;
+mod plan;
+mod queue;
 mod source;
+mod write;
 
-pub use self::source::{FetchError, Source};
+pub use self::{
+    after::{Random, StepFailure, apply, finish, name},
+    failure::{Failure, MediumError, Operation, Unfit},
+    options::{Compare, Options, Patience, ProvenZero, SLOWEST_BYTES, Verify},
+    plan::{Chunk, Plan},
+    source::{FetchError, Source},
+    write::{Listener, install},
+};

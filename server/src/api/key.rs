@@ -23,7 +23,10 @@ use sha2::{Digest, Sha256};
 
 use super::session::AnyKey;
 
-/// The CA key, ECDSA over P-256.
+/// The CA key of the agents' door, ECDSA over P-256.
+///
+/// Agents take whoever shows a certificate signed by it for their server: it must sign none but that of the agents' door.
+/// Certificates of operators need a key of their own (docs/security.md).
 #[derive(Debug)]
 pub struct ServerKey {
     key: KeyPair,

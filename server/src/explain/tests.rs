@@ -356,6 +356,7 @@ fn every_silence_has_a_reason_and_an_advice() {
         Silence::Malformed { problem: "no option 53".to_owned() },
         Silence::RateLimited,
         Silence::Suspended { server: ROUTER },
+        Silence::Suspended { server: Ipv4Addr::UNSPECIFIED },
         Silence::Off,
     ] {
         let story =
@@ -363,6 +364,7 @@ fn every_silence_has_a_reason_and_an_advice() {
         let explanation = explained(Mode::Off, &story);
         assert_eq!(explanation.cause, Cause::Silenced, "{silence:?}");
         assert!(explanation.summary.contains("on purpose"), "{silence:?}");
+        assert!(!explanation.to_string().contains("0.0.0.0"), "{silence:?}");
         assert!(!explanation.advice.is_empty(), "{silence:?}");
     }
 }

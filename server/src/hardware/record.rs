@@ -148,7 +148,8 @@ fn is_blank(disk: &Disk) -> bool {
 fn device(disk: &Disk, names: DiskNames) -> Option<DiskSpec> {
     let below = |directory: &str, name: &String| format!("/dev/disk/{directory}/{name}");
     let device = match names {
-        DiskNames::Kernel => Some(format!("/dev/{}", disk.name)),
+        // The kernel's list has `cciss!c0d0` where `/dev` has a directory.
+        DiskNames::Kernel => Some(format!("/dev/{}", disk.name.replace('!', "/"))),
         DiskNames::Stable => disk
             .by_id
             .first()

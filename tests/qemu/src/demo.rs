@@ -31,7 +31,7 @@ pub(crate) fn run(show_serial: bool) -> Result<()> {
 fn tell(lab: &Lab) -> Result<()> {
     let clock = Clock::start();
     clock.say("a network without a way out, with nothing on it but a switch");
-    let mut server = Server::recording(lab, Mode::Authoritative, "", &lab.log("hardware"))?;
+    let mut server = Server::start(lab, Mode::Authoritative)?;
     clock.say(&format!("Drydock runs at {SERVER} and owns DHCP there"));
     let machine = Machine::bios("demo").disk(Disk::blank(Bus::Nvme)).boot(lab)?;
     let serial = &machine.machine.serial;

@@ -62,6 +62,8 @@ pub(crate) struct Namespace {
 /// A computer on the lab's switch that is a namespace of this machine: its only port is called `lan`.
 #[derive(Debug, Clone)]
 pub(crate) struct Station {
+    /// How the lab calls it.
+    pub(crate) name: String,
     /// Where its programs run.
     pub(crate) namespace: Namespace,
     /// Its address, in a /24.
@@ -111,7 +113,7 @@ impl Lab {
         namespace.ip("link set lan up")?;
         // 255.255.255.255 needs a way out even where there is no default route.
         namespace.ip("route add 255.255.255.255/32 dev lan")?;
-        Ok(Station { namespace, address })
+        Ok(Station { name: name.to_owned(), namespace, address })
     }
 
     /// Adds a tap device to the switch for one port of a machine, and returns its name.

@@ -45,10 +45,41 @@ pub(crate) enum Card {
     Plain,
     /// A virtio card with QEMU's boot ROM, which is iPXE.
     WithIpxe,
-    /// An Intel card with QEMU's boot ROM, which is iPXE.
+    /// An Intel card (e1000e) with QEMU's boot ROM, which is iPXE.
     IntelWithIpxe,
+    /// A newer Intel card, without a ROM; no firmware here boots from it.
+    Igb,
+    /// The card of VMware's machines, with QEMU's boot ROM, which is iPXE.
+    Vmxnet3,
+    /// An old cheap card, with QEMU's boot ROM, which is iPXE.
+    Rtl8139,
     /// A network card on USB, without a ROM; no firmware here boots from it.
     Usb,
+}
+
+impl Card {
+    /// Every one of them.
+    pub(crate) const ALL: [Card; 7] = [
+        Card::Plain,
+        Card::WithIpxe,
+        Card::IntelWithIpxe,
+        Card::Igb,
+        Card::Vmxnet3,
+        Card::Rtl8139,
+        Card::Usb,
+    ];
+
+    /// Returns whether the firmware can boot from it. Where it cannot, QEMU has to load a kernel.
+    pub(crate) fn boots_under(self, firmware: Firmware) -> bool {
+        match self {
+            Card::Plain => firmware != Firmware::Bios,
+            // Its ROM is there before the firmware's own stack, and does not know HTTP Boot.
+            Card::WithIpxe | Card::IntelWithIpxe | Card::Vmxnet3 | Card::Rtl8139 => {
+                firmware != Firmware::UefiHttp
+            }
+            Card::Igb | Card::Usb => false,
+        }
+    }
 }
 
 /// A network port with its address, which moves with the card from machine to machine.
@@ -289,6 +320,9 @@ impl Machine {
                 Card::Plain => "virtio-net-pci,romfile=",
                 Card::WithIpxe => "virtio-net-pci",
                 Card::IntelWithIpxe => "e1000e",
+                Card::Igb => "igb,romfile=",
+                Card::Vmxnet3 => "vmxnet3",
+                Card::Rtl8139 => "rtl8139",
                 Card::Usb => {
                     line.add("-device", format!("qemu-xhci,id=usb{number}"));
                     "usb-net"

@@ -7,6 +7,7 @@ mod checkout;
 mod client;
 mod command;
 mod demo;
+mod image;
 mod interrupt;
 mod lab;
 mod machine;

@@ -21,6 +21,9 @@ use crate::{
 /// Where the router lives in every lab.
 pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
+/// Where the one for IPv6 lives.
+const ROUTER6: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
+
 /// What the boot programs of [`Router::with_own_boot_server`] say.
 pub(crate) const FROM_NETWORK: &str = "STARTED FROM THE NETWORK";
 
@@ -43,7 +46,19 @@ impl Router {
     /// Starts a router whose owner has added these lines to its configuration.
     pub(crate) fn configured(lab: &Lab, lines: &str) -> Result<Router> {
         let station = lab.station("router", ROUTER)?;
-        Router::start(lab, station, lines)
+        let range = "dhcp-authoritative\ndhcp-range=10.77.0.100,10.77.0.199,1h";
+        Router::start(lab, station, &format!("{range}\n# What its owner added.\n{lines}"))
+    }
+
+    /// Starts a router that gives addresses over IPv6 only, and knows nothing of network boot.
+    ///
+    /// UEFI firmware tries HTTP Boot over IPv6 after IPv4, and gives up a minute sooner where it gets an address.
+    pub(crate) fn ipv6_only(lab: &Lab) -> Result<Router> {
+        // One is enough.
+        lab.without_ipv6_router();
+        let station = lab.station("router6", ROUTER6)?;
+        station.namespace.ip("addr add fd77::1/64 dev lan nodad")?;
+        Router::start(lab, station, "enable-ra\ndhcp-range=fd77::100,fd77::1ff,64,1h\n")
     }
 
     /// Starts a router that boots machines by itself, into programs that say [`FROM_NETWORK`]: without Drydock.
@@ -60,17 +75,16 @@ impl Router {
     }
 
     fn start(lab: &Lab, station: Station, lines: &str) -> Result<Router> {
-        let leases = lab.scratch("router.leases");
-        let file = lab.log("router.conf");
+        let name = &station.name;
+        let leases = lab.scratch(&format!("{name}.leases"));
+        let file = lab.log(&format!("{name}.conf"));
         let text = format!(
-            "# The router as it comes.\nport=0\ninterface=lan\nbind-interfaces\nlog-dhcp\n\
-             dhcp-authoritative\ndhcp-range=10.77.0.100,10.77.0.199,1h\ndhcp-leasefile={}\npid-file={}\n\
-             # What its owner added.\n{lines}\n",
+            "port=0\ninterface=lan\nbind-interfaces\nlog-dhcp\ndhcp-leasefile={}\npid-file={}\n{lines}\n",
             leases.display(),
-            lab.scratch("router.pid").display(),
+            lab.scratch(&format!("{name}.pid")).display(),
         );
         fs::write(&file, text).context("writing the router's configuration")?;
-        let log = lab.log("router.log");
+        let log = lab.log(&format!("{name}.log"));
         let process = Router::launch(&station, &file, &log)?;
         Ok(Router { process, station, leases, configuration: file, log })
     }
@@ -86,7 +100,7 @@ impl Router {
             process.must_run()?;
             let words = fs::read(log).context("reading the router's log")?;
             let words = words.get(usize::try_from(begins)?..).unwrap_or_default();
-            Ok(String::from_utf8_lossy(words).contains("DHCP, IP range").then_some(()))
+            Ok(String::from_utf8_lossy(words).contains(", IP range").then_some(()))
         })?;
         Ok(process)
     }

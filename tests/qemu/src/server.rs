@@ -15,7 +15,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-pub(crate) use self::{explained::in_words, known::Known};
+pub(crate) use self::{
+    explained::in_words,
+    known::{Known, is_name_of},
+};
 use crate::{
     checkout,
     lab::{Lab, Station},
@@ -52,6 +55,7 @@ pub(crate) struct Server {
     state: PathBuf,
     hardware: PathBuf,
     config: PathBuf,
+    assets: PathBuf,
     log: PathBuf,
 }
 
@@ -63,25 +67,23 @@ impl Server {
 
     /// Starts a server with these lines below `spec.network.discovery`.
     pub(crate) fn configured(lab: &Lab, mode: Mode, discovery: &str) -> Result<Server> {
-        let hardware = lab.log("hardware");
-        Server::recording(lab, mode, discovery, &hardware)
+        Server::serving(lab, mode, discovery, checkout::image()?)
     }
 
-    /// Starts a server that writes its records to a directory of the caller's.
-    pub(crate) fn recording(
+    /// Starts a server that serves these boot programs and images.
+    pub(crate) fn serving(
         lab: &Lab,
         mode: Mode,
         discovery: &str,
-        hardware: &Path,
+        assets: PathBuf,
     ) -> Result<Server> {
         let station = lab.station("server", SERVER)?;
         let config = lab.log("drydock.yaml");
         fs::write(&config, configuration(mode, discovery)).context("writing the configuration")?;
-        let state = lab.scratch("state");
+        let (state, hardware) = (lab.scratch("state"), lab.log("hardware"));
         let log = lab.log("server.log");
-        let process = Server::launch(&station, &config, &state, hardware, &log)?;
-        let hardware = hardware.to_owned();
-        let mut server = Server { station, process, state, hardware, config, log };
+        let process = Server::launch(&station, &config, &state, &hardware, &assets, &log)?;
+        let mut server = Server { station, process, state, hardware, config, assets, log };
         server.answers()?;
         Ok(server)
     }
@@ -98,8 +100,8 @@ impl Server {
 
     /// Starts it again, on what is on its disk.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        let Server { station, config, state, hardware, log, .. } = &*self;
-        self.process = Server::launch(station, config, state, hardware, log)?;
+        let Server { station, config, state, hardware, assets, log, .. } = &*self;
+        self.process = Server::launch(station, config, state, hardware, assets, log)?;
         self.answers()
     }
 
@@ -130,13 +132,12 @@ impl Server {
     pub(crate) fn recipe(&self, router: &str) -> Result<String> {
         // On the server itself: it looks at the interfaces.
         let program = checkout::drydock()?;
-        let image = checkout::image()?;
-        let paths = [&program, &self.config, &self.state, &image].map(|path| path.to_str());
-        let [Some(program), Some(config), Some(state), Some(image)] = paths else {
+        let paths = [&program, &self.config, &self.state, &self.assets].map(|path| path.to_str());
+        let [Some(program), Some(config), Some(state), Some(assets)] = paths else {
             bail!("the checkout's path is no UTF-8");
         };
         let inside = ["netns", "exec", self.station.namespace.name(), program, "router", router];
-        let options = ["--config", config, "--state", state, "--assets", image];
+        let options = ["--config", config, "--state", state, "--assets", assets];
         run("ip", &[&inside[..], &options[..]].concat())
     }
 
@@ -194,6 +195,14 @@ impl Server {
         self.station.http_get(HTTP_PORT, path)
     }
 
+    /// Returns its key's pin, as it stands on the command line of every kernel that it boots.
+    pub(crate) fn pin(&self) -> Result<String> {
+        let script =
+            self.fetch("/script.ipxe?mac=02:00:00:00:00:01&arch=x86_64&platform=pcbios")?;
+        let pin = script.split_whitespace().find_map(|word| word.strip_prefix("drydock.pin="));
+        Ok(pin.with_context(|| format!("no pin in the script:\n{script}"))?.to_owned())
+    }
+
     /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
@@ -204,16 +213,16 @@ impl Server {
         config: &Path,
         state: &Path,
         hardware: &Path,
+        assets: &Path,
         log: &Path,
     ) -> Result<Process> {
         let program = checkout::drydock()?;
-        let image = checkout::image()?;
         let mut arguments: Vec<OsString> = vec!["serve".into()];
         let named = [
             ("--config", config),
             ("--state", state),
             ("--hardware", hardware),
-            ("--assets", &image),
+            ("--assets", assets),
         ];
         for (option, path) in named {
             arguments.push(option.into());

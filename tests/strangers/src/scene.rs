@@ -61,7 +61,9 @@ fn decide(traveller: &Traveller) -> Boot {
 /// Whatever is told of a stranger can be shown on a terminal.
 fn hear(entry: Entry) {
     let texts = match entry.what {
-        What::FileRequest { path, .. } | What::FileSent { path, .. } => vec![path],
+        What::FileRequest { path, .. }
+        | What::FileProbed { path, .. }
+        | What::FileSent { path, .. } => vec![path],
         What::FileFailed { path, reason, .. } => vec![path, reason],
         What::Script { boots } => vec![boots],
         other => panic!("no story of a file: {other:?}"),

@@ -257,6 +257,8 @@ fn the_disk_to_install_on_comes_first_and_has_a_stable_name() {
     assert_eq!(sample.devices(), ["/dev/disk/by-path/pci-0000:00:17.0-ata-2", &slow]);
     sample.settings.disk_names = DiskNames::Kernel;
     assert_eq!(sample.devices(), ["/dev/sdb", "/dev/sda"]);
+    sample.inventory.disks[1].name = "cciss!c0d0".to_owned();
+    assert_eq!(sample.devices(), ["/dev/cciss/c0d0", "/dev/sda"]);
 }
 
 #[test]

@@ -1,13 +1,19 @@
 //! Five set-ups that are broken as people break them, and the reason that `drydock explain` names.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
+use super::BOOT_PATIENCE;
 use crate::{
+    image::Image,
     lab::Lab,
-    machine::{Booted, Kernel, Machine},
+    machine::{Booted, Bus, Disk, Kernel, Machine},
     router::{CarelessRouter, Router},
     server::{HTTP_PORT, Mode, Server, in_words},
+    wait,
 };
+
+/// A key that nobody has.
+const OTHER_PIN: &str = "sha256:abababababababababababababababababababababababababababababababab";
 
 pub(super) fn no_answer_on_4011(lab: &Lab) -> Result<()> {
     let _router = Router::plain(lab)?;
@@ -38,13 +44,26 @@ pub(super) fn wrong_pin(lab: &Lab) -> Result<()> {
     let server = Server::start(lab, Mode::Authoritative)?;
     let machine = Machine::bios("tug");
     let mut kernel = Kernel::of(&server, &machine)?;
-    let (before, pin) =
-        kernel.command_line.split_once("drydock.pin=sha256:").context("no pin in the script")?;
-    let after = pin.trim_start_matches(|character: char| character.is_ascii_hexdigit());
-    kernel.command_line = format!("{before}drydock.pin=sha256:{}{after}", "ab".repeat(32));
+    kernel.command_line = kernel.command_line.replace(&server.pin()?, OTHER_PIN);
     let machine = machine.kernel(kernel).boot(lab)?;
     names(&server, &machine, "pinMismatch")?;
     ensure!(server.records()?.is_empty(), "a machine that refuses the server told it about itself");
+    Ok(())
+}
+
+/// SAFETY 14: a pin inside the image beats the command line, a different one stops the boot.
+pub(super) fn pin_in_image(lab: &Lab) -> Result<()> {
+    let image = Image::make(lab)?;
+    image.carry_pin(OTHER_PIN)?;
+    let mut server = Server::serving(lab, Mode::Authoritative, "", image.directory.clone())?;
+    let machine = Machine::bios("tug").disk(Disk::blank(Bus::Virtio)).boot(lab)?;
+    names(&server, &machine, "pinMismatch")?;
+    wait::until("its restart", BOOT_PATIENCE, || Ok((machine.restarts() > 0).then_some(())))?;
+    ensure!(server.machines()?.is_empty(), "a machine that must stop told about itself");
+
+    // With the right one it goes on by itself, in its next boot or the one after that.
+    image.carry_pin(&server.pin()?)?;
+    server.waits_for(&machine)?;
     Ok(())
 }
 

@@ -42,13 +42,9 @@ pub(super) fn a_firewall_is_tight(lab: &Lab) -> Result<()> {
 /// Every card under every firmware that can boot from it.
 pub(super) fn cards_boot_from_network(lab: &Lab) -> Result<()> {
     let router = Router::with_own_boot_server(lab)?;
-    for (firmware, card) in [
-        (Firmware::Bios, Card::WithIpxe),
-        (Firmware::Bios, Card::IntelWithIpxe),
-        (Firmware::Uefi, Card::Plain),
-        (Firmware::Uefi, Card::WithIpxe),
-        (Firmware::Uefi, Card::IntelWithIpxe),
-    ] {
+    let firmwares = [Firmware::Bios, Firmware::Uefi];
+    let all = Card::ALL.into_iter().flat_map(|card| firmwares.map(|firmware| (firmware, card)));
+    for (firmware, card) in all.filter(|(firmware, card)| card.boots_under(*firmware)) {
         let name = format!("{firmware:?}-{card:?}");
         let machine = Machine::with(&name, firmware, Port::new(card));
         boots_from(&router, lab, &machine)

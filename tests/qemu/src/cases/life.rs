@@ -8,7 +8,7 @@ use super::BOOT_PATIENCE;
 use crate::{
     lab::Lab,
     machine::{Bus, Card, Disk, Firmware, Kernel, Machine, Port},
-    server::{Known, Mode, Server},
+    server::{Known, Mode, Server, is_name_of},
     wait,
 };
 
@@ -66,25 +66,43 @@ pub(super) fn second_port(lab: &Lab) -> Result<()> {
         let booted = first.boot(lab)?;
         let known = server.waits_for(&booted)?;
         server.hears_boot(&known.name, 1)?;
+        server.approves(&known.name)?;
+        server.records_of(first.mac(), |known| known.is_complete(&first))?;
         known
     };
-    // Through its other port; then with another disk and another card as well.
+    let is_whole = |known: &Known, machine: &Machine| {
+        known.describes(machine)?;
+        let ports = known.ports();
+        let all = machine.ports.iter().all(|port| ports.contains(&port.mac.as_str()));
+        ensure!(all, "the record has only the ports {ports:?}");
+        Ok(())
+    };
+
+    // Through its other port nothing of what it is changes.
     let second = first.clone().boots_through(1);
-    let third = second.clone().disk(Disk::blank(Bus::Virtio)).port(Port::new(Card::IntelWithIpxe));
-    for (boots, machine) in [(2, second), (3, third)] {
-        let _booted = machine.boot(lab)?;
-        server.hears_boot(&known.name, boots)?;
+    {
+        let _booted = second.boot(lab)?;
+        server.hears_boot(&known.name, 2)?;
         is_still(&server, &known)?;
-        let expected: Vec<_> = machine.ports.iter().map(|port| port.mac.as_str()).collect();
-        // The record follows the report within a moment.
-        wait::until("all ports in the record", BOOT_PATIENCE, || {
-            let known = Known::with_port(&server.records()?, first.mac());
-            let ports = known.as_ref().map(Known::ports).unwrap_or_default();
-            Ok(expected.iter().all(|mac| ports.contains(mac)).then_some(()))
+        server.records_of(first.mac(), |known| {
+            is_whole(known, &second)?;
+            known.is_complete(&second)
         })?;
-        let now = Known::with_port(&server.records()?, first.mac());
-        now.as_ref().unwrap_or(&known).says("/spec/interfaces/0/dhcp/mac", first.mac())?;
     }
+
+    // SAFETY 4: with another disk it is the same machine, and a person must look again.
+    let third = second.disk(Disk::blank(Bus::Virtio)).port(Port::new(Card::IntelWithIpxe));
+    let _booted = third.boot(lab)?;
+    server.hears_boot(&known.name, 3)?;
+    is_still(&server, &known)?;
+    server.records_of(first.mac(), |known| {
+        is_whole(known, &third)?;
+        known.is_held("approval", "pending")
+    })?;
+    server.approves(&known.name)?;
+    let known = server.records_of(first.mac(), |known| known.is_complete(&third))?;
+    let choice = known.install_disks()?[0];
+    ensure!(is_name_of(choice, &third.disks[0]), "the first choice is not the fast disk: {choice}");
     Ok(())
 }
 

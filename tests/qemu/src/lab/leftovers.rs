@@ -15,23 +15,35 @@ use crate::process::run;
 /// Ends the programs and removes the namespaces and scratch directories of harness processes that are no more.
 /// Those of running ones are left alone.
 pub(crate) fn clean() -> Result<()> {
-    for namespace in ours(Path::new("/run/netns"))? {
-        // Nobody else's: they run in a namespace that only that harness knew.
-        for process in run("ip", &["netns", "pids", &namespace])?.lines() {
-            let process: i32 = process.trim().parse().context("reading `ip netns pids`")?;
-            match kill(Pid::from_raw(process), Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => {} // It may have ended by itself meanwhile.
-                Err(error) => return Err(error).context("ending a program of a dead run"),
-            }
-        }
-        run("ip", &["netns", "del", &namespace])?;
+    let namespaces = Path::new("/run/netns");
+    for namespace in ours(namespaces)? {
+        let removed = remove(&namespace);
+        is_gone(removed, &namespaces.join(&namespace))?;
     }
     let scratch = std::env::temp_dir();
     for directory in ours(&scratch)? {
         let path = scratch.join(directory);
-        fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
+        let removed = fs::remove_dir_all(&path);
+        is_gone(removed.with_context(|| format!("removing {}", path.display())), &path)?;
     }
     Ok(())
+}
+
+fn remove(namespace: &str) -> Result<()> {
+    // Nobody else's: they run in a namespace that only that harness knew.
+    for process in run("ip", &["netns", "pids", namespace])?.lines() {
+        let process: i32 = process.trim().parse().context("reading `ip netns pids`")?;
+        match kill(Pid::from_raw(process), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {} // It may have ended by itself meanwhile.
+            Err(error) => return Err(error).context("ending a program of a dead run"),
+        }
+    }
+    run("ip", &["netns", "del", namespace]).map(drop)
+}
+
+/// Holds also where another harness that begins was faster.
+fn is_gone(removed: Result<()>, path: &Path) -> Result<()> {
+    removed.or_else(|error| if path.exists() { Err(error) } else { Ok(()) })
 }
 
 /// Returns the names in a directory that belong to dead harnesses.

@@ -46,6 +46,11 @@ pub(crate) enum Bus {
     Scsi,
 }
 
+impl Bus {
+    /// Every one of them.
+    pub(crate) const ALL: [Bus; 4] = [Bus::Virtio, Bus::Nvme, Bus::Sata, Bus::Scsi];
+}
+
 /// What is on a disk when it is first put into a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {

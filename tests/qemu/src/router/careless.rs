@@ -1,7 +1,8 @@
-//! A router as some are: its DHCP answers lack option 54, the server identifier.
+//! Routers that no dnsmasq can be: one answers without option 54, one has every boot begin with the same program.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,6 +22,10 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 150);
 const OPTIONS: usize = 240;
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
 const MESSAGE_TYPE: u8 = 53;
+const ACK: u8 = 5;
+/// RFC 2131 §2: where the boot server's address is, and the boot file's name.
+const SERVER_ADDRESS: Range<usize> = 20..24;
+const FILE: Range<usize> = 108..236;
 
 /// The router; stopped in `Drop`.
 #[derive(Debug)]
@@ -30,8 +35,38 @@ pub(crate) struct CarelessRouter {
 }
 
 impl CarelessRouter {
-    /// Starts to answer.
+    /// Starts to answer without option 54, the server identifier.
     pub(crate) fn start(lab: &Lab) -> Result<CarelessRouter> {
+        CarelessRouter::answering(lab, answer)
+    }
+
+    /// Starts to name this boot file of a TFTP server to who asks first, and from then on this other one.
+    pub(crate) fn naming(
+        lab: &Lab,
+        server: Ipv4Addr,
+        first: &'static str,
+        then: String,
+    ) -> Result<CarelessRouter> {
+        let mut acknowledged = 0;
+        CarelessRouter::answering(lab, move |request| {
+            let mut answer = answer(request)?;
+            let file = if acknowledged == 0 { first } else { &then };
+            answer[SERVER_ADDRESS].copy_from_slice(&server.octets());
+            answer[FILE][..file.len()].copy_from_slice(file.as_bytes());
+            // Over the end of options, which moves.
+            let end = OPTIONS + answer[OPTIONS..].iter().rposition(|byte| *byte == 255)?;
+            answer.splice(end..=end, [&[54, 4][..], &ROUTER.octets(), &[255]].concat());
+            if option(&answer, MESSAGE_TYPE) == Some(&[ACK]) {
+                acknowledged += 1;
+            }
+            Some(answer)
+        })
+    }
+
+    fn answering(
+        lab: &Lab,
+        mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Result<CarelessRouter> {
         let station = lab.station("router", ROUTER)?;
         let socket = station.namespace.inside(|| {
             let socket = UdpSocket::bind("0.0.0.0:67").context("binding port 67")?;
@@ -71,7 +106,7 @@ fn answer(request: &[u8]) -> Option<Vec<u8>> {
     }
     let kind = match option(request, MESSAGE_TYPE)?.first()? {
         1 => 2,
-        3 => 5,
+        3 => ACK,
         _ => return None,
     };
     let mut answer = request[..OPTIONS].to_vec();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Server;
 use crate::{
-    machine::{Content, Machine},
+    machine::{Content, Disk, Machine},
     router::ROUTER,
     wait,
 };
@@ -77,9 +77,7 @@ impl Known {
         let devices = self.install_disks()?;
         ensure!(devices.len() == blank.clone().count(), "it may be installed on {devices:?}");
         for disk in blank {
-            let is_listed = devices.iter().any(|device| {
-                device.starts_with("/dev/disk/by-id/") && device.contains(&disk.serial)
-            });
+            let is_listed = devices.iter().any(|device| is_name_of(device, disk));
             ensure!(is_listed, "{} is not among {devices:?}", disk.serial);
         }
         Ok(())
@@ -193,6 +191,15 @@ impl Server {
     pub(crate) fn orders(&self, name: &str, order: &str) -> Result<()> {
         self.command(&["machines", order, name]).map(drop)
     }
+}
+
+/// Returns whether a device's name is one that stays with this disk, in whatever port it is.
+pub(crate) fn is_name_of(device: &str, disk: &Disk) -> bool {
+    // NVMe disks without an identifier of their own are named by their serial number in hexadecimal digits,
+    // SCSI disks by their world wide name.
+    let digits: Vec<String> = disk.serial.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let names = [disk.serial.clone(), digits.concat(), format!("{:016x}", disk.wwn)];
+    device.starts_with("/dev/disk/by-id/") && names.iter().any(|name| device.contains(name))
 }
 
 fn ports(record: &Value) -> Vec<&str> {

@@ -1,0 +1,165 @@
+//! A `NoCloud` seed: a small FAT filesystem labelled CIDATA at the end of the disk, where cloud-init looks for it.
+
+use std::io::{Cursor, Read as _, Write as _};
+
+use disk::Medium;
+use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
+use protocol::install::Step;
+
+use super::{
+    Random, StepFailure, guids,
+    table::{ALIGNMENT_BYTES, Table, name_field},
+};
+use crate::{
+    buffer::Buffer,
+    failure::{flush, read, write},
+};
+
+/// cloud-init finds the seed by the filesystem's label, we find it again by the partition's name.
+const LABEL: &str = "CIDATA";
+/// Microsoft basic data (`ebd0a0a2-b9e5-4433-87c0-68b6b72699c7`), as stored.
+const KIND: [u8; 16] = [
+    0xa2, 0xa0, 0xd0, 0xeb, 0xe5, 0xb9, 0x33, 0x44, 0x87, 0xc0, 0x68, 0xb6, 0xb7, 0x26, 0x99, 0xc7,
+];
+/// FAT12 has at most 4,084 clusters; with these it reaches beyond the longest seed, whatever the sector size.
+const CLUSTER_BYTES: u32 = 4096;
+/// More text than this is no seed. It is held in memory twice.
+const TEXT_LIMIT: usize = 4 << 20;
+/// For the two tables, the directory, the ends of files.
+const OVERHEAD_BYTES: u64 = 256 << 10;
+
+/// What a seed consists of.
+pub(super) struct Files<'a> {
+    pub(super) meta_data: &'a str,
+    pub(super) user_data: &'a str,
+    pub(super) network_config: Option<&'a str>,
+}
+
+impl Files<'_> {
+    fn named(&self) -> Vec<(&'static str, &str)> {
+        let mut files = vec![("meta-data", self.meta_data), ("user-data", self.user_data)];
+        files.extend(self.network_config.map(|text| ("network-config", text)));
+        files
+    }
+
+    fn length(&self) -> usize {
+        self.named().iter().map(|(_, text)| text.len()).sum()
+    }
+}
+
+/// Holds for a partition that [`append`] made.
+pub(super) fn is_ours(table: &Table, slot: usize) -> bool {
+    table.is(slot, &KIND, LABEL)
+}
+
+/// Returns the room that the seeds among some steps take at the end of the disk, alignment included.
+pub(super) fn room(steps: &[Step]) -> u64 {
+    let size = |step: &Step| match step {
+        Step::Seed { meta_data, user_data, network_config } => {
+            let network_config = network_config.as_ref().map_or(0, |text| text.0.len());
+            partition_bytes(meta_data.0.len() + user_data.0.len() + network_config)
+                + ALIGNMENT_BYTES
+        }
+        _ => 0,
+    };
+    steps.iter().map(size).sum()
+}
+
+fn partition_bytes(text: usize) -> u64 {
+    let text = u64::try_from(text).expect("a length fits 64 bits");
+    (text + OVERHEAD_BYTES).next_multiple_of(ALIGNMENT_BYTES)
+}
+
+/// Writes a seed into free space at the end of the disk, then enters it in the table. A seed of ours that is there
+/// already is replaced.
+pub(super) fn append(
+    medium: &dyn Medium,
+    files: &Files<'_>,
+    random: &mut Random<'_>,
+) -> Result<(), StepFailure> {
+    if files.length() > TEXT_LIMIT {
+        return Err(StepFailure::SeedTooLong { bytes: files.length(), limit: TEXT_LIMIT });
+    }
+    let mut table = Table::read(medium)?;
+    let earlier: Vec<usize> =
+        table.partitions().map(|p| p.slot).filter(|slot| is_ours(&table, *slot)).collect();
+    for slot in earlier {
+        table.entry_mut(slot).fill(0);
+    }
+    let sectors = partition_bytes(files.length()) / table.sector_bytes();
+    let first = place(&table, sectors).ok_or(StepFailure::NoRoom)?;
+    let slot = table.free_slot().ok_or(StepFailure::TableFull)?;
+
+    let volume = filesystem(medium.sector_bytes(), partition_bytes(files.length()), files)?;
+    let offset = first * table.sector_bytes();
+    write(medium, offset, &volume)?;
+    flush(medium)?;
+    let back = read(medium, offset, volume.len())?;
+    if back[..] != volume[..] {
+        return Err(StepFailure::ReadBack { offset });
+    }
+    check(&back, files)?;
+
+    let last = first + sectors - 1;
+    let entry = table.entry_mut(slot);
+    entry.fill(0);
+    entry[..16].copy_from_slice(&KIND);
+    entry[16..32].copy_from_slice(&guids::guid(random));
+    entry[32..40].copy_from_slice(&first.to_le_bytes());
+    entry[40..48].copy_from_slice(&last.to_le_bytes());
+    entry[56..128].copy_from_slice(&name_field(LABEL));
+    table.write(medium)
+}
+
+/// Returns where a partition begins that ends as late as it can: behind all others.
+fn place(table: &Table, sectors: u64) -> Option<u64> {
+    let first = (table.last_usable() + 1).checked_sub(sectors)?;
+    let first = first - first % table.alignment();
+    let free = table.partitions().map(|partition| partition.last + 1).max();
+    (first >= free.unwrap_or(0).max(table.first_usable())).then_some(first)
+}
+
+fn made(error: impl std::fmt::Display) -> StepFailure {
+    StepFailure::SeedFilesystem { reason: error.to_string() }
+}
+
+/// Returns a FAT12 filesystem with the files in it.
+fn filesystem(sector_bytes: u32, length: u64, files: &Files<'_>) -> Result<Buffer, StepFailure> {
+    let mut volume = Buffer::zeroed(usize::try_from(length).map_err(made)?);
+    let mut label = [b' '; 11];
+    label[..LABEL.len()].copy_from_slice(LABEL.as_bytes());
+    let options = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat12)
+        .bytes_per_sector(u16::try_from(sector_bytes).map_err(made)?)
+        .bytes_per_cluster(CLUSTER_BYTES)
+        .media(0xf8)
+        .volume_label(label);
+    fatfs::format_volume(Cursor::new(&mut volume[..]), options).map_err(made)?;
+    {
+        let disk = Cursor::new(&mut volume[..]);
+        let filesystem = FileSystem::new(disk, FsOptions::new()).map_err(made)?;
+        let root = filesystem.root_dir();
+        for (name, text) in files.named() {
+            let mut file = root.create_file(name).map_err(made)?;
+            file.write_all(text.as_bytes()).map_err(made)?;
+            file.flush().map_err(made)?;
+        }
+    }
+    Ok(volume)
+}
+
+/// Reads the files out of a filesystem and compares them.
+fn check(volume: &[u8], files: &Files<'_>) -> Result<(), StepFailure> {
+    // The library wants a disk that it could write to.
+    let disk = Cursor::new(volume.to_vec());
+    let filesystem = FileSystem::new(disk, FsOptions::new()).map_err(made)?;
+    for (name, text) in files.named() {
+        let mut found = String::new();
+        let mut file = filesystem.root_dir().open_file(name).map_err(made)?;
+        file.read_to_string(&mut found).map_err(made)?;
+        if found != text {
+            return Err(made(format_args!("{name} reads back otherwise")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The threads of an install: all of them end when one of them fails.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{failure::Failure, failure::MediumError, queue::Aborted};
+
+/// Why a stage is over before its work is.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Another one failed.
+    Aborted,
+    /// This one failed, and all end at once.
+    Failed(Failure),
+    /// Nothing more comes. What has come is still worth something, so the stages behind this one go on.
+    Dry(Failure),
+}
+
+impl From<Aborted> for Ended {
+    fn from(Aborted: Aborted) -> Self {
+        Self::Aborted
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<MediumError> for Ended {
+    fn from(error: MediumError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What the threads have in common.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    working: usize,
+    failure: Option<Failure>,
+    failed: bool,
+    dry: bool,
+}
+
+impl Crew {
+    /// Returns one of so many threads.
+    pub(crate) fn new(working: usize) -> Self {
+        let state = State { working, failure: None, failed: false, dry: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does one thread's work. A panic is a failure of the install, not of the process.
+    pub(crate) fn work(&self, work: impl FnOnce() -> Result<(), Ended>) {
+        let panicked = || Failure::Engine { reason: "a thread of the engine panicked".to_owned() };
+        let result =
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked().into()));
+        let mut state = self.state();
+        state.working = state.working.saturating_sub(1);
+        match result {
+            Ok(()) | Err(Ended::Aborted) => {}
+            Err(Ended::Failed(failure)) => {
+                state.failed = true;
+                state.failure.get_or_insert(failure);
+            }
+            Err(Ended::Dry(failure)) => {
+                state.dry = true;
+                state.failure.get_or_insert(failure);
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits; ends early, with an error, when a thread has failed or says that nothing more comes.
+    pub(crate) fn pause(&self, duration: Duration) -> Result<(), Aborted> {
+        let until = Instant::now() + duration;
+        let mut state = self.state();
+        while !state.failed && !state.dry {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            state =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Err(Aborted)
+    }
+
+    /// Says, every now and then, how it goes, until all are done; calls `abort` when one has failed.
+    pub(crate) fn supervise(
+        &self,
+        period: Duration,
+        mut now_and_then: impl FnMut(),
+        abort: impl Fn(),
+    ) {
+        let mut state = self.state();
+        let mut next = Instant::now() + period;
+        let mut aborted = false;
+        while state.working > 0 {
+            if state.failed && !aborted {
+                aborted = true;
+                drop(state);
+                abort();
+                state = self.state();
+                continue;
+            }
+            let left = next.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                next = Instant::now() + period;
+                now_and_then();
+                continue;
+            }
+            state =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Returns the first failure.
+    pub(crate) fn result(self) -> Result<(), Failure> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.failure.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_all_and_is_named() {
+        let crew = Crew::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| crew.work(|| Ok(crew.pause(Duration::from_mins(1))?)));
+            scope.spawn(|| crew.work(|| panic!("as a test")));
+            crew.supervise(Duration::from_mins(1), || {}, || {});
+        });
+        assert!(matches!(crew.result(), Err(Failure::Engine { .. })));
+    }
+}

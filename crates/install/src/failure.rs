@@ -1,0 +1,179 @@
+//! Why an image is not on a disk, so that a person knows what to do.
+
+use std::{fmt, io};
+
+use disk::Medium;
+
+use crate::buffer::Buffer;
+
+/// Why an install failed. After every one of these the disk does not boot, unless it says that nothing was touched.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The image does not fit the disk. Nothing was touched.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The disk failed, or is gone.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    /// Zeros were written over the old start or end, flushed, and something else was read.
+    #[error("the disk does not keep zeros at byte {offset}: it would still start what was on it")]
+    NotDisarmed {
+        /// Where.
+        offset: u64,
+    },
+    /// The image cannot be fetched.
+    #[error("fetching the image at byte {offset} of its file, {attempts} times: {reason}")]
+    Unreachable {
+        /// Where in the file of frames, or in the foreign file.
+        offset: u64,
+        /// How often it was tried, at all mirrors together.
+        attempts: u32,
+        /// What happened last.
+        reason: String,
+    },
+    /// The image changed while it was fetched.
+    #[error("the image was replaced while it was fetched: {reason}")]
+    Replaced {
+        /// How that was seen.
+        reason: String,
+    },
+    /// A source refuses for good.
+    #[error("the image is refused: {reason}")]
+    Refused {
+        /// What happened.
+        reason: String,
+    },
+    /// What all mirrors sent for a chunk is not what the manifest says.
+    #[error("chunk {index} of the image arrives wrong from every mirror: {reason}")]
+    BadChunk {
+        /// Its number, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A foreign image is not what it should be.
+    #[error("the image is not sound at byte {offset} of its content: {reason}")]
+    BadStream {
+        /// How much of it was unpacked.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What was written reads back otherwise.
+    #[error("the disk gives back something else than was written at byte {offset}{}", left(*disarmed))]
+    ReadBack {
+        /// Where the chunk begins.
+        offset: u64,
+        /// Whether the start of the disk was zeroed again, so that it cannot boot.
+        disarmed: bool,
+    },
+    /// The engine itself failed.
+    #[error("{reason}")]
+    Engine {
+        /// What happened.
+        reason: String,
+    },
+}
+
+fn left(disarmed: bool) -> &'static str {
+    if disarmed { "" } else { ", and its start could not be zeroed: it may boot half an image" }
+}
+
+/// Why an image and a disk do not fit together; seen before the first byte is written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// The disk is too small.
+    #[error("the image needs {image_bytes} bytes and the disk has {disk_bytes}")]
+    TooSmall {
+        /// What the image needs.
+        image_bytes: u64,
+        /// What the disk has.
+        disk_bytes: u64,
+    },
+    /// The image's partition table counts in other sectors.
+    #[error(
+        "the image is for disks with sectors of {image_bytes} bytes, and this one has {disk_bytes}"
+    )]
+    SectorSize {
+        /// What the image counts in.
+        image_bytes: u32,
+        /// What the disk has.
+        disk_bytes: u32,
+    },
+    /// The manifest contradicts itself, or its chunks cannot be written to this disk.
+    #[error("the manifest is of no use: {reason}")]
+    Plan {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Something that a disk did not do.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {length} bytes at byte {offset} of the disk")]
+pub struct MediumError {
+    /// What was asked for.
+    pub operation: Operation,
+    /// Where.
+    pub offset: u64,
+    /// How much.
+    pub length: u64,
+    /// What the kernel says.
+    pub source: io::Error,
+}
+
+/// What a disk is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// To read.
+    Read,
+    /// To write.
+    Write,
+    /// To make zeros by itself.
+    Zero,
+    /// To bring everything onto the medium.
+    Flush,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "reading",
+            Self::Write => "writing",
+            Self::Zero => "zeroing",
+            Self::Flush => "flushing",
+        })
+    }
+}
+
+fn failed(operation: Operation, offset: u64, length: usize) -> impl Fn(io::Error) -> MediumError {
+    let length = u64::try_from(length).unwrap_or(u64::MAX);
+    move |source| MediumError { operation, offset, length, source }
+}
+
+/// Reads a range of whole sectors.
+pub(crate) fn read(medium: &dyn Medium, offset: u64, length: usize) -> Result<Buffer, MediumError> {
+    let mut buffer = Buffer::zeroed(length);
+    read_into(medium, offset, &mut buffer)?;
+    Ok(buffer)
+}
+
+/// Fills an aligned buffer.
+pub(crate) fn read_into(
+    medium: &dyn Medium,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<(), MediumError> {
+    let length = buffer.len();
+    medium.read(offset, buffer).map_err(failed(Operation::Read, offset, length))
+}
+
+/// Writes an aligned buffer.
+pub(crate) fn write(medium: &dyn Medium, offset: u64, buffer: &[u8]) -> Result<(), MediumError> {
+    medium.write(offset, buffer).map_err(failed(Operation::Write, offset, buffer.len()))
+}
+
+/// Brings everything onto the medium.
+pub(crate) fn flush(medium: &dyn Medium) -> Result<(), MediumError> {
+    medium.flush().map_err(failed(Operation::Flush, 0, 0))
+}

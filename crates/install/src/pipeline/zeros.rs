@@ -1,0 +1,133 @@
+//! Makes ranges read as zeros: by the device where it truly does that, else by writing them. Never by skipping them.
+
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
+
+use disk::{Medium, Zeroing};
+
+use crate::{
+    buffer::{Buffer, is_zero},
+    failure::{MediumError, Operation, read, write},
+    gauge::Gauge,
+    plan::Plan,
+};
+
+/// One request for zeros is at most this long, so that progress is seen.
+const PIECE_BYTES: u64 = 64 << 20;
+/// Zeros are written in pieces of this.
+const WRITE_BYTES: usize = 1 << 20;
+/// At both ends of the first range so much is looked at, to see whether the device does what it says.
+const PROBE_BYTES: u64 = 4096;
+
+/// Ranges that are to read as zeros.
+#[derive(Debug)]
+pub(crate) struct ZeroWork<'a> {
+    medium: &'a dyn Medium,
+    gauge: &'a Gauge,
+    ranges: Mutex<std::vec::IntoIter<Range<u64>>>,
+    way: Mutex<Way>,
+    zeros: Buffer,
+}
+
+/// How zeros come onto a medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Untried,
+    ByItself,
+    Written,
+}
+
+/// Returns the ranges that some chunks cover, neighbours joined.
+pub(crate) fn runs(plan: &Plan, chunks: &[usize], medium: &dyn Medium) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for index in chunks {
+        let start = plan.offset(*index);
+        let length = plan.padded(*index, medium);
+        let end = start + u64::try_from(length).expect("a length fits 64 bits");
+        match runs.last_mut() {
+            Some(last) if last.end == start && end - last.start <= PIECE_BYTES => last.end = end,
+            _ => runs.push(start..end),
+        }
+    }
+    runs
+}
+
+impl<'a> ZeroWork<'a> {
+    pub(crate) fn new(medium: &'a dyn Medium, gauge: &'a Gauge, ranges: Vec<Range<u64>>) -> Self {
+        Self {
+            medium,
+            gauge,
+            ranges: Mutex::new(ranges.into_iter()),
+            way: Mutex::new(Way::Untried),
+            zeros: Buffer::zeroed(WRITE_BYTES),
+        }
+    }
+
+    /// Returns the next range to be done.
+    pub(crate) fn next(&self) -> Option<Range<u64>> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    /// Makes a range read as zeros.
+    pub(crate) fn zero(&self, range: Range<u64>) -> Result<(), MediumError> {
+        let length = range.end - range.start;
+        if self.by_itself(&range)? {
+            self.gauge.zeroed.add_wide(length);
+            return Ok(());
+        }
+        let mut offset = range.start;
+        while offset < range.end {
+            let piece = usize::try_from(range.end - offset).unwrap_or(usize::MAX).min(WRITE_BYTES);
+            write(self.medium, offset, &self.zeros[..piece])?;
+            self.gauge.written.add(piece);
+            offset += u64::try_from(piece).expect("a length fits 64 bits");
+        }
+        Ok(())
+    }
+
+    /// Lets the device do it; says whether it did. The first time nobody else does anything with zeros meanwhile.
+    fn by_itself(&self, range: &Range<u64>) -> Result<bool, MediumError> {
+        let way = {
+            let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
+            if *way == Way::Untried {
+                *way = if self.keeps_its_word(range)? { Way::ByItself } else { Way::Written };
+                return Ok(*way == Way::ByItself);
+            }
+            *way
+        };
+        Ok(way == Way::ByItself && self.ask(range)? == Zeroing::Done)
+    }
+
+    fn ask(&self, range: &Range<u64>) -> Result<Zeroing, MediumError> {
+        let length = range.end - range.start;
+        self.medium.zero(range.start, length).map_err(|source| MediumError {
+            operation: Operation::Zero,
+            offset: range.start,
+            length,
+            source,
+        })
+    }
+
+    /// Tries it on a range whose ends hold something else before: some devices say "done" and do nothing.
+    fn keeps_its_word(&self, range: &Range<u64>) -> Result<bool, MediumError> {
+        let sector = u64::from(self.medium.sector_bytes());
+        let length = PROBE_BYTES.max(sector).min(range.end - range.start);
+        let mut marks = Buffer::zeroed(usize::try_from(length).expect("a few KiB"));
+        marks.fill(0xa5);
+        let ends = [range.start, range.end - length];
+        for offset in ends {
+            write(self.medium, offset, &marks)?;
+        }
+        if self.ask(range)? == Zeroing::Unsupported {
+            return Ok(false);
+        }
+        for offset in ends {
+            if !is_zero(&read(self.medium, offset, marks.len())?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

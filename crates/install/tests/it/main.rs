@@ -1,0 +1,9 @@
+//! The engine as its caller sees it, on media and from sources that fail in every way we know.
+#![forbid(unsafe_code)]
+
+mod after;
+mod faults;
+mod medium;
+mod order;
+mod source;
+mod table;

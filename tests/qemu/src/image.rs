@@ -1,0 +1,95 @@
+//! An image of one's own, with the server's pin inside, as who signs images builds it.
+
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{checkout, lab::Lab};
+
+const KERNEL: &str = "sunshineos-x86_64.vmlinuz";
+const INITRD: &str = "sunshineos-x86_64.initrd";
+/// Where the agent looks for pins.
+const PIN: &str = "etc/drydock/pin";
+
+/// What a server serves: the checkout's boot programs and kernel, and an initramfs of its own.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// The directory.
+    pub(crate) directory: PathBuf,
+}
+
+impl Image {
+    /// Begins with the checkout's image as it is.
+    pub(crate) fn make(lab: &Lab) -> Result<Image> {
+        let dist = checkout::image()?;
+        let directory = lab.scratch("image");
+        fs::create_dir(&directory).context("making a directory for an image")?;
+        for name in [KERNEL, "ipxe"] {
+            symlink(dist.join(name), directory.join(name))
+                .with_context(|| format!("linking {name}"))?;
+        }
+        let image = Image { directory };
+        fs::copy(dist.join(INITRD), image.initrd()).context("copying the initramfs")?;
+        Ok(image)
+    }
+
+    /// Puts a pin into it, which replaces an earlier one: of files with one name the last one counts.
+    pub(crate) fn carry_pin(&self, pin: &str) -> Result<()> {
+        let mut initrd = fs::read(self.initrd()).context("reading the initramfs")?;
+        initrd.extend(archive(PIN, pin.as_bytes(), initrd.len()));
+        // Renamed into place: who loads it meanwhile gets one or the other.
+        let beside = self.directory.join("initrd.new");
+        fs::write(&beside, initrd).context("writing the initramfs")?;
+        fs::rename(&beside, self.initrd()).context("replacing the initramfs")
+    }
+
+    fn initrd(&self) -> PathBuf {
+        self.directory.join(INITRD)
+    }
+}
+
+/// Returns a cpio archive with a file and the directories above it, to stand behind so many bytes of an initramfs.
+///
+/// The kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
+fn archive(path: &str, content: &[u8], behind: usize) -> Vec<u8> {
+    // An archive begins at a multiple of four; zeros before it are skipped.
+    let mut archive = vec![0; behind.next_multiple_of(4) - behind];
+    let directories = path.match_indices('/').map(|(end, _)| &path[..end]);
+    for directory in directories {
+        archive.extend(entry(directory, 0o040_755, &[]));
+    }
+    archive.extend(entry(path, 0o100_644, content));
+    archive.extend(entry("TRAILER!!!", 0, &[]));
+    archive
+}
+
+/// An entry of the format `newc`; a multiple of four bytes.
+fn entry(name: &str, mode: usize, content: &[u8]) -> Vec<u8> {
+    // Inode, mode, user, group, links, time, size, two devices in two numbers each, size of the name, no checksum.
+    let numbers = [0, mode, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
+    let mut entry = b"070701".to_vec();
+    entry.extend(numbers.iter().flat_map(|number| format!("{number:08x}").into_bytes()));
+    entry.extend(name.bytes());
+    entry.push(0);
+    entry.resize(entry.len().next_multiple_of(4), 0);
+    entry.extend(content);
+    entry.resize(entry.len().next_multiple_of(4), 0);
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_begins_at_a_multiple_of_four_and_names_every_directory() {
+        let archive = archive(PIN, b"sha256:00", 5);
+        assert_eq!(archive[..3], [0; 3]);
+        assert!(archive[3..].starts_with(b"070701"));
+        let text = String::from_utf8_lossy(&archive);
+        for name in ["etc\0", "etc/drydock\0", "etc/drydock/pin\0", "TRAILER!!!\0"] {
+            assert!(text.contains(name), "{name}");
+        }
+        assert_eq!((5 + archive.len()) % 4, 0);
+    }
+}

@@ -83,6 +83,18 @@ fn the_image_of_a_map_comes_through_with_zeros_where_the_map_has_nothing() {
 }
 
 #[test]
+fn a_map_that_bmaptool_made_fits_its_image() {
+    let mut image = vec![0; 16 * 4096 + 2048];
+    image[..4096].copy_from_slice(&b"boot".repeat(1024));
+    image[20_480..32_480].copy_from_slice(&b"data".repeat(3000));
+    image[65_536..].copy_from_slice(&b"end!".repeat(512));
+    let map = include_str!("../data/bmaptool-3.6.bmap");
+    assert!(checked(map, &image).unwrap() == image);
+    image[40_960] = 1;
+    assert!(checked(map, &image).is_err());
+}
+
+#[test]
 fn every_changed_byte_of_an_image_is_noticed() {
     for index in (0..image().len()).step_by(97) {
         let mut image = image();

@@ -233,6 +233,11 @@ fn disks_that_no_order_means_are_refused() {
         assert_eq!(code_of(true, other), expected);
     }
     assert_eq!(code_of(true, |spec| spec.disks[0].removable = true), "removable");
+    let machine = Simulated::new(&spec());
+    let slot = machine.directory().join("sys/devices/pci0000:00/0000:00:12.0");
+    std::fs::write(slot.join("removable"), "removable\n").unwrap();
+    assert_eq!(code(&machine, &machine.order(&[2], true)), "removable", "Thunderbolt");
+    assert_eq!(code(&machine, &machine.order(&[1], true)), "permitted");
     // What software made is in no inventory, so in no honest order; its name may lead there all the same.
     let software = |spec: &mut Spec| spec.disks[0].bus = Bus::Software;
     assert_eq!(code_after(true, software), "not-found");

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "what is left out is said")]
 
 use std::{
+    cell::RefCell,
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{FileExt, OpenOptionsExt, symlink},
@@ -28,6 +29,8 @@ const SIZE: u64 = 16 << 20;
 struct Loop {
     path: PathBuf,
     directory: tempfile::TempDir,
+    /// The machines that it was shown in: permits ask them again.
+    machines: RefCell<Vec<Simulated>>,
 }
 
 impl Loop {
@@ -47,7 +50,8 @@ impl Loop {
                 return None;
             }
         };
-        let disk = Self { path: PathBuf::from(path.trim()), directory };
+        let path = PathBuf::from(path.trim());
+        let disk = Self { path, directory, machines: RefCell::default() };
         disk.make_writable();
         Some(disk)
     }
@@ -91,8 +95,7 @@ impl Loop {
             used: &Used::kept_in(setting.directory.path()),
         };
         let permits = check_on(&machine, &simulated.order(&[0], true), &circumstances)?;
-        // What follows asks the tree again.
-        Box::leak(Box::new(simulated));
+        self.machines.borrow_mut().push(simulated);
         Ok(permits.into_iter().next().unwrap())
     }
 

@@ -16,13 +16,14 @@ use super::{key::ServerKey, socket::Operator};
 use crate::{
     clock::{Clock, Standing},
     explain::{self, Explanation},
+    image::Images,
     journal::{Entry, Journal, Subject},
     machine::{Machine, Order, OrderError, Overview, Record, Registry, StoreError},
     moment,
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 11] = [
+pub const ROUTES: [(&str, &str); 16] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
@@ -32,6 +33,11 @@ pub const ROUTES: [(&str, &str); 11] = [
     ("GET", "/v1/orders"),
     ("GET", "/v1/orders/{id}"),
     ("POST", "/v1/orders/{id}/cancel"),
+    ("GET", "/v1/images"),
+    ("POST", "/v1/images/{image}"),
+    ("GET", "/v1/images/{image}"),
+    ("POST", "/v1/images/{image}/verify"),
+    ("DELETE", "/v1/images/{image}"),
     ("GET", "/v1/explain/{machine}"),
     ("GET", "/v1/backup"),
 ];
@@ -118,6 +124,8 @@ pub const BACKUP_KIND: &str = "drydock-backup-v1";
 pub struct Bridge {
     /// The machines.
     pub registry: Registry,
+    /// The images.
+    pub images: Images,
     /// Their stories.
     pub journal: Journal,
     /// The server's key.
@@ -139,6 +147,7 @@ pub fn routes(bridge: Bridge) -> Router {
         .route("/v1/explain/{machine}", get(explain_boot))
         .route("/v1/backup", get(backup))
         .merge(super::orders::routes())
+        .merge(super::images::routes())
         .with_state(bridge)
 }
 
@@ -324,11 +333,12 @@ mod tests {
     use super::*;
     use crate::{
         api::{
-            client::{ClientError, ask, segment, tell},
+            client::{ClientError, Pieces, ask, segment, send, tell},
             orders::Answer,
             socket::Socket,
         },
         explain::Cause,
+        image::Stored,
         journal::What,
         machine::{Approval, OrderOverview, Session, Settings},
     };
@@ -361,6 +371,7 @@ mod tests {
             let registry = Registry::in_memory(Settings::default(), teller).unwrap();
             let bridge = Bridge {
                 registry: registry.clone(),
+                images: crate::image::tests::empty(),
                 journal: journal.clone(),
                 key: Arc::new(ServerKey::open(&directory.path().join("ca.key")).unwrap()),
                 networks: Vec::new(),
@@ -442,7 +453,14 @@ mod tests {
             }
             let path = path.replace("{machine}", &name).replace("{order}", "wait");
             let path = path.replace("{disk}", DISK).replace("{id}", &order);
-            let answer: serde_json::Value = ask(&harbour.socket, method, &path).await.unwrap();
+            let path = path.replace("{image}", "debian");
+            let body = if (method, path.as_str()) == ("POST", "/v1/images/debian") {
+                vec![7; 4096].into()
+            } else {
+                bytes::Bytes::new()
+            };
+            let answer: serde_json::Value =
+                tell(&harbour.socket, method, &path, body).await.unwrap();
             assert!(!answer.is_null(), "{method} {path}");
         }
     }
@@ -470,6 +488,70 @@ mod tests {
         assert_eq!(harbour.refused("POST", &path).await, 409);
         assert_eq!(harbour.refused("GET", "/v1/orders/ffffffff").await, 404);
         assert_eq!(harbour.refused("POST", &format!("/v1/machines/{name}/install")).await, 400);
+    }
+
+    #[tokio::test]
+    async fn an_image_is_added_ordered_kept_and_removed() {
+        let harbour = Harbour::open().await;
+        let name = harbour.arrives();
+        let approve = format!("/v1/machines/{name}/approve");
+        let _approved: Overview = ask(&harbour.socket, "POST", &approve).await.unwrap();
+        let (sender, pieces) = Pieces::new(1);
+        let giving = tokio::spawn(async move {
+            for _ in 0..100 {
+                sender.send(Ok(vec![7; 4096].into())).await.unwrap();
+            }
+        });
+        let path = "/v1/images/debian?source=debian.raw";
+        let image: Stored = send(&harbour.socket, "POST", path, pieces).await.unwrap();
+        giving.await.unwrap();
+        assert_eq!((image.image_bytes, image.source.as_str()), (Bytes(409_600), "debian.raw"));
+        assert!(image.by.contains("uid"), "{}", image.by);
+        assert_eq!(harbour.refused("POST", "/v1/images/debian").await, 409);
+        assert_eq!(harbour.refused("POST", "/v1/images/.hidden").await, 400);
+        assert_eq!(harbour.refused("GET", "/v1/images/nothing").await, 404);
+        let body = serde_json::json!({"image": "debian", "disk": DISK, "overwrite": true,
+            "withinSeconds": 60, "finish": "reboot"});
+        let order = format!("/v1/machines/{name}/install");
+        let taken: Answer =
+            tell(&harbour.socket, "POST", &order, body.to_string().into()).await.unwrap();
+        let order = taken.order.unwrap().order;
+        assert_eq!(order.image.manifest, Some(image.manifest));
+        assert_eq!(harbour.refused("DELETE", "/v1/images/debian").await, 409);
+        let cancel = format!("/v1/orders/{}/cancel", order.id);
+        let _over: OrderOverview = ask(&harbour.socket, "POST", &cancel).await.unwrap();
+        let _gone: Stored = ask(&harbour.socket, "DELETE", "/v1/images/debian").await.unwrap();
+        assert_eq!(harbour.refused("DELETE", "/v1/images/debian").await, 404);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_image_is_refused_with_the_reason_also_to_who_goes_on_sending() {
+        let harbour = Harbour::open().await;
+        let (sender, pieces) = Pieces::new(1);
+        let giving = tokio::spawn(async move {
+            let page = b"<!DOCTYPE html><html><title>404</title></html>".repeat(2048);
+            for _ in 0..50 {
+                if sender.send(Ok(page.clone().into())).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let sent = send::<Stored>(&harbour.socket, "POST", "/v1/images/page", pieces).await;
+        let Err(ClientError::Refused { status, reason }) = sent else { panic!("{sent:?}") };
+        assert_eq!(status.as_u16(), 422);
+        assert!(reason.contains("not an image"), "{reason}");
+        giving.await.unwrap();
+        // One that breaks off leaves nothing.
+        let (sender, pieces) = Pieces::new(1);
+        sender.send(Ok(vec![7; 4096].into())).await.unwrap();
+        let breaking = tokio::spawn(async move {
+            sender.send(Err(std::io::ErrorKind::Other.into())).await.unwrap();
+        });
+        let sent = send::<Stored>(&harbour.socket, "POST", "/v1/images/cut", pieces).await;
+        assert!(matches!(sent, Err(ClientError::Conversation(_))), "{sent:?}");
+        breaking.await.unwrap();
+        let listed: Vec<Stored> = ask(&harbour.socket, "GET", "/v1/images").await.unwrap();
+        assert!(listed.is_empty(), "{listed:?}");
     }
 
     #[tokio::test]

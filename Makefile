@@ -112,6 +112,7 @@ test-qemu: deps image drydock ## CASE=name: one case, with the serial console sh
 	cargo run --locked --package qemu -- case "$(CASE)" --show-serial
 
 soak: deps image drydock ## the full matrices, for hours
+	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package install --test it cuts
 	cargo run --locked --package qemu -- soak
 
 bench: deps image drydock empty-initrd ## measures; AREA=name: one area

@@ -16,7 +16,6 @@ use protocol::{Bytes, install::ReadBack};
 use crate::{
     buffer::{Buffer, is_zero},
     chance::Chance,
-    chunk,
     crew::{Crew, Ended},
     failure::{Failure, MediumError, read_into},
     gauge::Gauge,
@@ -48,7 +47,7 @@ fn is_right(
     read_into(medium, offset, buffer)?;
     let (content, padding) = buffer.split_at(length);
     Ok(is_zero(padding)
-        && digest.map_or_else(|| is_zero(content), |digest| chunk::digest(content) == *digest))
+        && digest.map_or_else(|| is_zero(content), |digest| image::digest(content) == *digest))
 }
 
 /// Looks at some chunks, several at once; `each` hears of every one, whether it is right or what went wrong.

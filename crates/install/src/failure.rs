@@ -9,7 +9,7 @@ use crate::buffer::Buffer;
 /// Why an install failed. After every one of these the disk does not boot, unless it says that nothing was touched.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The image does not fit the disk. Nothing was touched.
+    /// The image does not fit the disk. Nothing was touched, unless it is a foreign one that did not say before.
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// The disk failed, or is gone.
@@ -79,7 +79,7 @@ fn left(disarmed: bool) -> &'static str {
     if disarmed { "" } else { ", and its start could not be zeroed: it may boot half an image" }
 }
 
-/// Why an image and a disk do not fit together; seen before the first byte is written.
+/// Why an image and a disk do not fit together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// The disk is too small.

@@ -58,7 +58,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Gauge {
-    /// Begins. A length of 0 is not known yet.
+    /// Begins. A length of 0 is not known: what is fetched then tells how far it is.
     pub(crate) fn new(order: OrderId, image_bytes: u64) -> Self {
         Self {
             order,
@@ -96,6 +96,7 @@ impl Gauge {
     pub(crate) fn progress(&self, now: Instant) -> Progress {
         let (phase, total) = *lock(&self.phase);
         let done = match phase {
+            InstallPhase::Writing if self.image_bytes == 0 => self.fetched.get(),
             InstallPhase::Writing => self.on_disk(),
             InstallPhase::Verifying => self.verified.get(),
             _ => 0,

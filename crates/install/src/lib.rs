@@ -1,17 +1,17 @@
 //! Puts an image on a disk: every chunk checked before it is written, nothing bootable before all of it is there.
 //!
 //! [`install`] takes a disk, a plan (the chunk table of a signed manifest) and sources of the file of frames.
-//! [`finish`] does what follows the image: the partition table, a seed for cloud-init.
+//! [`install_foreign`] takes a file from elsewhere, with less to vouch for it. [`finish`] does what follows the image: the partition table, a seed for cloud-init.
 #![forbid(unsafe_code)]
 
 mod after;
 mod boot;
 mod buffer;
 mod chance;
-mod chunk;
 mod crew;
 mod examine;
 mod failure;
+mod foreign;
 mod gauge;
 mod mirror;
 mod options;
@@ -24,6 +24,7 @@ mod write;
 pub use self::{
     after::{Random, StepFailure, apply, finish, name},
     failure::{Failure, MediumError, Operation, Unfit},
+    foreign::{Foreign, install_foreign},
     options::{Compare, Options, Patience, ProvenZero, SLOWEST_BYTES, Verify},
     plan::{Chunk, Plan},
     source::{FetchError, Source},

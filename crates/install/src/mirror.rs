@@ -29,6 +29,8 @@ pub(crate) struct Mirrors<'a> {
     sources: &'a [&'a dyn Source],
     refused: Vec<AtomicBool>,
     preferred: AtomicUsize,
+    /// Holds once bytes have come that nothing vouches for: those of another mirror would not fit them.
+    is_fixed: AtomicBool,
     patience: Patience,
     chance: Mutex<Chance>,
 }
@@ -39,6 +41,7 @@ impl<'a> Mirrors<'a> {
             sources,
             refused: sources.iter().map(|_| AtomicBool::new(false)).collect(),
             preferred: AtomicUsize::new(0),
+            is_fixed: AtomicBool::new(false),
             patience,
             chance: Mutex::new(Chance(seed)),
         }
@@ -62,8 +65,16 @@ impl<'a> Mirrors<'a> {
         Ok(Reading { reader, stall: self.patience.stall, since: Instant::now(), arrived: 0 })
     }
 
+    /// Stays with the mirror that works, from now on.
+    pub(crate) fn fix(&self) {
+        self.is_fixed.store(true, Ordering::Relaxed);
+    }
+
     /// Goes on to the next mirror, if nobody else has done so already.
     pub(crate) fn leave(&self, mirror: usize) {
+        if self.is_fixed.load(Ordering::Relaxed) {
+            return;
+        }
         let count = self.sources.len().max(1);
         let others = (1..=count).map(|step| (mirror + step) % count);
         let usable = |mirror: &usize| {
@@ -82,7 +93,8 @@ impl<'a> Mirrors<'a> {
             refused.store(true, Ordering::Relaxed);
         }
         self.leave(mirror);
-        self.refused.iter().any(|refused| !refused.load(Ordering::Relaxed))
+        let is_fixed = self.is_fixed.load(Ordering::Relaxed);
+        !is_fixed && self.refused.iter().any(|refused| !refused.load(Ordering::Relaxed))
     }
 }
 

@@ -40,7 +40,7 @@ const FETCHERS: usize = 4;
 /// Writes in flight.
 pub(crate) const WRITERS: usize = 3;
 /// How often the gauge is told what everything waits for.
-const GAUGE_PERIOD: Duration = Duration::from_millis(500);
+pub(crate) const GAUGE_PERIOD: Duration = Duration::from_millis(500);
 
 /// What every stage needs.
 #[derive(Debug)]
@@ -57,9 +57,9 @@ fn buffers(memory: usize, size: usize, most: usize) -> usize {
     (memory / size.max(1)).clamp(2, most)
 }
 
-/// Returns so many buffers for chunks as there is memory for.
-pub(crate) fn chunk_buffers(chunk_bytes: usize) -> Queue<Buffer> {
-    let count = buffers(CHUNKS_BYTES, chunk_bytes, 32);
+/// Returns as many buffers for chunks as an amount of memory allows.
+pub(crate) fn chunk_buffers(memory: usize, chunk_bytes: usize) -> Queue<Buffer> {
+    let count = buffers(memory, chunk_bytes, 32);
     Queue::store((0..count).map(|_| Buffer::zeroed(chunk_bytes)))
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn run(work: &Work<'_>, missing: &[usize], zeros: &[usize]) -> Result
     let requests = fetch::Requests::new(work.plan, missing);
     let empty_frames = Queue::store((0..frame_count).map(|_| Frame::new(frame_bytes)));
     let frames = Queue::new(frame_count, fetchers);
-    let empty_chunks = chunk_buffers(chunk_bytes);
+    let empty_chunks = chunk_buffers(CHUNKS_BYTES, chunk_bytes);
     let chunks = Queue::new(usize::MAX, unpackers);
     let fetch = fetch::Fetch { work, crew: &crew, requests, empty: &empty_frames, out: &frames };
     let unpack = unpack::Unpack {
@@ -126,7 +126,7 @@ pub(crate) fn run(work: &Work<'_>, missing: &[usize], zeros: &[usize]) -> Result
 
 /// Says what was slowest, from how long fetchers waited for empty frames and unpackers for empty chunks: who never
 /// waits for what comes after him is what all others wait for.
-fn bottleneck(
+pub(crate) fn bottleneck(
     before: [Duration; 2],
     now: [Duration; 2],
     time: Duration,

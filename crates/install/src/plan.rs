@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use disk::Medium;
+use image::Manifest;
 
 use crate::failure::Unfit;
 
@@ -22,6 +23,8 @@ pub struct Plan {
     pub image_bytes: u64,
     /// The length of every chunk but the last: a multiple of the disk's sector.
     pub chunk_bytes: u32,
+    /// The smallest disk that it fits on, where that is more than the image's length.
+    pub smallest_disk_bytes: u64,
     /// What the image's partition table counts in; absent when it has none.
     pub sector_bytes: Option<u32>,
     /// What is in the chunks.
@@ -40,6 +43,24 @@ pub enum Chunk {
         /// Where the frame that holds it stands in the file of frames.
         frame: Range<u64>,
     },
+}
+
+impl From<&Manifest> for Plan {
+    /// Takes over what a manifest says. Who vouches for it has been asked before: [`Manifest::verify`].
+    fn from(manifest: &Manifest) -> Self {
+        let description = manifest.description();
+        let chunk = |entry: image::Entry| match entry.chunk {
+            image::Chunk::Zeros => Chunk::Zeros,
+            image::Chunk::Data { digest } => Chunk::Data { digest, frame: entry.frame },
+        };
+        Self {
+            image_bytes: description.image_bytes,
+            chunk_bytes: description.chunk_bytes,
+            smallest_disk_bytes: description.smallest_disk_bytes,
+            sector_bytes: description.sector_bytes,
+            chunks: manifest.chunks().map(chunk).collect(),
+        }
+    }
 }
 
 impl Plan {
@@ -93,7 +114,7 @@ impl Plan {
         if !(512..=65_536).contains(&sector) || !sector.is_power_of_two() {
             return plan("the disk has sectors of no usual size");
         }
-        fits(self.image_bytes, self.sector_bytes, medium)?;
+        fits(self.image_bytes.max(self.smallest_disk_bytes), self.sector_bytes, medium)?;
         if self.image_bytes == 0 {
             return plan("the image is empty");
         }
@@ -135,9 +156,16 @@ pub(crate) fn fits(
 
 /// Returns what the partition table at an image's start counts in, when it has a GUID partition table.
 pub(crate) fn table_sector(start: &[u8], disk_sector: u32) -> Option<u32> {
-    let has_table = |sector: u32| {
-        let at = usize::try_from(sector).unwrap_or(usize::MAX);
-        start.get(at..).is_some_and(|rest| rest.starts_with(b"EFI PART"))
-    };
-    [disk_sector, 512, 4096].into_iter().find(|sector| has_table(*sector))
+    [disk_sector, 512, 4096].into_iter().find(|sector| table_header(start, *sector).is_some())
+}
+
+/// Returns the length that an image has at least if its partition table is right: up to the backup of the table.
+pub(crate) fn table_length(start: &[u8], sector: u32) -> Option<u64> {
+    let alternate = table_header(start, sector)?.get(32..40)?.try_into().ok()?;
+    u64::from_le_bytes(alternate).checked_add(1)?.checked_mul(u64::from(sector))
+}
+
+fn table_header(start: &[u8], sector: u32) -> Option<&[u8]> {
+    let header = start.get(usize::try_from(sector).ok()?..)?;
+    header.starts_with(b"EFI PART").then_some(header)
 }

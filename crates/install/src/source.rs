@@ -6,6 +6,8 @@ use std::{fmt, io::Read, ops::Range};
 pub trait Source: fmt::Debug + Send + Sync {
     /// Begins to read a range of bytes. The reader ends after the range; ending earlier is an error of kind
     /// [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof), never a clean end. It blocks, and has its own time limits.
+    /// A reader that sees later that the file was replaced, or is refused, says so with
+    /// `io::Error::other(FetchError::…)`; any other error counts as [`FetchError::Again`].
     fn fetch(&self, range: Range<u64>) -> Result<Box<dyn Read + Send>, FetchError>;
 }
 

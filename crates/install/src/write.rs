@@ -6,13 +6,13 @@ use std::{
 };
 
 use disk::Medium;
+use image::Unpacker;
 use protocol::install::{Guarantee, InstallPhase, InstallReport, Progress, ReadBack};
 
 use crate::{
     Source, boot,
     buffer::Buffer,
     chance::Chance,
-    chunk::Unpacker,
     crew::{Crew, Ended},
     examine::{self, Expected},
     failure::{Failure, Unfit, flush},

@@ -19,6 +19,10 @@ use crate::{
 /// four of them still end at about the same time.
 const REQUEST_BYTES: u64 = 8 << 20;
 
+/// Frames that are not wanted are read over rather than asked around when they are this small a part of a chunk: those
+/// of zeros are.
+const GAP_PART: u64 = 256;
+
 /// A frame as it came.
 #[derive(Debug)]
 pub(crate) struct Frame {
@@ -56,14 +60,16 @@ impl<'a> Requests<'a> {
         Self { plan, missing, next: Mutex::new(0) }
     }
 
-    /// Returns the next chunks whose frames make up one range of the file.
+    /// Returns the next chunks whose frames make up one range of the file, nearly.
     fn next(&self) -> &'a [usize] {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let rest = &self.missing[*next..];
         let frames = rest.iter().map_while(|index| self.plan.frame(*index));
         let (mut count, mut whole) = (0, 0..0);
         for frame in frames {
-            if count > 0 && (frame.start != whole.end || frame.end - whole.start > REQUEST_BYTES) {
+            let gap = frame.start.checked_sub(whole.end);
+            let is_near = gap.is_some_and(|gap| gap <= u64::from(self.plan.chunk_bytes) / GAP_PART);
+            if count > 0 && !(is_near && frame.end - whole.start <= REQUEST_BYTES) {
                 break;
             }
             let start = if count == 0 { frame.start } else { whole.start };
@@ -127,10 +133,17 @@ impl Fetch<'_> {
             Ok(reading) => reading,
             Err(error) => return Ok((mirror, Err(error))),
         };
+        let mut at = frame(first).start;
         while let Some((index, rest)) = chunks.split_first() {
+            let range = frame(index);
+            let gap = usize::try_from(range.start.saturating_sub(at)).expect("gaps are short");
+            at = range.end;
+            if let Err(error) = reading.fill(&mut vec![0; gap], self.work.gauge) {
+                return Ok((mirror, Err(error)));
+            }
             self.crew.pause(Duration::ZERO)?;
             let Some(mut slot) = self.empty.pop()? else { return Err(Ended::Aborted) };
-            let into = slot.prepare(*index, &frame(index), mirror);
+            let into = slot.prepare(*index, &range, mirror);
             if let Err(error) = reading.fill(into, self.work.gauge) {
                 self.empty.give_back(slot);
                 return Ok((mirror, Err(error)));

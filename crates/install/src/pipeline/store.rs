@@ -1,6 +1,9 @@
 //! Writes chunks to the medium, the lowest offset first; zeros when nothing else waits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use disk::Medium;
 
@@ -13,13 +16,18 @@ use crate::{
     queue::{Popped, Queue},
 };
 
-/// A chunk as it is to stand on the medium.
+/// Something as it is to stand on the medium.
 #[derive(Debug)]
-pub(crate) struct Full {
-    pub(crate) offset: u64,
-    /// How much of the buffer: whole sectors.
-    pub(crate) length: usize,
-    pub(crate) buffer: Buffer,
+pub(crate) enum Full {
+    /// A chunk.
+    Chunk {
+        offset: u64,
+        /// How much of the buffer: whole sectors.
+        length: usize,
+        buffer: Buffer,
+    },
+    /// Zeros, perhaps of many chunks.
+    Zeros(Range<u64>),
 }
 
 /// The stage.
@@ -49,8 +57,11 @@ impl Store<'_> {
         }
     }
 
-    fn write(&self, chunk: Full) -> Result<(), MediumError> {
-        let Full { offset, length, buffer } = chunk;
+    fn write(&self, full: Full) -> Result<(), MediumError> {
+        let (offset, length, buffer) = match full {
+            Full::Chunk { offset, length, buffer } => (offset, length, buffer),
+            Full::Zeros(range) => return self.zeros.zero(range),
+        };
         write(self.medium, offset, &buffer[..length])?;
         self.gauge.written.add(length);
         self.empty.give_back(buffer);

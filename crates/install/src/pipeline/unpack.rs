@@ -1,10 +1,11 @@
 //! Unpacks frames and checks what was in them. A chunk that arrived wrong is fetched again, elsewhere.
 
+use image::Unpacker;
+
 use super::{Frame, Full, Work};
 use crate::{
     FetchError,
     buffer::Buffer,
-    chunk::Unpacker,
     crew::{Crew, Ended},
     failure::Failure,
     mirror::Attempts,
@@ -36,7 +37,7 @@ impl Unpack<'_> {
             unpack(self.work, self.crew, &mut unpacker, &mut frame, &mut buffer)?;
             self.empty_frames.give_back(frame);
             let offset = self.work.plan.offset(index);
-            self.out.push(offset, Full { offset, length, buffer })?;
+            self.out.push(offset, Full::Chunk { offset, length, buffer })?;
         }
         self.out.done();
         Ok(())
@@ -84,7 +85,8 @@ fn checked(
         return Err("the manifest has no such frame".to_owned());
     };
     let length = plan.length(index);
-    unpacker.unpack(frame, digest, &mut into[..length])?;
+    let result = unpacker.unpack(frame, digest, &mut into[..length]);
+    result.map_err(|error| error.to_string())?;
     Ok(length)
 }
 

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod after;
+mod cuts;
 mod faults;
+mod foreign;
 mod medium;
 mod order;
 mod source;

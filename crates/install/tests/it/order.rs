@@ -87,6 +87,36 @@ fn every_length_and_place_of_an_image_stands_there_byte_for_byte() {
     }
 }
 
+/// From the server's converter through a signed manifest to the disk.
+#[test]
+fn what_the_store_made_of_an_image_is_that_image() {
+    let bytes = Image::by_chance(3 * MIB, CHUNK, 91).bytes;
+    let mut frames = Vec::new();
+    let how = image::convert::Options {
+        name: "debian".to_owned(),
+        origin: vec!["raw".to_owned()],
+        chunk_bytes: CHUNK,
+        level: 3,
+        threads: std::num::NonZeroUsize::MIN,
+    };
+    let draft = image::convert::convert(&bytes[..], &mut frames, &how).unwrap();
+    let manifest = draft.sign(b"nobody", |_| Ok::<_, std::fmt::Error>(vec![0; 8])).unwrap();
+    let image = Image { bytes, frames: frames.into(), plan: (&manifest).into() };
+    assert_eq!(image.plan.sector_bytes, Some(512));
+    let medium = Memory::new(vec![0xff; 5 * MIB], 512);
+    let server = image.source();
+    put(&medium, &image, &[&server], &options()).unwrap();
+    assert_holds(&medium, &image, &vec![0xff; 5 * MIB]);
+    // Frames of zeros lie between the others, and do not make a request of each.
+    assert!(server.requests.load(Ordering::Relaxed) < 10);
+
+    let small = Memory::new(vec![0xff; 5 * MIB], 512);
+    let mut wants_more = image.clone();
+    wants_more.plan.smallest_disk_bytes = wide(5 * MIB) + 512;
+    let failure = put(&small, &wants_more, &[&server], &options()).unwrap_err();
+    assert!(matches!(failure, Failure::Unfit(Unfit::TooSmall { .. })), "{failure:?}");
+}
+
 #[test]
 fn images_smaller_than_a_chunk_and_disks_too() {
     for (disk, length) in [(512, 512), (1024, 700), (8 * KIB, 5000), (40 * KIB, 9999)] {
@@ -230,7 +260,7 @@ fn a_fresh_disk_is_not_compared_and_one_that_must_not_be_neither() {
     let (_, fetched) = reads(&medium, Compare::Auto);
     assert!(fetched < 2 * 4096, "{fetched}");
     let (_, fetched) = reads(&medium, Compare::Never);
-    assert_eq!(fetched, wide(image.frames.len()));
+    assert!(fetched * 10 > wide(image.frames.len()) * 9, "{fetched}");
     let (always, _) = reads(&Memory::new(vec![0; 16 * MIB], 512), Compare::Always);
     assert!(always > wide(4 * MIB));
 }

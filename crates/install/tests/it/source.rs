@@ -25,20 +25,23 @@ pub(crate) struct Image {
 impl Image {
     pub(crate) fn of(bytes: Vec<u8>, chunk_bytes: u32, sector_bytes: Option<u32>) -> Self {
         let (mut frames, mut chunks) = (Vec::new(), Vec::new());
-        for chunk in bytes.chunks(usize::try_from(chunk_bytes).expect("small")) {
+        let pieces = bytes.chunks(usize::try_from(chunk_bytes).expect("small"));
+        for (index, chunk) in pieces.enumerate() {
             if chunk.iter().all(|byte| *byte == 0) {
                 chunks.push(Chunk::Zeros);
-                continue;
             }
             let start = wide(frames.len());
             let mut frame = vec![0; zstd_safe::compress_bound(chunk.len())];
             let length = zstd_safe::compress(&mut frame[..], chunk, 1).expect("there is room");
             frames.extend(&frame[..length]);
+            if chunks.len() > index {
+                continue;
+            }
             let digest = *blake3::hash(chunk).as_bytes();
             chunks.push(Chunk::Data { digest, frame: start..wide(frames.len()) });
         }
         let image_bytes = wide(bytes.len());
-        let plan = Plan { image_bytes, chunk_bytes, sector_bytes, chunks };
+        let plan = Plan { image_bytes, chunk_bytes, smallest_disk_bytes: 0, sector_bytes, chunks };
         Self { bytes, frames: Arc::new(frames), plan }
     }
 

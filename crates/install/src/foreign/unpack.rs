@@ -1,0 +1,182 @@
+//! Unpacks a stream into chunks; withholds what makes a disk bootable.
+
+use std::{
+    error::Error as _,
+    io::{self, Read},
+    ops::Range,
+};
+
+use image::{Format, UnpackError, Unpacked, WINDOW_LIMIT};
+use protocol::install::InstallPhase;
+
+use super::{CHUNK_BYTES, Work, fetch::Pieces};
+use crate::{
+    boot::{self, Withheld},
+    buffer::{Buffer, is_zero},
+    crew::Ended,
+    failure::Failure,
+    pipeline::Full,
+    plan::{Chunk, Plan, fits, table_length, table_sector},
+    queue::Queue,
+};
+
+/// So many bytes of zeros are passed on at once.
+const ZEROS_BYTES: u64 = 64 << 20;
+
+/// What is known of an image once all of it has come.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    /// What was written, for reading back; its frames say nothing.
+    pub(super) plan: Plan,
+    pub(super) withheld: Vec<Withheld>,
+    /// The length that its partition table tells of, if it has one.
+    pub(super) table_bytes: u64,
+    /// With checksums of its own.
+    pub(super) is_compressed: bool,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub(super) struct Unpack<'a> {
+    pub(super) work: &'a Work<'a>,
+    pub(super) empty: &'a Queue<Buffer>,
+    pub(super) out: &'a Queue<Full>,
+}
+
+impl Unpack<'_> {
+    pub(super) fn run(&self, input: Pieces<'_>) -> Result<Arrived, Ended> {
+        let mut image = image::unpack(input, WINDOW_LIMIT).map_err(|error| unsound(&error, 0))?;
+        let is_compressed = image.layers().iter().any(|layer| *layer != Format::Tar);
+        let is_bare = image.layers().is_empty();
+        let plan = Plan {
+            image_bytes: 0,
+            chunk_bytes: CHUNK_BYTES,
+            smallest_disk_bytes: 0,
+            sector_bytes: None,
+            chunks: Vec::new(),
+        };
+        let mut arrived = Arrived { plan, withheld: Vec::new(), table_bytes: 0, is_compressed };
+        let mut zeros = 0..0;
+        loop {
+            let Some(mut buffer) = self.empty.pop()? else { return Err(Ended::Aborted) };
+            let length = fill(&mut image, &mut buffer)?;
+            if arrived.plan.chunks.is_empty() {
+                arrived.table_bytes = self.begin(&buffer[..length], is_bare)?;
+            }
+            if length > 0 {
+                self.chunk(&mut arrived, &mut zeros, buffer, length)?;
+            } else {
+                self.empty.give_back(buffer);
+            }
+            if length < chunk_length() {
+                break;
+            }
+        }
+        self.pass_on(&mut zeros)?;
+        self.out.done();
+        Ok(arrived)
+    }
+
+    /// Looks at the start of an image before anything is touched; then disarms the disk. Returns the length that
+    /// the partition table tells of.
+    fn begin(&self, start: &[u8], is_bare: bool) -> Result<u64, Failure> {
+        let Work { medium, foreign, gauge, .. } = *self.work;
+        let sector = table_sector(start, medium.sector_bytes());
+        let told = sector.and_then(|sector| table_length(start, sector)).unwrap_or(0);
+        let least = if is_bare { told.max(foreign.file_bytes) } else { told };
+        fits(least, sector, medium)?;
+        gauge.enter(InstallPhase::Disarming, 0);
+        boot::disarm(medium, u64::from(CHUNK_BYTES))?;
+        gauge.enter(InstallPhase::Writing, foreign.file_bytes);
+        Ok(told)
+    }
+
+    /// Takes the next chunk: passes it on, or keeps it for the end.
+    fn chunk(
+        &self,
+        arrived: &mut Arrived,
+        zeros: &mut Range<u64>,
+        mut buffer: Buffer,
+        length: usize,
+    ) -> Result<(), Ended> {
+        let Work { medium, gauge, .. } = *self.work;
+        let Arrived { plan, withheld, .. } = arrived;
+        let index = plan.chunks.len();
+        let offset = plan.offset(index);
+        plan.image_bytes = offset + wide(length);
+        fits(plan.image_bytes, None, medium).map_err(Failure::from)?;
+        gauge.unpacked.add(length);
+        let padded = plan.padded(index, medium);
+        buffer[length..padded].fill(0);
+        if is_zero(&buffer[..length]) {
+            plan.chunks.push(Chunk::Zeros);
+            self.empty.give_back(buffer);
+            if zeros.end != offset || zeros.end - zeros.start >= ZEROS_BYTES {
+                self.pass_on(zeros)?;
+                zeros.start = offset;
+            }
+            zeros.end = offset + wide(padded);
+            return Ok(());
+        }
+        plan.chunks.push(Chunk::Data { digest: image::digest(&buffer[..length]), frame: 0..0 });
+        if plan.is_withheld(index, medium.size_bytes()) {
+            let mut kept = Buffer::zeroed(padded);
+            kept.copy_from_slice(&buffer[..padded]);
+            withheld.push((offset, kept));
+            self.empty.give_back(buffer);
+            return Ok(());
+        }
+        Ok(self.out.push(offset, Full::Chunk { offset, length: padded, buffer })?)
+    }
+
+    /// Passes zeros on that have come together.
+    fn pass_on(&self, zeros: &mut Range<u64>) -> Result<(), Ended> {
+        let range = std::mem::replace(zeros, 0..0);
+        if !range.is_empty() {
+            self.out.push(range.start, Full::Zeros(range))?;
+        }
+        Ok(())
+    }
+}
+
+fn chunk_length() -> usize {
+    usize::try_from(CHUNK_BYTES).expect("a chunk fits in memory")
+}
+
+fn wide(length: usize) -> u64 {
+    u64::try_from(length).expect("a length fits 64 bits")
+}
+
+/// Fills a buffer; less than that only at the end of the image.
+fn fill(image: &mut Unpacked<'_>, buffer: &mut [u8]) -> Result<usize, Ended> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match image.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let offset = image.delivered_bytes();
+                return Err(match UnpackError::of(&error) {
+                    Some(reason) => unsound(reason, offset),
+                    None => Ended::Aborted,
+                });
+            }
+        }
+    }
+    Ok(length)
+}
+
+/// Says what is wrong with an image; where fetching failed, somebody else says so.
+fn unsound(error: &UnpackError, offset: u64) -> Ended {
+    if matches!(error, UnpackError::Read(_)) {
+        return Ended::Aborted;
+    }
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        reason = format!("{reason}: {next}");
+        cause = next.source();
+    }
+    Ended::Failed(Failure::BadStream { offset, reason })
+}

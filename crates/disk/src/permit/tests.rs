@@ -1,5 +1,7 @@
 //! Orders and machines that do not fit, each by name.
 
+mod loops;
+
 use linux::block::Access;
 
 use super::{
@@ -355,4 +357,21 @@ fn the_medium_that_the_firmware_started_is_refused() {
     std::fs::write(variables.join(format!("Boot0001-{guid}")), option).unwrap();
     assert_eq!(code(&machine, &machine.order(&[0], true)), "boot-medium");
     assert_eq!(code(&machine, &machine.order(&[1], true)), "permitted");
+}
+
+#[test]
+fn every_reason_is_explained_to_users_and_nothing_else_is() {
+    let text = include_str!("../../../../docs/imaging.md");
+    let explained: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|r| r.0)
+        .collect();
+    // The words of `Refusal::code`, which is exhaustive.
+    let source = include_str!("refusal.rs");
+    let (_, function) = source.split_once("fn code(&self)").unwrap();
+    let (function, _) = function.split_once("\n}\n").unwrap();
+    let codes: Vec<&str> = function.split('"').skip(1).step_by(2).collect();
+    assert_eq!(explained, codes);
+    assert!(codes.len() > 30);
 }

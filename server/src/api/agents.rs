@@ -409,5 +409,6 @@ mod tests {
         }
         let after = registry.show(&name).unwrap().machine;
         assert_eq!((after.approval, after.instruction), (before.approval, before.instruction));
+        assert!(registry.orders().is_empty());
     }
 }

@@ -19,11 +19,10 @@ impl Line {
 
     /// Says how far it is.
     pub(super) fn say(&mut self, text: &str) {
-        // In a log, every percent would be a line.
-        let text = if self.on_terminal { text } else { text.split(" %").next().unwrap_or(text) };
-        let steps = |text: &str| text.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        // In a log every percent would be a line: there only what is being done counts.
+        let stem = |text: &str| text.split(|c: char| c.is_ascii_digit()).next().map(str::to_owned);
         let is_news =
-            if self.on_terminal { self.last != text } else { steps(&self.last) != steps(text) };
+            if self.on_terminal { self.last != text } else { stem(&self.last) != stem(text) };
         if is_news {
             if self.on_terminal {
                 // Return, text, erase to the end of the line.

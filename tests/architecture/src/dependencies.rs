@@ -11,12 +11,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("linux", &[]),
     ("signature", &[]),
     ("image", &[]),
+    ("startup", &["signature"]),
     ("inventory", &["protocol", "signature", "linux"]),
     ("disk", &["linux", "protocol", "inventory", "signature"]),
     ("install", &["disk", "image", "protocol"]),
     ("wipe", &["disk", "signature"]),
     ("agent", &["protocol", "dhcp", "linux", "inventory", "signature"]),
-    ("sunshine", &["agent", "protocol", "linux", "inventory", "install", "image", "disk"]),
+    (
+        "sunshine",
+        &["agent", "protocol", "linux", "inventory", "install", "image", "disk", "startup"],
+    ),
     ("hercules", &["agent", "protocol", "linux", "inventory", "wipe", "disk", "signature"]),
     ("drydock", &["protocol", "dhcp", "image", "linux"]),
     // What builds and measures the images.
@@ -36,6 +40,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("linux", &["serde", "serde_json", "tokio"]),
     ("inventory", &["tokio", "reqwest", "hyper"]),
     ("signature", &["tokio", "nix", "reqwest", "hyper"]),
+    ("startup", &["tokio", "nix", "reqwest", "hyper"]),
 ];
 
 fn metadata() -> Metadata {

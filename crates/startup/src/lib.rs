@@ -4,4 +4,9 @@
 //! All that is read was made by strangers, and is read in bounded memory and time.
 #![forbid(unsafe_code)]
 
+pub mod disk;
 pub mod entry;
+pub mod loader;
+
+#[cfg(test)]
+mod sample;

@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("disk", &["linux", "protocol", "inventory", "signature"]),
     ("install", &["disk", "image", "protocol"]),
     ("wipe", &["disk", "signature"]),
-    ("agent", &["protocol", "dhcp", "linux", "inventory", "signature"]),
+    ("agent", &["protocol", "dhcp", "linux", "inventory", "signature", "startup"]),
     (
         "sunshine",
         &["agent", "protocol", "linux", "inventory", "install", "image", "disk", "startup"],

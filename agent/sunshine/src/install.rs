@@ -7,7 +7,9 @@
 //! ```
 
 mod boot_entry;
-mod source;
+#[cfg(feature = "foreign")]
+mod foreign;
+mod store;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -95,20 +97,26 @@ fn carry_out(job: &Job, install: &Install) -> Result<InstallReport, Broken> {
     let listener = |progress: &Progress| teller.tell(progress);
     let (disk, mut report) = match &install.image {
         ImageSource::Store { manifest, .. } => {
-            let (plan, frames) =
-                source::stored(&bulk, &job.session, manifest).map_err(untouched)?;
+            let (plan, frames) = store::find(&bulk, &job.session, manifest).map_err(untouched)?;
             let disk = permitted(job, install)?;
             let written = write_stored(&disk, &plan, &frames, &options, &listener);
             (disk, written?)
         }
+        #[cfg(feature = "foreign")]
         ImageSource::Foreign { urls, sha256, token } => {
-            let found = source::foreign(urls, sha256.as_deref(), token.as_ref());
-            let (foreign, mirrors) = found.map_err(untouched)?;
+            let found = foreign::find(urls, sha256.as_deref(), token.as_ref());
+            let (file, mirrors) = found.map_err(untouched)?;
             let mirrors: Vec<&dyn Source> = mirrors.iter().map(|one| one as _).collect();
             let disk = permitted(job, install)?;
-            let written = install::install_foreign(&disk, &foreign, &mirrors, &options, &listener);
+            let written = install::install_foreign(&disk, &file, &mirrors, &options, &listener);
             // Its size and its sectors show only while it is written.
             (disk, written.map_err(|failure| touched(chain(&failure)))?)
+        }
+        #[cfg(not(feature = "foreign"))]
+        ImageSource::Foreign { .. } => {
+            return Err(untouched(
+                "this agent installs from the server's own store only: add the image there first",
+            ));
         }
     };
     let finishing = Progress {

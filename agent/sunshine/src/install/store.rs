@@ -1,20 +1,16 @@
-//! Where an image comes from: the server's own store, or somebody else's server.
+//! The server's own store: a manifest that is believed or not, and the frames that it speaks of.
 
-use std::{
-    io::{self, Read},
-    ops::Range,
-};
+use std::{io::Read, ops::Range};
 
 use agent::session::{Bulk, BulkError, Session};
-use fetch::{Lasting, Limits, Mirror, Token, Trust};
 use image::Manifest;
-use install::{FetchError, Foreign, Plan, Source};
-use protocol::{Pin, install::Secret};
+use install::{FetchError, Plan, Source};
+use protocol::Pin;
 
 use super::chain;
 
 /// Gets the manifest that was ordered, and checks who vouches for it. Returns its plan, and the file of frames.
-pub(super) fn stored<'b>(
+pub(super) fn find<'b>(
     bulk: &'b Bulk,
     session: &Session,
     digest: &str,
@@ -55,61 +51,8 @@ impl Source for Frames<'_> {
     }
 }
 
-/// Finds a file on other people's servers. Blocks, for a minute where none answers.
-pub(super) fn foreign(
-    urls: &[String],
-    sha256: Option<&str>,
-    token: Option<&Secret>,
-) -> Result<(Foreign, Vec<Elsewhere>), String> {
-    let sha256 = sha256.map(digest).transpose()?;
-    let token = token.map(|Secret(word)| Token::new(word)).transpose();
-    let token = token.map_err(|error| error.to_string())?;
-    let client = fetch::Client::new(&Trust::System, Limits::default());
-    let found = fetch::Image::open(&client, urls, sha256, token).map_err(|error| error.chain())?;
-    let foreign = Foreign { file_bytes: found.length(), sha256: found.sha256() };
-    Ok((foreign, found.into_mirrors().into_iter().map(Elsewhere).collect()))
-}
-
-/// One of other people's servers.
-#[derive(Debug)]
-pub(super) struct Elsewhere(Mirror);
-
-impl Source for Elsewhere {
-    fn fetch(&self, range: Range<u64>) -> Result<Box<dyn Read + Send>, FetchError> {
-        let body = self.0.read(range).map_err(|error| said(&error))?;
-        Ok(Box::new(Body(body)))
-    }
-}
-
-/// What such a server sends, with its errors as the writer knows them.
-struct Body(fetch::Body);
-
-impl Read for Body {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match fetch::FetchError::of(&error) {
-            Some(cause) => io::Error::other(said(cause)),
-            None => error,
-        })
-    }
-}
-
-fn said(error: &fetch::FetchError) -> FetchError {
-    let reason = error.chain();
-    match error.lasting() {
-        Lasting::Passing => FetchError::Again { reason },
-        Lasting::Replaced => FetchError::Replaced { reason },
-        Lasting::Lasting => FetchError::Never { reason },
-    }
-}
-
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-fn digest(text: &str) -> Result<[u8; 32], String> {
-    // An order's inventory is known by a digest of the same form.
-    let digest = text.parse::<protocol::InventoryDigest>().map_err(|error| error.to_string())?;
-    Ok(digest.0)
 }
 
 #[cfg(test)]
@@ -169,21 +112,5 @@ mod tests {
             let digest = hexadecimal(hash(&SHA256, &changed).as_ref());
             assert!(vouched(changed, &digest, &[pin]).is_err(), "byte {index}");
         }
-    }
-
-    #[test]
-    fn an_order_for_a_file_elsewhere_that_makes_no_sense_asks_nobody() {
-        let url = ["http://127.0.0.1:9/image".to_owned()];
-        let check = |urls: &[String], sha256: Option<&str>, token: Option<&str>, says: &str| {
-            let token = token.map(|word| Secret(word.to_owned()));
-            let error = foreign(urls, sha256, token.as_ref()).unwrap_err();
-            assert!(error.contains(says), "{error}");
-            assert!(!error.contains("hunter2"), "{error}");
-        };
-        check(&[], None, None, "");
-        check(&["file:///etc/passwd".to_owned()], None, None, "");
-        check(&url, Some("abc"), None, "hexadecimal");
-        check(&url, None, Some("hunter2\r\nHost: x"), "one line");
-        check(&url, None, Some("hunter2"), "https only");
     }
 }

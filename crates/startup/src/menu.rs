@@ -253,13 +253,11 @@ fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut pieces = text.split('$');
     expanded.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
-        let (name, rest) = match piece.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-            Some(found) => found,
-            None => {
-                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                piece.split_at(piece.find(|c| !is_name(c)).unwrap_or(piece.len()))
-            }
-        };
+        let braced = piece.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let (name, rest) = braced.unwrap_or_else(|| {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            piece.split_at(piece.find(|c| !is_name(c)).unwrap_or(piece.len()))
+        });
         expanded.push_str(variables.get(name).map_or("", String::as_str));
         expanded.push_str(rest);
     }
@@ -426,3 +424,6 @@ fn text(volume: &Volume, path: &str) -> Result<Option<String>, MenuError> {
     let bytes = volume.find(path, TEXT_LIMIT)?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
+
+#[cfg(test)]
+mod tests;

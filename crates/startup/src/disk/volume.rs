@@ -24,6 +24,9 @@ enum Kind {
     Ext4(Ext4),
 }
 
+/// Reads on in a file.
+type Fetch<'f> = Box<dyn FnMut(&mut [u8]) -> Result<usize, VolumeError> + 'f>;
+
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
@@ -158,27 +161,26 @@ impl Volume {
         limit: u64,
         sink: &mut dyn Write,
     ) -> Result<u64, VolumeError> {
-        let sunk = |source| VolumeError::Sink { path: path.to_owned(), source };
+        let not_kept = |source| VolumeError::Sink { path: path.to_owned(), source };
         let wanted = length.unwrap_or(u64::MAX);
         let mut copied = 0;
         // The length that a file says it has is no reason to take so much memory at once.
         let mut piece = vec![0; 64 << 10];
-        let mut fetch: Box<dyn FnMut(&mut [u8]) -> Result<usize, VolumeError> + '_> =
-            match &self.kind {
-                Kind::Fat(filesystem) => {
-                    let failed = |error| self.fat(path, error);
-                    let root = filesystem.root_dir();
-                    let mut file = root.open_file(path.trim_start_matches('/')).map_err(failed)?;
-                    file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-                    Box::new(move |piece| file.read(piece).map_err(failed))
-                }
-                Kind::Ext4(filesystem) => {
-                    let failed = |error| self.ext4(path, error);
-                    let mut file = filesystem.open(path).map_err(failed)?;
-                    file.seek_to(offset).map_err(failed)?;
-                    Box::new(move |piece| file.read_bytes(piece).map_err(failed))
-                }
-            };
+        let mut fetch: Fetch<'_> = match &self.kind {
+            Kind::Fat(filesystem) => {
+                let failed = |error| self.fat(path, error);
+                let root = filesystem.root_dir();
+                let mut file = root.open_file(path.trim_start_matches('/')).map_err(failed)?;
+                file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+                Box::new(move |piece| file.read(piece).map_err(failed))
+            }
+            Kind::Ext4(filesystem) => {
+                let failed = |error| self.ext4(path, error);
+                let mut file = filesystem.open(path).map_err(failed)?;
+                file.seek_to(offset).map_err(failed)?;
+                Box::new(move |piece| file.read_bytes(piece).map_err(failed))
+            }
+        };
         while copied < wanted {
             let left = usize::try_from(wanted - copied).unwrap_or(usize::MAX).min(piece.len());
             let count = fetch(&mut piece[..left])?;
@@ -190,7 +192,7 @@ impl Volume {
                 let (partition, path) = (self.partition.number, path.to_owned());
                 return Err(VolumeError::TooLong { partition, path, limit });
             }
-            sink.write_all(&piece[..count]).map_err(sunk)?;
+            sink.write_all(&piece[..count]).map_err(not_kept)?;
         }
         Ok(copied)
     }

@@ -66,8 +66,9 @@ pub(crate) fn choose(text: &str) -> Result<Choice, String> {
     let kernel = label.kernel.ok_or_else(|| format!("entry {:?} has no kernel", label.name))?;
     let mut initrds = label.initrds;
     if initrds.is_empty() {
-        let word = options.split_whitespace().filter_map(|word| word.strip_prefix("initrd="));
-        initrds = word.last().map(list).unwrap_or_default();
+        let mut words = options.split_whitespace().rev();
+        let found = words.find_map(|word| word.strip_prefix("initrd="));
+        initrds = found.map(list).unwrap_or_default();
     }
     Ok(Choice { label: label.name, kernel, initrds, options })
 }

@@ -124,10 +124,10 @@ impl<'d> Run<'d> {
         self.all(script)?;
         if let Some(device) = self.listed.take() {
             // A menu of listed and written entries would have to be counted through.
-            return match self.entries.iter().any(|entry| !is_for_firmware(entry)) {
-                true => Err(NotPlain::new("it has entries of two kinds")),
-                false => Ok(Choice::Entries { device, variables: self.variables }),
-            };
+            if self.entries.iter().any(|entry| !is_for_firmware(entry)) {
+                return Err(NotPlain::new("it has entries of two kinds"));
+            }
+            return Ok(Choice::Entries { device, variables: self.variables });
         }
         let default = self.variables.get("default").cloned().unwrap_or_default();
         let mut path = default.split('>').map(str::to_owned).collect::<Vec<_>>().into_iter();
@@ -403,16 +403,14 @@ impl<'d> Run<'d> {
         let number = |text: &str| text.trim().parse::<i64>().unwrap_or(0);
         match words {
             ["!", rest @ ..] => Ok(!self.comparison(rest)?),
-            ["-n", text] => Ok(!text.is_empty()),
             ["-z", text] => Ok(text.is_empty()),
-            [] => Ok(false),
             ["-e" | "-f" | "-s", file] => {
                 let place = self.place(file);
                 Ok(place.is_ok_and(|(device, path)| self.disk.has_file(&device, &path)))
             }
             // Only for fonts and themes.
-            ["-d", _] => Ok(false),
-            [text] => Ok(!text.is_empty()),
+            ["-d", _] | [] => Ok(false),
+            ["-n", text] | [text] => Ok(!text.is_empty()),
             [one, "=" | "==", other] => Ok(one == other),
             [one, "!=", other] => Ok(one != other),
             [one, "-eq", other] => Ok(number(one) == number(other)),

@@ -285,7 +285,7 @@ fn blanks_in_values_make_words_unless_they_are_quoted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn a_cut_or_changed_menu_is_no_reason_to_panic(

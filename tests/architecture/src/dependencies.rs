@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("signature", &[]),
     ("image", &[]),
     ("startup", &["signature"]),
+    ("fetch", &[]),
     ("inventory", &["protocol", "signature", "linux"]),
     ("disk", &["linux", "protocol", "inventory", "signature"]),
     ("install", &["disk", "image", "protocol"]),
@@ -19,10 +20,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent", &["protocol", "dhcp", "linux", "inventory", "signature", "startup"]),
     (
         "sunshine",
-        &["agent", "protocol", "linux", "inventory", "install", "image", "disk", "startup"],
+        &[
+            "agent",
+            "protocol",
+            "linux",
+            "inventory",
+            "install",
+            "image",
+            "disk",
+            "startup",
+            "fetch",
+        ],
     ),
     ("hercules", &["agent", "protocol", "linux", "inventory", "wipe", "disk", "signature"]),
-    ("drydock", &["protocol", "dhcp", "image", "linux"]),
+    ("drydock", &["protocol", "dhcp", "image", "linux", "fetch"]),
     // What builds and measures the images.
     ("initramfs", &[]),
     ("empty-init", &[]),
@@ -41,6 +52,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("inventory", &["tokio", "reqwest", "hyper"]),
     ("signature", &["tokio", "nix", "reqwest", "hyper"]),
     ("startup", &["tokio", "nix", "reqwest", "hyper"]),
+    ("fetch", &["tokio", "nix", "reqwest", "hyper"]),
 ];
 
 fn metadata() -> Metadata {

@@ -60,6 +60,8 @@ pub enum End {
     Restart,
     /// The machine is to be switched off.
     SwitchOff,
+    /// The kernel that was loaded is to be started: [`kexec::load`](crate::kexec::load).
+    Kexec,
 }
 
 /// What the session says to the rest of the agent.

@@ -6,7 +6,6 @@
 //!                          refused: nothing was touched
 //! ```
 
-mod boot_entry;
 #[cfg(feature = "foreign")]
 mod foreign;
 mod store;
@@ -17,7 +16,6 @@ use std::{
 };
 
 use agent::{
-    boot_entry::BootEntryError,
     console,
     panel::{self, ProgressLine},
     session::{Bulk, End},
@@ -30,9 +28,11 @@ use disk::{
 use install::{Failure, Options, Plan, Source, Unfit};
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
-    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, Step, StepOutcome},
+    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::start::{self, Kernel};
 
 /// How long the outcome may take to reach the server before the machine goes on: without it the order would count as
 /// broken off.
@@ -63,9 +63,9 @@ fn run(job: &Job) -> After {
     let Verb::Install(install) = &job.verb else { return After::Stay };
     let order = install.order.id;
     let (after, level, kind) = match carry_out(job, install) {
-        Ok(report) => {
+        Ok((report, kernel)) => {
             let kind = EventKind::Installed { order, report: Box::new(report) };
-            (after(install.finish), Level::Info, kind)
+            (after(install.finish, kernel), Level::Info, kind)
         }
         // Whatever happened, the machine stays where it can be reached.
         Err(Broken { reason, touched }) => {
@@ -79,16 +79,16 @@ fn run(job: &Job) -> After {
     if job.session.is_told_within(TELL_PATIENCE) { after } else { After::Stay }
 }
 
-fn after(finish: Finish) -> After {
-    match finish {
-        Finish::Reboot => After::End(End::Restart),
-        Finish::PowerOff => After::End(End::SwitchOff),
-        // Kexec was refused before anything was touched.
-        Finish::Stay | Finish::Kexec => After::Stay,
+fn after(finish: Finish, kernel: Kernel) -> After {
+    match (finish, kernel) {
+        (Finish::Kexec, Kernel::Loaded) => After::End(End::Kexec),
+        (Finish::Reboot | Finish::Kexec, _) => After::End(End::Restart),
+        (Finish::PowerOff, _) => After::End(End::SwitchOff),
+        (Finish::Stay, _) => After::Stay,
     }
 }
 
-fn carry_out(job: &Job, install: &Install) -> Result<InstallReport, Broken> {
+fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Broken> {
     possible(install).map_err(untouched)?;
     let bulk = job.session.bulk().map_err(|error| untouched(chain(&error)))?;
     let teller = Teller { bulk: &bulk, line: Mutex::default() };
@@ -127,12 +127,17 @@ fn carry_out(job: &Job, install: &Install) -> Result<InstallReport, Broken> {
     };
     teller.tell(&finishing);
     let disk = Arc::new(disk);
-    let failed = follow(&disk, &install.steps, &mut report.steps);
+    report.steps = install::finish(disk.as_ref(), &install.steps, &mut random_bytes);
+    let kernel = start::finish(&disk, install, &mut report.steps);
+    let failed = report.steps.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
+        let failure = step.failure.as_ref()?;
+        Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
+    });
     let disk = Arc::into_inner(disk).ok_or_else(|| touched("the disk is still being read"))?;
     settle(disk).map_err(touched)?;
     match failed {
         Some(reason) => Err(touched(reason)),
-        None => Ok(report),
+        None => Ok((report, kernel)),
     }
 }
 
@@ -148,31 +153,6 @@ fn write_stored(
         let touched = !matches!(failure, Failure::Unfit(Unfit::TooSmall { .. }));
         Broken { reason: chain(&failure), touched }
     })
-}
-
-/// Does the steps after the image, each whether or not those before it succeeded. Returns the first failure.
-fn follow(disk: &Arc<Held>, steps: &[Step], outcomes: &mut Vec<StepOutcome>) -> Option<String> {
-    let mut first = None;
-    for (index, step) in steps.iter().enumerate() {
-        let (failure, counts) = match step {
-            Step::BootEntry { label } => match boot_entry::make(disk, label) {
-                Ok(()) => (None, false),
-                // Nothing can be made where nothing keeps it, and the machine starts its disk all the same.
-                Err(error) => (Some(chain(&error)), !matches!(error, BootEntryError::Bios)),
-            },
-            step => {
-                let done =
-                    install::apply(disk.as_ref(), step, &steps[index + 1..], &mut random_bytes);
-                (done.err().map(|error| chain(&error)), true)
-            }
-        };
-        let step = install::name(step).to_owned();
-        if let (Some(failure), true, None) = (&failure, counts, &first) {
-            first = Some(format!("the image is on the disk, but {step} failed: {failure}"));
-        }
-        outcomes.push(StepOutcome { step, failure });
-    }
-    first
 }
 
 /// Tells server and console how far it is.
@@ -193,9 +173,6 @@ impl Teller<'_> {
 
 /// Refuses what this program cannot do, before anything is touched.
 fn possible(install: &Install) -> Result<(), &'static str> {
-    if install.finish == Finish::Kexec {
-        return Err("this agent cannot start the installed system by kexec: order with a restart");
-    }
     match install.order.disks.len() {
         1 => Ok(()),
         _ => Err("an install is ordered for exactly one disk"),
@@ -270,7 +247,7 @@ fn touched(reason: impl Into<String>) -> Broken {
 }
 
 /// Shows an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyper::StatusCode;
 use protocol::{Announce, Event, EventKind, Level, Pin, Welcome};
-use reqwest::StatusCode;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::{sleep, sleep_until, timeout},

@@ -68,11 +68,11 @@ fn metadata_is_served_only_where_that_is_said_and_at_one_of_the_servers_own_addr
     assert_eq!(check(one, on), Ok(Some("http://10.0.0.2:7480".to_owned())));
     let named = "httpPort: 80, metadata: {enabled: true, address: 192.168.1.7}";
     assert_eq!(check(&two, named), Ok(Some("http://192.168.1.7:80".to_owned())));
-    insta::assert_snapshot!(check(&two, on).unwrap_err(), @"");
-    insta::assert_snapshot!(check(one, named).unwrap_err(), @"");
-    insta::assert_snapshot!(check(one, "metadata: {}").unwrap_err(), @"");
+    insta::assert_snapshot!(check(&two, on).unwrap_err(), @"spec.server.metadata.address: say which one of the server's addresses installed systems reach: 10.0.0.2, 192.168.1.7");
+    insta::assert_snapshot!(check(one, named).unwrap_err(), @"spec.server.metadata.address: the server has no such address here: 192.168.1.7");
+    insta::assert_snapshot!(check(one, "metadata: {}").unwrap_err(), @"spec.server.metadata.enabled is missing");
     let off = "metadata: {enabled: false, address: 10.0.0.2}";
-    insta::assert_snapshot!(check(one, off).unwrap_err(), @"");
+    insta::assert_snapshot!(check(one, off).unwrap_err(), @"line 6: spec.server.metadata.address: means nothing without enabled: true: 10.0.0.2");
 }
 
 #[test]

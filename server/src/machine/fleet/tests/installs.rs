@@ -135,10 +135,10 @@ fn what_would_be_served_is_forgotten_when_its_time_is_over_or_nothing_comes_of_i
     let is_kept = |story: &Story| story.fleet.find_order(id).unwrap().1.served.is_some();
     story.given(1, after).unwrap();
     story.tells(1, &installed(1));
-    story.seconds += 86_399;
+    story.seconds += 86_000;
     story.with(Fleet::expire);
     assert!(is_kept(&story));
-    story.seconds += 1;
+    story.seconds += 400;
     story.with(Fleet::expire);
     assert!(!is_kept(&story));
     let id = story.installs(2, &name, ONE, &request).unwrap();

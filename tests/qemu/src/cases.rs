@@ -108,10 +108,11 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::off_with_router_recipe,
     },
-    // Seen red: a changed set of disks changes nothing: the machine stays approved.
+    // Seen red: a changed set of disks changes nothing: the machine stays approved; the belt fails on `vda`;
+    // Ctrl-Alt-Del restarts without a word to the server.
     Case {
         name: "second_port",
-        claim: "a machine that boots through another port is the same machine, also with another disk, which puts it back to pending",
+        claim: "a machine that boots through another port is the same machine, also with another disk, which puts it back to pending; all its disks are belted, and it leaves in order by Ctrl-Alt-Del",
         machines: 1,
         when: When::Test,
         run: life::second_port,

@@ -58,6 +58,27 @@ impl Booted {
         Ok(Booted { machine, files, qmp, process, _show: show, taps, lab: lab.clone() })
     }
 
+    /// Freezes it, between two of its instructions.
+    pub(crate) fn freeze(&mut self) -> Result<()> {
+        self.qmp.command("stop", &json!({})).map(drop)
+    }
+
+    /// Lets it go on after [`Booted::freeze`].
+    pub(crate) fn thaw(&mut self) -> Result<()> {
+        self.qmp.command("cont", &json!({})).map(drop)
+    }
+
+    /// Pulls a disk out, counted from 0. SCSI only: others ask their system first.
+    pub(crate) fn unplug(&mut self, disk: usize) -> Result<()> {
+        self.qmp.command("device_del", &json!({ "id": format!("disk{disk}") })).map(drop)
+    }
+
+    /// Cuts its power (SIGKILL of QEMU).
+    pub(crate) fn cut_power(mut self) -> Result<Machine> {
+        self.process.kill()?;
+        Ok(self.machine.clone())
+    }
+
     /// Presses its reset button.
     pub(crate) fn reset(&mut self) -> Result<()> {
         self.qmp.command("system_reset", &json!({})).map(drop)

@@ -19,7 +19,7 @@ use serde_json::json;
 use super::{Files, Machine, qmp::Qmp};
 use crate::{
     lab::{Lab, START_PATIENCE},
-    process::Process,
+    process::{Process, run},
     wait,
 };
 
@@ -98,6 +98,15 @@ impl Booted {
     /// Puts the cable of a port back.
     pub(crate) fn put_cable_back(&mut self, port: usize) -> Result<()> {
         self.set_link(port, true)
+    }
+
+    /// Has so much at most come through the cable of a port in a second, counted from 0.
+    pub(crate) fn slow_cable(&self, port: usize, bytes_per_second: u64) -> Result<()> {
+        let switch = self.lab.switch();
+        let rate = format!("{}bit", bytes_per_second * 8);
+        let queue = ["-n", switch.name(), "qdisc", "add", "dev", &self.taps[port], "root"];
+        let pace = ["tbf", "rate", &rate, "burst", "128kb", "latency", "100ms"];
+        run("tc", &[&queue[..], &pace[..]].concat()).map(drop)
     }
 
     /// Returns how often the machine restarted of itself since it was switched on; the reset button does not count.

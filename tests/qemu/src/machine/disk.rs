@@ -37,7 +37,7 @@ pub(crate) struct Disk {
     pub(crate) wwn: u64,
     /// What it counts in. SATA has 512 only.
     pub(crate) sector_bytes: u32,
-    /// How much it takes in a second; absent: as much as comes.
+    /// How much can be written in a second; absent: as much as comes.
     pub(crate) bytes_per_second: Option<u64>,
     /// Where, in sectors of 512 bytes, it cannot be written to.
     pub(crate) fails_at_sector: Option<u64>,
@@ -105,7 +105,7 @@ impl Disk {
             ),
         };
         let pace = self.bytes_per_second;
-        let pace = pace.map(|pace| format!(",throttling.bps-total={pace}")).unwrap_or_default();
+        let pace = pace.map(|pace| format!(",throttling.bps-write={pace}")).unwrap_or_default();
         format!("if=none,id=medium{number},cache=unsafe,discard=unmap,{path}{pace}")
     }
 

@@ -205,7 +205,8 @@ pub(super) fn faults(lab: &Lab) -> Result<()> {
     let order = server.installs(&known.name, IMAGE, broken, &stay)?;
     let failure = server.has_failed(&order, INSTALL_PATIENCE)?;
     ensure!(failure.touched, "it was written to before: {}", failure.reason);
-    ensure!(failure.reason.contains("writ"), "it cannot be written, but: {}", failure.reason);
+    let is_named = failure.reason.contains("writing") && failure.reason.contains("I/O error");
+    ensure!(is_named, "it cannot be written, but: {}", failure.reason);
     Written::of(&machine.machine.disk_file(lab, 1))?.starts_nothing()?;
 
     let order = server.installs(&known.name, IMAGE, killed, &stay)?;
@@ -221,6 +222,7 @@ pub(super) fn faults(lab: &Lab) -> Result<()> {
     machine.unplug(3)?;
     let failure = server.has_failed(&order, INSTALL_PATIENCE)?;
     ensure!(failure.touched, "it was written to before: {}", failure.reason);
+    ensure!(failure.reason.contains("the disk is gone"), "it is gone, but: {}", failure.reason);
     Written::of(&machine.machine.disk_file(lab, 3))?.starts_nothing()?;
 
     ensure!(machine.restarts() == 0, "it restarted");

@@ -21,7 +21,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "sunshine",
         &[
-            "agent", "protocol", "linux", "inventory", "install", "image", "disk", "startup",
+            "agent",
+            "protocol",
+            "linux",
+            "inventory",
+            "install",
+            "image",
+            "disk",
+            "startup",
             "fetch",
         ],
     ),

@@ -66,6 +66,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: install::faults,
     },
+    // Seen red: the engine does not destroy what was bootable before it writes.
     Case {
         name: "install_power_cut",
         claim: "a machine whose power is cut while it is installed starts nothing of it, and another order finishes it",

@@ -17,7 +17,7 @@ use protocol::{
 };
 use startup::disk::{Disk, Storage};
 
-use super::install::chain;
+use crate::install::chain;
 
 /// Whether the installed system's kernel is ready to be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

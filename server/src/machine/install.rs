@@ -20,11 +20,13 @@ use super::Session;
 
 mod choose;
 mod plan;
+mod served;
 
-pub(in crate::machine) use self::plan::plan;
+pub(in crate::machine) use self::plan::{Drawn, plan};
 pub use self::{
     choose::{Choice, ChoiceError, ChosenDisk},
     plan::{ImageFacts, InstallRefusal, InstallRequest, Plan, Sizing},
+    served::{PhonedHome, Served},
 };
 
 /// An order to put an image on a disk of one machine.
@@ -53,6 +55,12 @@ pub struct InstallOrder {
     /// What its agent is told. Only while it is open, and only in memory and in the database: it may hold secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install: Option<Box<Install>>,
+    /// What the installed system may ask this server for. Kept as the install is, until its time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Box<Served>>,
+    /// What the installed system said back, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phoned_home: Option<PhonedHome>,
 }
 
 /// An image, as far as an order shows it.
@@ -270,6 +278,7 @@ impl InstallOrder {
     #[must_use]
     pub fn without_secrets(mut self) -> Self {
         self.install = None;
+        self.served = None;
         self
     }
 }
@@ -308,6 +317,8 @@ pub(crate) mod tests {
             state: OrderState::Ordered {},
             held_back: None,
             install: None,
+            served: None,
+            phoned_home: None,
         }
     }
 

@@ -6,7 +6,7 @@ use protocol::{EventKind, InventoryDigest, OrderId, install::Finish};
 
 use super::*;
 use crate::machine::install::{
-    Choice, ImageFacts, InstallRefusal, InstallRequest, OrderState,
+    Choice, Drawn, ImageFacts, InstallRefusal, InstallRequest, OrderState,
     tests::{installed, progress},
 };
 
@@ -40,9 +40,10 @@ impl Story {
         request: &InstallRequest,
     ) -> Result<OrderId, InstallRefusal> {
         let (id, image) = (OrderId([number; 16]), facts(request));
+        let drawn = Drawn { id, token: [number; 16] };
         self.with(|fleet, now, effects| {
             let plan = fleet.plan_install(name, &inventory(text), request, &image, now)?;
-            let order = plan.order(id, "uid 0", now.unix_milliseconds, request, &image)?;
+            let order = plan.order(drawn, "uid 0", now.unix_milliseconds, request, &image)?;
             fleet.take_install(name, order, now, effects);
             Ok(id)
         })
@@ -105,6 +106,44 @@ fn a_machine_that_waits_is_given_its_order_and_then_boots_its_own_disk() {
     assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
     let install = &story.fleet.find_order(id).unwrap().1.install;
     assert!(install.is_none(), "its secrets are gone with it");
+}
+
+#[test]
+fn a_blank_machine_boots_its_own_disk_after_an_install_also_when_firmware_asks_first() {
+    let mut story = Story::new();
+    let (name, after) = story.stands_ready(1, ONE);
+    story.seconds += 600;
+    assert_eq!(story.decides_for(mac(1)), SUNSHINE, "all its disks are blank");
+    story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    story.given(1, after).unwrap();
+    story.tells(1, &installed(1));
+    // The installed system was never seen by an agent, however often it starts.
+    for _ in 0..3 {
+        story.seconds += 86_400;
+        assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
+    }
+}
+
+#[test]
+fn what_would_be_served_is_forgotten_when_its_time_is_over_or_nothing_comes_of_it() {
+    let mut story = Story::new();
+    story.fleet.metadata = Some("http://10.0.0.1:7480".to_owned());
+    let seed = crate::seed::Seed { phone_home: true, ..crate::seed::Seed::default() };
+    let request = InstallRequest { seed, ..request("only", true) };
+    let (name, after) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request).unwrap();
+    let is_kept = |story: &Story| story.fleet.find_order(id).unwrap().1.served.is_some();
+    story.given(1, after).unwrap();
+    story.tells(1, &installed(1));
+    story.seconds += 86_000;
+    story.with(Fleet::expire);
+    assert!(is_kept(&story));
+    story.seconds += 400;
+    story.with(Fleet::expire);
+    assert!(!is_kept(&story));
+    let id = story.installs(2, &name, ONE, &request).unwrap();
+    story.with(|fleet, now, effects| fleet.cancel_install(id, "uid 0", now, effects)).unwrap();
+    assert!(story.fleet.find_order(id).unwrap().1.served.is_none());
 }
 
 #[test]

@@ -164,24 +164,16 @@ async fn converse(
     let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
     let phases = painter.phases.clone();
     tokio::spawn(painter.run(news, asked, show));
-<<<<<<< HEAD
     let door = Door { server: settings.server.clone(), pins: settings.pins, worker };
-    let talk = talk(door, picture.clone(), online, say);
-=======
     let talk = async {
         match settings.contradiction {
-            Some(contradiction) => {
-                Err(stop(contradiction, settings.server.as_deref(), settings.pins, online).await)
-            }
-            None => {
-                talk(settings.server.clone(), settings.pins, picture.clone(), online, say).await
-            }
+            Some(contradiction) => Err(stop(contradiction, door, online).await),
+            None => talk(door, picture.clone(), online, say).await,
         }
     };
->>>>>>> qemu
     tokio::pin!(talk);
     tokio::pin!(network);
-    let server = settings.server.clone().unwrap_or_default();
+    let server = settings.server.unwrap_or_default();
     loop {
         tokio::select! {
             end = &mut talk => return end,
@@ -259,8 +251,7 @@ async fn talk(
 /// but that it is refused, and can tell that.
 async fn stop(
     contradiction: settings::Contradiction,
-    server: Option<&str>,
-    pins: Vec<Pin>,
+    Door { server, pins, .. }: Door,
     mut online: watch::Receiver<u64>,
 ) -> LifeError {
     let Some(server) = server else { return contradiction.into() };
@@ -268,7 +259,7 @@ async fn stop(
         warn!("nobody is told why this boot stops: no network");
     }
     // The farewell speaks through it.
-    match Session::new(server, pins) {
+    match Session::new(&server, pins) {
         Ok(session) => drop(SESSION.set(session)),
         Err(error) => warn!(%error, "nobody is told why this boot stops"),
     }

@@ -1,5 +1,7 @@
 //! The picture of the machine that is announced, and how long its boot took.
 
+mod abridgement;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -142,6 +144,7 @@ impl Painter {
         picture: &watch::Sender<Option<Announce>>,
     ) {
         self.findings.complete(&mut inventory);
+        abridgement::abridge(&mut inventory);
         self.phases.end("inventory");
         let complete = whole == Whole::Yes;
         let announce = Announce {

@@ -44,6 +44,9 @@ const BREATH: Duration = Duration::from_secs(1);
 /// How long the announcement waits for a connection that is being made.
 const CONTACT_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether the server took the events.
+const TOLD_PAUSE: Duration = Duration::from_millis(50);
+
 /// The most events that wait for the server. Then the oldest are lost.
 const EVENT_LIMIT: usize = 64;
 
@@ -106,6 +109,20 @@ impl Session {
         }
         events.push(event(level, kind));
         self.news.notify_one();
+    }
+
+    /// Waits until the server has taken every event, for a limited time; says whether it has. Blocks.
+    pub fn is_told_within(&self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        loop {
+            if self.events.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::park_timeout(TOLD_PAUSE);
+        }
     }
 
     /// Says one last thing to the server, for a limited time.

@@ -5,6 +5,7 @@ pub mod client;
 pub mod door;
 pub mod key;
 pub mod operators;
+pub mod orders;
 mod rate;
 mod session;
 pub mod socket;

@@ -161,6 +161,13 @@ pub(crate) mod tests {
         Clock { journal: Journal::in_memory(), trust: Trust::Kernel, read }
     }
 
+    /// Returns a clock that no time service keeps.
+    pub(crate) fn unsynchronised() -> Clock {
+        let read =
+            || Reading { synchronisation: Ok(Synchronisation::Unsynchronised), ..Reading::take() };
+        Clock { journal: Journal::in_memory(), trust: Trust::Kernel, read }
+    }
+
     fn stopped_at_noon(synchronisation: io::Result<Synchronisation>) -> Reading {
         Reading { unix_milliseconds: NOON, synchronisation }
     }

@@ -1,7 +1,9 @@
 //! The commands: one verb, one file. Data goes to stdout, words to stderr.
 
 mod explain;
+mod install;
 mod machines;
+mod orders;
 mod output;
 mod serve;
 mod site;
@@ -16,7 +18,9 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use self::{
+    install::{Install, Outcome},
     machines::Machines,
+    orders::Orders,
     output::Format,
     serve::Serve,
     site::{Export, Router},
@@ -42,7 +46,9 @@ Exit codes:
   2  the command line makes no sense
   3  no server answers with this state directory
   4  the server refused
-  5  the server knows no such machine";
+  5  the server knows no such machine, order or image
+  6  the order failed; its reason says whether the disk was touched
+  7  the order ended before anybody began it: it expired or was cancelled";
 
 /// Boots machines over the network, knows them, and writes their Tinkerbell Hardware records.
 #[derive(Debug, Parser)]
@@ -58,6 +64,10 @@ enum Verb {
     Serve(Serve),
     /// Lists machines and says what shall happen to them.
     Machines(Machines),
+    /// Puts an image on a disk of a machine, and follows that to its end.
+    Install(Box<Install>),
+    /// Lists orders and takes them back.
+    Orders(Orders),
     /// Explains a machine's last boot: what happened, why there was silence, what to try.
     Explain {
         /// The machine's name, or the MAC address of one of its ports.
@@ -100,6 +110,17 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(runtime.block_on(client::ask(&socket_path(&self.state), method, path))?)
     }
+
+    /// Tells the server something, and reads its JSON answer.
+    fn tell<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> anyhow::Result<T> {
+        let body = serde_json::to_vec(body)?.into();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(client::tell(&socket_path(&self.state), "POST", path, body))?)
+    }
 }
 
 impl Command {
@@ -108,6 +129,8 @@ impl Command {
         let done = match self.verb {
             Verb::Serve(serve) => serve.run(),
             Verb::Machines(machines) => machines.run(),
+            Verb::Install(install) => install.run(),
+            Verb::Orders(orders) => orders.run(),
             Verb::Explain { machine, output, server } => explain::run(&machine, output, &server),
             Verb::Export(export) => export.run(),
             Verb::Router(router) => router.run(),
@@ -153,6 +176,11 @@ fn status(format: Format, server: &Server) -> anyhow::Result<()> {
 
 /// The numbers of [`EXIT_CODES`].
 fn exit_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Outcome>() {
+        Some(Outcome::Failed(_)) => return 6,
+        Some(Outcome::NotBegun(_)) => return 7,
+        None => {}
+    }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Unreachable { .. } | ClientError::Forbidden { .. }) => 3,
         Some(ClientError::Refused { status, .. }) if status.as_u16() == 404 => 5,
@@ -176,7 +204,9 @@ mod tests {
     fn the_help_reads_well() {
         let mut command = Command::command();
         let mut text = command.render_long_help().to_string();
-        for name in ["serve", "machines", "explain", "export", "router", "state"] {
+        for name in
+            ["serve", "machines", "install", "orders", "explain", "export", "router", "state"]
+        {
             let verb = command.find_subcommand_mut(name).unwrap();
             text.extend(["\n---- ", name, "\n", &verb.render_long_help().to_string()]);
         }

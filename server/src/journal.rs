@@ -268,6 +268,13 @@ pub enum What {
         /// Who: the operator's user id on the socket.
         by: String,
     },
+    /// Something became of an order to install.
+    Order {
+        /// Which order.
+        order: protocol::OrderId,
+        /// What, in words.
+        became: String,
+    },
     /// The machine goes back to waiting for approval.
     Held {
         /// Why: what changed, or which sessions collide.

@@ -18,7 +18,7 @@
 use std::{fmt, str::FromStr};
 
 use protocol::{
-    Bytes, Instruction, Inventory, MacAddress,
+    Bytes, Instruction, Inventory, InventoryDigest, MacAddress,
     inventory::{Content, Disk},
 };
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,7 @@ mod backup;
 pub mod evidence;
 mod fleet;
 pub mod identity;
+pub mod install;
 pub mod limit;
 mod name;
 mod registry;
@@ -36,8 +37,9 @@ mod writer;
 pub use self::{
     backup::restore,
     evidence::{Evidence, Strength},
-    fleet::{AnnounceError, Order, OrderError, UnknownSession},
-    registry::{Overview, Registry, Settings, Teller},
+    fleet::{AnnounceError, CancelError, Order, OrderError, UnknownSession},
+    install::InstallOrder,
+    registry::{OrderOverview, Overview, Registry, Settings, Teller},
     store::StoreError,
 };
 
@@ -115,6 +117,8 @@ pub struct Machine {
     pub chosen_disks: Vec<String>,
     /// Whether it has ever reported completely. Until then nothing is decided on its disks.
     pub complete: bool,
+    /// Of its inventory at the last complete report: what an order rests on.
+    pub inventory_digest: Option<InventoryDigest>,
     /// Whether somebody said that it belongs here.
     pub approval: Approval,
     /// Whether it was ever approved.
@@ -123,6 +127,8 @@ pub struct Machine {
     pub notice: Option<String>,
     /// The standing order to stay in SunshineOS.
     pub told_to_wait: Option<Told>,
+    /// Orders to install, newest last: at most one of them is open, and at most eight are kept.
+    pub orders: Vec<InstallOrder>,
     /// The controller that owns the machine, when that is not us. Nobody sets it while records are files.
     pub claimed_by: Option<String>,
     /// The boot that is running, or was the last.

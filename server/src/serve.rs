@@ -52,6 +52,8 @@ pub const ASSETS: &str = "/usr/share/drydock";
 const FAREWELL: Duration = Duration::from_secs(3);
 /// How long what is not yet on disk may take to be written when the server stops.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+/// How often is looked for orders whose time is over; none is handed out late because of that.
+const EXPIRY: Duration = Duration::from_secs(10);
 /// How long a lease of a reserved address lasts, in records (SAFETY.md 17).
 const RESERVED_LEASE_SECONDS: u32 = 86_400;
 
@@ -214,8 +216,11 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     }
     let clock = Clock::new(journal.clone(), options.trust);
     let leases: Arc<OnceLock<Vec<dhcp::Handle>>> = Arc::default();
-    let settings =
-        machine::Settings { lists: config.lists.clone(), ..machine::Settings::default() };
+    let settings = machine::Settings {
+        lists: config.lists.clone(),
+        home: state.home(),
+        ..machine::Settings::default()
+    };
     let teller = teller(journal.clone(), Arc::clone(&leases));
     let registry = Registry::open(Arc::clone(&state.database), settings, Arc::new(teller))?;
     let socket = Socket::bind(&state.socket()).await?;
@@ -337,6 +342,14 @@ impl Bound {
             }
             "the operators' door"
         });
+        let (expiring, until) = (registry.clone(), network::done(&stopped));
+        parts.spawn(async move {
+            tokio::select! {
+                () = expire(expiring) => {}
+                () = until => {}
+            }
+            "the end of orders"
+        });
         let keeper = keeper(&registry, &journal, hardware, &plan, leases);
         let until = network::done(&stopped);
         parts.spawn(async move {
@@ -380,6 +393,15 @@ fn say_clock(clock: &Clock) {
             sets_agents_clocks = clock.unix_milliseconds().is_some(),
             "nothing that destroys is handed out while the clock is in doubt"
         ),
+    }
+}
+
+/// Ends orders when their time is over, so that whoever follows one hears of it.
+async fn expire(registry: Registry) {
+    let mut clock = tokio::time::interval(EXPIRY);
+    loop {
+        clock.tick().await;
+        registry.tidy();
     }
 }
 

@@ -194,9 +194,14 @@ async fn converse(acceptor: TlsAcceptor, stream: TcpStream, book: Arc<Mutex<Book
             return;
         }
         let answer = loop {
-            match next(&book, &line) {
-                Some(answer) => break answer,
-                None => sleep(Duration::from_millis(10)).await,
+            if let Some(answer) = next(&book, &line) {
+                break answer;
+            }
+            let mut more = [0];
+            tokio::select! {
+                () = sleep(Duration::from_millis(10)) => {}
+                // It said goodbye: its answer belongs to whoever asks next.
+                _ = stream.get_ref().0.peek(&mut more) => return,
             }
         };
         let Answer { status, body } = answer;

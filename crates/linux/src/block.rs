@@ -1,9 +1,29 @@
-//! Block devices: size, sectors, and the kernel's read-only flag.
+//! Block devices: number, size, sectors, partitions, and the kernel's read-only flag.
 
 use std::{
-    io,
+    fmt, io,
     os::fd::{AsFd, AsRawFd},
 };
+
+use nix::{
+    libc,
+    sys::stat::{SFlag, fstat, major, minor},
+};
+
+/// The number by which the kernel knows a device, as `/sys/dev/block` spells it: `259:0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Number {
+    /// Which kind of device.
+    pub major: u64,
+    /// Which one of that kind.
+    pub minor: u64,
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
 
 /// Whether the kernel lets anybody write to a block device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +42,42 @@ mod raw {
     nix::ioctl_read_bad!(physical_sector, nix::request_code_none!(0x12, 123), c_uint);
     nix::ioctl_read_bad!(read_only, nix::request_code_none!(0x12, 94), c_int);
     nix::ioctl_write_ptr_bad!(set_read_only, nix::request_code_none!(0x12, 93), c_int);
+    nix::ioctl_read!(sequence, 0x12, 128, u64);
+    nix::ioctl_none_bad!(reread_partitions, nix::request_code_none!(0x12, 95));
+    nix::ioctl_none_bad!(drop_cache, nix::request_code_none!(0x12, 97));
+}
+
+/// Returns the number of the block device behind a descriptor (`fstat`, `st_rdev`); `ENOTBLK` for anything else.
+pub fn number(device: impl AsFd) -> io::Result<Number> {
+    let status = fstat(device.as_fd())?;
+    if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFBLK {
+        return Err(io::Error::from_raw_os_error(libc::ENOTBLK));
+    }
+    Ok(Number { major: major(status.st_rdev), minor: minor(status.st_rdev) })
+}
+
+/// Returns a number that no other disk gets before the kernel starts again (`BLKGETDISKSEQ`): a disk that was taken
+/// out and put back has another one, and so has another disk of the same name.
+pub fn sequence(device: impl AsFd) -> io::Result<u64> {
+    let mut number = 0_u64;
+    // SAFETY: `BLKGETDISKSEQ` writes exactly one `u64`, and `number` is one.
+    unsafe { raw::sequence(device.as_fd().as_raw_fd(), &raw mut number) }?;
+    Ok(number)
+}
+
+/// Reads the partition table again (`BLKRRPART`); needs `CAP_SYS_ADMIN`. `EBUSY` while a partition is open,
+/// `EINVAL` for a device that has no partitions.
+pub fn reread_partitions(device: impl AsFd) -> io::Result<()> {
+    // SAFETY: `BLKRRPART` takes no argument.
+    unsafe { raw::reread_partitions(device.as_fd().as_raw_fd()) }?;
+    Ok(())
+}
+
+/// Writes out what the kernel still holds of a device, and forgets what it holds (`BLKFLSBUF`); needs `CAP_SYS_ADMIN`.
+pub fn drop_cache(device: impl AsFd) -> io::Result<()> {
+    // SAFETY: `BLKFLSBUF` uses no argument; the kernel ignores what stands in its place.
+    unsafe { raw::drop_cache(device.as_fd().as_raw_fd()) }?;
+    Ok(())
 }
 
 /// Returns the capacity in bytes (`BLKGETSIZE64`).
@@ -83,9 +139,15 @@ mod tests {
             physical_sector(&file).unwrap_err(),
             access(&file).unwrap_err(),
             set_access(&file, Access::ReadOnly).unwrap_err(),
+            sequence(&file).unwrap_err(),
+            reread_partitions(&file).unwrap_err(),
+            drop_cache(&file).unwrap_err(),
         ];
         for error in errors {
-            assert_eq!(error.raw_os_error(), Some(nix::libc::ENOTTY), "{error}");
+            assert_eq!(error.raw_os_error(), Some(libc::ENOTTY), "{error}");
         }
+        assert_eq!(number(&file).unwrap_err().raw_os_error(), Some(libc::ENOTBLK));
+        let zero = std::fs::File::open("/dev/zero").unwrap();
+        assert_eq!(number(&zero).unwrap_err().raw_os_error(), Some(libc::ENOTBLK));
     }
 }

@@ -5,10 +5,12 @@
 )]
 
 pub mod address;
+pub mod belt;
 pub mod block;
 pub mod child;
 pub mod clock;
 pub mod console;
+pub mod direct;
 pub mod ethtool;
 pub mod filesystem;
 pub mod kernel_log;
@@ -19,6 +21,7 @@ mod netlink;
 pub mod port;
 pub mod power;
 pub mod release;
+pub mod reservation;
 pub mod thread;
 pub mod uevent;
 pub mod watchdog;

@@ -130,7 +130,8 @@ async fn instruction(
     Query(ask): Query<Ask>,
 ) -> Response {
     let patience = Duration::from_secs(ask.wait).min(LONGEST_WAIT);
-    match harbour.registry.wait_for_instruction(peer.session, ask.after, patience).await {
+    let (session, clock) = (peer.session, &harbour.clock);
+    match harbour.registry.wait_for_instruction(session, ask.after, patience, clock).await {
         Ok(Some(instruction)) => {
             tell_handed_out(&harbour, peer, &instruction);
             Json(instruction).into_response()
@@ -167,10 +168,27 @@ async fn events(
     }
     let mac = harbour.registry.show(&machine).and_then(|machine| machine.machine.last_mac);
     let address = ipv4(peer.address);
+    let mut is_over = false;
     for mut event in events {
         bound(&mut event.kind);
-        let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
-        harbour.journal.record(entry);
+        harbour.registry.agent_says(peer.session, &event.kind);
+        is_over |= matches!(
+            event.kind,
+            EventKind::Installed { .. } | EventKind::OrderFailed { .. } | EventKind::Refused { .. }
+        );
+        // How far an order is, comes every moment: the journal has its turns only.
+        if !matches!(event.kind, EventKind::Progress(_)) {
+            let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
+            harbour.journal.record(entry);
+        }
+    }
+    if is_over {
+        // The agent goes away after this: what came of its order must not be lost with us.
+        let registry = harbour.registry.clone();
+        let stored = tokio::task::spawn_blocking(move || registry.settle()).await;
+        if !matches!(stored, Ok(Ok(()))) {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, &"not stored yet: say it again");
+        }
     }
     StatusCode::NO_CONTENT.into_response()
 }
@@ -374,6 +392,7 @@ mod tests {
         let before = registry.show(&name).unwrap().machine;
         for (method, path) in crate::api::operators::ROUTES {
             let path = path.replace("{machine}", &name).replace("{order}", "reboot");
+            let path = path.replace("{id}", &"5a".repeat(16));
             let asked = agent.ask(harbour.address, method, &path, "").await;
             let (status, body) = asked.unwrap();
             assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");

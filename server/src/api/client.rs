@@ -60,7 +60,17 @@ pub async fn ask<T: DeserializeOwned>(
     method: &str,
     path: &str,
 ) -> Result<T, ClientError> {
-    tokio::time::timeout(PATIENCE, converse(socket, method, path))
+    tell(socket, method, path, Bytes::new()).await
+}
+
+/// The same, with a body of JSON.
+pub async fn tell<T: DeserializeOwned>(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Bytes,
+) -> Result<T, ClientError> {
+    tokio::time::timeout(PATIENCE, converse(socket, method, path, body))
         .await
         .map_err(|_| ClientError::TimedOut)?
 }
@@ -69,6 +79,7 @@ async fn converse<T: DeserializeOwned>(
     socket: &Path,
     method: &str,
     path: &str,
+    body: Bytes,
 ) -> Result<T, ClientError> {
     let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -79,7 +90,7 @@ async fn converse<T: DeserializeOwned>(
         .method(method)
         .uri(path)
         .header(header::HOST, "drydock")
-        .body(Full::new(Bytes::new()))
+        .body(Full::new(body))
         .expect("paths are built from encoded names");
     let response = sender.send_request(request).await.map_err(ClientError::Conversation)?;
     let status = response.status();

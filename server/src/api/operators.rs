@@ -22,18 +22,22 @@ use crate::{
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 7] = [
+pub const ROUTES: [(&str, &str); 11] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
     ("POST", "/v1/machines/{machine}/{order}"),
     ("POST", "/v1/machines/{machine}/disks/{disk}"),
+    ("POST", "/v1/machines/{machine}/install"),
+    ("GET", "/v1/orders"),
+    ("GET", "/v1/orders/{id}"),
+    ("POST", "/v1/orders/{id}/cancel"),
     ("GET", "/v1/explain/{machine}"),
     ("GET", "/v1/backup"),
 ];
 
 /// How long a story may take to read: the disk may be full, and then readers wait.
-const READING_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const READING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the server is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,14 +138,15 @@ pub fn routes(bridge: Bridge) -> Router {
         .route("/v1/machines/{machine}/disks/{disk}", post(choose_disk))
         .route("/v1/explain/{machine}", get(explain_boot))
         .route("/v1/backup", get(backup))
+        .merge(super::orders::routes())
         .with_state(bridge)
 }
 
-fn refuse(status: StatusCode, error: &impl Display) -> Response {
+pub(super) fn refuse(status: StatusCode, error: &impl Display) -> Response {
     (status, Json(serde_json::json!({ "error": format!("{error}") }))).into_response()
 }
 
-fn no_machine(name: &str) -> Response {
+pub(super) fn no_machine(name: &str) -> Response {
     refuse(StatusCode::NOT_FOUND, &OrderError::NoMachine { name: name.to_owned() })
 }
 
@@ -289,7 +294,7 @@ async fn backup(State(bridge): State<Bridge>) -> Response {
 }
 
 /// Finds a machine by its name, or by the address of one of its ports.
-fn find(registry: &Registry, name: &str) -> Option<Overview> {
+pub(super) fn find(registry: &Registry, name: &str) -> Option<Overview> {
     registry.show(name).or_else(|| {
         let mac: MacAddress = name.parse().ok()?;
         registry.list().into_iter().find(|overview| macs_of(&overview.machine).contains(&mac))
@@ -319,12 +324,13 @@ mod tests {
     use super::*;
     use crate::{
         api::{
-            client::{ClientError, ask, segment},
+            client::{ClientError, ask, segment, tell},
+            orders::Answer,
             socket::Socket,
         },
         explain::Cause,
         journal::What,
-        machine::{Approval, Session, Settings},
+        machine::{Approval, OrderOverview, Session, Settings},
     };
 
     const MAC: MacAddress = MacAddress([0x3c, 0xec, 0xef, 0, 0, 1]);
@@ -383,6 +389,19 @@ mod tests {
             self.registry.announce(Session([1; 32]), address, &announce).unwrap().machine
         }
 
+        /// A person orders an install.
+        async fn orders(&self, name: &str) -> Result<Answer, ClientError> {
+            let body = serde_json::json!({
+                "image": "https://images.example/debian.raw",
+                "disk": DISK,
+                "overwrite": true,
+                "withinSeconds": 60,
+                "finish": "reboot",
+            });
+            let path = format!("/v1/machines/{name}/install");
+            tell(&self.socket, "POST", &path, body.to_string().into()).await
+        }
+
         async fn refused(&self, method: &str, path: &str) -> u16 {
             match ask::<serde_json::Value>(&self.socket, method, path).await {
                 Err(ClientError::Refused { status, .. }) => status.as_u16(),
@@ -413,12 +432,44 @@ mod tests {
     async fn every_route_that_is_listed_is_there() {
         let harbour = Harbour::open().await;
         let name = harbour.arrives();
+        let approve = format!("/v1/machines/{name}/approve");
+        let _approved: Overview = ask(&harbour.socket, "POST", &approve).await.unwrap();
+        let order = harbour.orders(&name).await.unwrap().order.unwrap().order.id.to_string();
         for (method, path) in ROUTES {
+            // It wants a body: the order above.
+            if path.ends_with("/install") {
+                continue;
+            }
             let path = path.replace("{machine}", &name).replace("{order}", "wait");
-            let path = path.replace("{disk}", DISK);
+            let path = path.replace("{disk}", DISK).replace("{id}", &order);
             let answer: serde_json::Value = ask(&harbour.socket, method, &path).await.unwrap();
             assert!(!answer.is_null(), "{method} {path}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_order_to_install_is_taken_shown_and_taken_back() {
+        let harbour = Harbour::open().await;
+        let name = harbour.arrives();
+        let error = harbour.orders(&name).await.unwrap_err();
+        assert!(error.to_string().contains("nobody approved"), "{error}");
+        let approve = format!("/v1/machines/{name}/approve");
+        let _approved: Overview = ask(&harbour.socket, "POST", &approve).await.unwrap();
+        let taken = harbour.orders(&name).await.unwrap();
+        assert_eq!(taken.plan.disk.identity, DISK);
+        let order = taken.order.unwrap().order;
+        assert!(order.by.contains("uid"), "{}", order.by);
+        let again = harbour.orders(&name).await.unwrap_err();
+        assert!(again.to_string().contains("another order"), "{again}");
+        let listed: Vec<OrderOverview> = ask(&harbour.socket, "GET", "/v1/orders").await.unwrap();
+        assert_eq!(listed[0].order.id, order.id);
+        let short = order.id.to_string()[..8].to_owned();
+        let path = format!("/v1/orders/{short}/cancel");
+        let over: OrderOverview = ask(&harbour.socket, "POST", &path).await.unwrap();
+        assert!(over.order.words().starts_with("cancelled"), "{}", over.order.words());
+        assert_eq!(harbour.refused("POST", &path).await, 409);
+        assert_eq!(harbour.refused("GET", "/v1/orders/ffffffff").await, 404);
+        assert_eq!(harbour.refused("POST", &format!("/v1/machines/{name}/install")).await, 400);
     }
 
     #[tokio::test]

@@ -142,7 +142,7 @@ fn row(overview: &Overview, now: i64) -> Vec<String> {
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     vec![
         machine.name.clone(),
-        state(overview).to_owned(),
+        state(overview),
         approval(&machine.approval).to_owned(),
         known(&machine.description.architecture),
         disks(machine),
@@ -152,12 +152,22 @@ fn row(overview: &Overview, now: i64) -> Vec<String> {
     ]
 }
 
-fn state(overview: &Overview) -> &'static str {
-    match (overview.online, overview.machine.complete) {
+fn state(overview: &Overview) -> String {
+    let machine = &overview.machine;
+    let state = match (overview.online, machine.complete) {
         (false, _) => "away",
         (true, false) => "probing",
-        (true, true) if overview.machine.told_to_wait.is_some() => "told to wait",
+        (true, true) if machine.told_to_wait.is_some() => "told to wait",
         (true, true) => "waiting",
+    };
+    match machine.open_order() {
+        Some(order) if !order.is_with_an_agent() => format!("{state}, install ordered"),
+        Some(order) => {
+            let percent = order.percent().map(|percent| format!(" {percent} %"));
+            let silent = if overview.online { "" } else { ", away" };
+            format!("installing{}{silent}", percent.unwrap_or_default())
+        }
+        None => state.to_owned(),
     }
 }
 
@@ -192,7 +202,7 @@ fn page(detail: &Detail, now: i64) -> String {
     put("serial", machine.description.serial.clone());
     let inventory = detail.inventory.as_ref();
     put("uuid", inventory.and_then(|inventory| inventory.system.uuid.clone()));
-    put("state", Some(state(&detail.overview).to_owned()));
+    put("state", Some(state(&detail.overview)));
     put("approval", Some(approval_in_full(&machine.approval)));
     put(
         "identity",
@@ -221,6 +231,12 @@ fn page(detail: &Detail, now: i64) -> String {
         };
         let chosen = if machine.chosen_disks.contains(&disk.identity) { ", chosen" } else { "" };
         put("disk", Some(format!("{}, {}, {content}{chosen}", disk.identity, disk.size_bytes)));
+    }
+    for order in machine.orders.iter().rev() {
+        let (image, disk) = (&order.image.name, &order.disk.identity);
+        let given = moment::show_ago(order.at, now);
+        let words = order.words();
+        put("order", Some(format!("{}, {given}: {image} on {disk}: {words}", order.id)));
     }
     put(
         "record",

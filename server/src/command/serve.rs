@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -18,6 +19,9 @@ use crate::{
 const WORKERS: usize = 2;
 /// Threads for disks: some wait while a disk is full.
 const DISK_THREADS: usize = 64;
+
+/// How long threads for disks may take to end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// `drydock serve`.
 #[derive(Debug, clap::Args)]
@@ -70,6 +74,10 @@ impl Serve {
             .enable_all()
             .build()
             .context("starting threads")?;
-        Ok(runtime.block_on(async { serve::bind(options).await?.run().await })?)
+        let served = runtime.block_on(async { serve::bind(options).await?.run().await });
+        // What must be written is written. A record that is still being written is whole or not there:
+        // with hundreds of them on a slow disk, waiting for all would take minutes.
+        runtime.shutdown_timeout(FAREWELL);
+        Ok(served?)
     }
 }

@@ -70,6 +70,7 @@ pub(super) fn of(what: &What) -> (Stage, String) {
             (Stage::Order, format!("told to {verb}, instruction {sequence}"))
         }
         What::Ordered { order, by } => (Stage::Order, format!("{by} ordered: {order}")),
+        What::Order { order, became } => (Stage::Order, format!("order {order}: {became}")),
         What::Held { reason } => (Stage::Order, format!("held: {reason}")),
         What::Agent(event) => (Stage::Agent, event_text(&event.kind)),
     }

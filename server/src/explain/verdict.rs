@@ -82,7 +82,7 @@ fn record_failed(traces: &Traces<'_>) -> Verdict {
 
 fn pin_mismatch(traces: &Traces<'_>) -> Verdict {
     let reason = traces.tls_failure().map(|failure| failure.reason).unwrap_or_default();
-    say(format!("the agent refuses this server's key, because it is not the one pinned on its command line: {reason}"))
+    say(format!("the agent refuses this server's key, because it is not the one pinned on its command line or in its image: {reason}"))
         .next("an announcement over TLS")
         .attempt("if the machine boots by another server's script, an exported tree or a router's copy: make it again with drydock export, the pin in it is old")
         .attempt("if the state directory was lost or replaced: restore the key with drydock state restore, or let every machine boot anew")

@@ -22,7 +22,7 @@ pub fn restore(
     let mut rows: BTreeMap<String, Row> =
         retired.into_iter().map(|(name, at)| (name, Row::Retired(at))).collect();
     for (mut machine, inventory) in machines {
-        machine.void_orders();
+        machine.forget_orders();
         // Its agent announces itself again, and so learns from which number on to listen.
         machine.session = None;
         machine.replaced.clear();

@@ -12,20 +12,24 @@ use self::index::Index;
 use super::{
     Evidence, Machine, Session,
     evidence::{Item, Soundness},
+    install::OrderEvent,
     limit::Limit,
 };
 use crate::journal::{Entry, What};
 
 mod announce;
 mod index;
+mod install;
 mod lookup;
 mod order;
 #[cfg(test)]
 mod tests;
 
 pub(super) use self::announce::{Picture, Taken};
+pub(super) use self::install::Handing;
 pub use self::{
     announce::AnnounceError,
+    install::CancelError,
     order::{Order, OrderError},
 };
 
@@ -112,6 +116,12 @@ pub(super) struct Effects {
 }
 
 impl Effects {
+    fn tell_all(&mut self, machine: &Machine, now: Now, happened: impl IntoIterator<Item = What>) {
+        for what in happened {
+            self.tell(machine, now, what);
+        }
+    }
+
     fn tell(&mut self, machine: &Machine, now: Now, what: What) {
         self.entries.push(Entry {
             unix_milliseconds: now.unix_milliseconds,
@@ -254,8 +264,9 @@ impl Fleet {
             return;
         }
         machine.approval = super::Approval::Held { reason: reason.clone() };
-        machine.void_orders();
+        let void = machine.void_orders("a person must look which machine this is", now);
         instruct(machine, Verb::Wait {}, now);
+        effects.tell_all(machine, now, void);
         effects.tell(machine, now, What::Held { reason });
         effects.changed.insert(name.to_owned());
         effects.ring = true;
@@ -320,10 +331,21 @@ fn instruct(machine: &mut Machine, verb: Verb, now: Now) {
 }
 
 impl Machine {
-    /// Voids what was ordered and chosen: it does not hold for another machine.
-    pub(super) fn void_orders(&mut self) {
+    /// Voids what was ordered and chosen: it does not hold for another machine. Returns what the journal hears of it.
+    ///
+    /// An order that an agent has stays what it is: that agent looks for itself, and says what came of it.
+    pub(super) fn void_orders(&mut self, reason: &str, now: Now) -> Option<What> {
         self.told_to_wait = None;
         self.chosen_disks.clear();
         self.instruction = None;
+        self.happens(&OrderEvent::Void { reason }, now.unix_milliseconds)?.entry
+    }
+
+    /// Voids everything: the machine is taken over from a backup (SAFETY.md 12).
+    pub(super) fn forget_orders(&mut self) {
+        self.told_to_wait = None;
+        self.chosen_disks.clear();
+        self.instruction = None;
+        self.orders.clear();
     }
 }

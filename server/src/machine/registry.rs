@@ -5,15 +5,16 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use protocol::{Announce, Bytes, Instruction, Inventory, MacAddress, Welcome};
+use protocol::{Announce, Bytes, Instruction, Inventory, MacAddress, Verb, Welcome};
 use redb::Database;
 use tokio::sync::watch;
 
 use super::{
-    AnnounceError, Machine, Order, OrderError, Record, Session, StoreError, UnknownSession,
+    AnnounceError, InstallOrder, Machine, Order, OrderError, Record, Session, StoreError,
+    UnknownSession,
     fleet::{Bounds, Effects, Fleet, Now, Picture, Taken},
     store::{self, Loaded, Row, Store},
     writer::{Owner, Writer},
@@ -21,7 +22,12 @@ use super::{
 use crate::{
     decision::{Boot, Lists, Traveller},
     journal::Entry,
+    moment,
 };
+
+mod install;
+
+pub use self::install::OrderOverview;
 
 /// So many addresses are remembered with the port that has them.
 const ADDRESSES: usize = 16_384;
@@ -38,11 +44,18 @@ pub struct Settings {
     pub strangers: usize,
     /// How much room their inventories may take together.
     pub stranger_bytes: Bytes,
+    /// What tells this state directory from a copy of it: orders do not hold in a copy (SAFETY.md 12).
+    pub home: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lists: Lists::default(), strangers: 4096, stranger_bytes: Bytes(512 << 20) }
+        Self {
+            lists: Lists::default(),
+            strangers: 4096,
+            stranger_bytes: Bytes(512 << 20),
+            home: None,
+        }
     }
 }
 
@@ -95,8 +108,12 @@ impl Registry {
         // A record may have outlived its machine, or the approval that stands in it.
         let gone = retired.iter().map(|(name, _)| name.clone());
         let records = machines.iter().map(|machine| machine.name.clone()).chain(gone).collect();
+        let mut fleet = Fleet::new(bounds, machines, retired);
+        if let Some(home) = &settings.home {
+            void_orders_of_a_copy(&mut fleet, &store, home, &tell)?;
+        }
         let inner = Arc::new(Inner {
-            fleet: RwLock::new(Fleet::new(bounds, machines, retired)),
+            fleet: RwLock::new(fleet),
             store,
             writer: Writer::default(),
             lists: settings.lists,
@@ -178,34 +195,12 @@ impl Registry {
         result.map(|(welcome, _)| welcome)
     }
 
-    /// Returns what a session is told after `after`, and notes that its agent is alive.
-    pub fn next_instruction(
-        &self,
-        session: Session,
-        after: u64,
-    ) -> Result<Option<Instruction>, UnknownSession> {
+    /// Notes that an agent is alive, and returns what comes after `after`: an order is not to be handed out by that.
+    fn poll(&self, session: Session, after: u64) -> Result<Option<Instruction>, UnknownSession> {
         let mut effects = Effects::default();
         let next = self.write().poll(session, after, self.now(), &mut effects);
         self.follow(effects);
         next
-    }
-
-    /// Waits for what a session is told after `after`, at most for `patience`. Can be dropped at any moment.
-    pub async fn wait_for_instruction(
-        &self,
-        session: Session,
-        after: u64,
-        patience: Duration,
-    ) -> Result<Option<Instruction>, UnknownSession> {
-        let mut bell = self.0.bell.subscribe();
-        let deadline = tokio::time::Instant::now() + patience;
-        let mut next = self.next_instruction(session, after)?;
-        // The bell cannot close: `self` holds it.
-        while next.is_none() && tokio::time::timeout_at(deadline, bell.changed()).await.is_ok() {
-            // The agent is not heard by that: it may be gone, and its machine run another by now.
-            next = self.read().pending(session, after)?;
-        }
-        Ok(next)
     }
 
     /// Returns the name of a session's machine.
@@ -366,11 +361,7 @@ impl Inner {
     }
 
     fn now(&self) -> Now {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            unix_milliseconds: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            uptime: self.started.elapsed(),
-        }
+        Now { unix_milliseconds: moment::now(), uptime: self.started.elapsed() }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Fleet> {
@@ -378,14 +369,42 @@ impl Inner {
     }
 }
 
+/// Ends every order where the database is not where it was when it was written.
+fn void_orders_of_a_copy(
+    fleet: &mut Fleet,
+    store: &Store,
+    home: &str,
+    tell: &Teller,
+) -> Result<(), StoreError> {
+    let before = store.home()?;
+    if before.as_deref() == Some(home) {
+        return Ok(());
+    }
+    if before.is_some() {
+        let mut effects = Effects::default();
+        let now = Now { unix_milliseconds: moment::now(), uptime: Duration::ZERO };
+        fleet.end_orders("the state directory was restored or copied", now, &mut effects);
+        effects.entries.into_iter().for_each(|entry| tell(entry));
+        let machines = effects.changed.into_iter().filter_map(|name| fleet.get(&name));
+        let rows = machines.map(|machine| (machine.name.clone(), row(machine))).collect();
+        store.write(&rows)?;
+    }
+    // After that: a crash in between ends them again.
+    store.set_home(home)
+}
+
+fn row(machine: &Machine) -> Row {
+    Row::Machine {
+        json: serde_json::to_vec(machine).expect("a machine's keys are texts"),
+        inventory: None,
+    }
+}
+
 impl Owner for Inner {
     fn row(&self, name: &str) -> Row {
         let fleet = self.read();
         match fleet.get(name) {
-            Some(machine) => Row::Machine {
-                json: serde_json::to_vec(machine).expect("a machine's keys are texts"),
-                inventory: None,
-            },
+            Some(machine) => row(machine),
             None => fleet.retired_at(name).map_or(Row::Gone, Row::Retired),
         }
     }
@@ -406,9 +425,13 @@ impl Owner for Inner {
     }
 }
 
+/// Shows a machine, without what only its agent may read.
 fn overview(fleet: &Fleet, machine: &Machine, now: Now) -> Overview {
+    let orders = machine.orders.iter().cloned().map(InstallOrder::without_secrets).collect();
+    let is_install = |next: &Instruction| matches!(next.verb, Verb::Install(_));
+    let instruction = machine.instruction.clone().filter(|next| !is_install(next));
     Overview {
-        machine: machine.clone(),
+        machine: Machine { orders, instruction, ..machine.clone() },
         online: fleet.is_online(machine, now),
         strength: machine.strength(),
     }

@@ -12,6 +12,11 @@ const INVENTORIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("inve
 /// A name, and when it was taken from its machine: milliseconds since 1970.
 const RETIRED: TableDefinition<'_, &str, i64> = TableDefinition::new("retired-names");
 
+/// Facts about the database itself, by name.
+const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("facts");
+/// Where it was when it was last opened.
+const HOME: &str = "home";
+
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -82,6 +87,7 @@ impl Store {
                 }
             }
             transaction.open_table(INVENTORIES).map_err(failed(doing))?;
+            transaction.open_table(FACTS).map_err(failed(doing))?;
             let retired = transaction.open_table(RETIRED).map_err(failed(doing))?;
             for row in retired.iter().map_err(failed(doing))? {
                 let (name, at) = row.map_err(failed(doing))?;
@@ -115,6 +121,26 @@ impl Store {
                     retired.insert(name, at).map_err(failed(doing))?;
                 }
             }
+        }
+        transaction.commit().map_err(failed(doing))
+    }
+
+    /// Returns what told the database from a copy of it when it was last opened.
+    pub(super) fn home(&self) -> Result<Option<String>, StoreError> {
+        let doing = "reading where the database was";
+        let transaction = self.0.begin_read().map_err(failed(doing))?;
+        let facts = transaction.open_table(FACTS).map_err(failed(doing))?;
+        let home = facts.get(HOME).map_err(failed(doing))?;
+        Ok(home.map(|home| home.value().to_owned()))
+    }
+
+    /// Notes what tells the database from a copy of it.
+    pub(super) fn set_home(&self, home: &str) -> Result<(), StoreError> {
+        let doing = "writing where the database is";
+        let transaction = self.0.begin_write().map_err(failed(doing))?;
+        {
+            let mut facts = transaction.open_table(FACTS).map_err(failed(doing))?;
+            facts.insert(HOME, home).map_err(failed(doing))?;
         }
         transaction.commit().map_err(failed(doing))
     }

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 use redb::Database;
@@ -128,6 +129,14 @@ impl State {
     /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells this directory from a copy of it: the database's place on its filesystem, and when it was made.
+    /// Whatever brings it back from elsewhere makes another file.
+    pub fn home(&self) -> Option<String> {
+        let metadata = fs::metadata(database_path(&self.path)).ok()?;
+        let made = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(format!("{}:{}", metadata.ino(), made.as_nanos()))
     }
 
     /// Returns where the operators' door is.

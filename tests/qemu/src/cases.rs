@@ -41,7 +41,10 @@ pub(crate) enum When {
 pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// All cases, the long ones first, so that no processor waits for them in the end.
+///
+/// Above each stands by which mutation of the product, or of the harness where the case is about that, it was seen red.
 pub(crate) const CASES: &[Case] = &[
+    // Seen red: the server looks at no ignore list, under BIOS.
     Case {
         name: "uefi_ignored",
         claim: "a UEFI machine that is ignored hears nothing and starts its own disk",
@@ -49,6 +52,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: decision::uefi_ignored,
     },
+    // Seen red: the server lives on, under BIOS.
     Case {
         name: "uefi_without_drydock",
         claim: "a UEFI machine whose Drydock is down starts its own disk",
@@ -56,6 +60,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: decision::uefi_without_drydock,
     },
+    // Seen red: a machine with data is left without an answer instead of being sent to its disk.
     Case {
         name: "uefi_with_data",
         claim: "an unknown UEFI machine with data is discovered once, then starts its own disk at once, unless told to wait",
@@ -63,6 +68,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: decision::uefi_with_data,
     },
+    // Seen red: an unknown machine with data restarts after 20 s.
     Case {
         name: "bios_with_data",
         claim: "an unknown BIOS machine with data is discovered once, then starts its own disk at once, unless told to wait",
@@ -70,6 +76,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: decision::bios_with_data,
     },
+    // Seen red: the server looks at no ignore list.
     Case {
         name: "bios_ignored",
         claim: "a BIOS machine that is ignored hears nothing and starts its own disk",
@@ -77,6 +84,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: decision::bios_ignored,
     },
+    // Seen red: the server lives on.
     Case {
         name: "bios_without_drydock",
         claim: "a BIOS machine whose Drydock is down starts its own disk",
@@ -84,6 +92,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: decision::bios_without_drydock,
     },
+    // Seen red: nobody is answered on port 4011.
     Case {
         name: "proxy_beside_router",
         claim: "beside a router that owns DHCP, BIOS and UEFI machines have records and the router's addresses",
@@ -91,6 +100,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::proxy_beside_router,
     },
+    // Seen red: the recipe has another number for UEFI.
     Case {
         name: "off_with_router_recipe",
         claim: "with the printed recipe in its configuration, a router boots machines from Drydock",
@@ -98,6 +108,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::off_with_router_recipe,
     },
+    // Seen red: a changed set of disks changes nothing: the machine stays approved.
     Case {
         name: "second_port",
         claim: "a machine that boots through another port is the same machine, also with another disk, which puts it back to pending",
@@ -105,6 +116,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: life::second_port,
     },
+    // Seen red: a USB card counts as evidence like any other.
     Case {
         name: "same_garbage_uuid_one_usb_card",
         claim: "two machines with one garbage UUID, booted in turn through one USB card, are two machines",
@@ -112,6 +124,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: life::same_garbage_uuid_one_usb_card,
     },
+    // Seen red: the server makes another key at every start.
     Case {
         name: "server_restarts_while_agent_waits",
         claim: "an agent outlives the death of its server, and obeys the next one",
@@ -119,6 +132,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: life::server_restarts_while_agent_waits,
     },
+    // Seen red: an order does not get a number of its own.
     Case {
         name: "cable_pulled_and_back",
         claim: "an agent outlives the loss of its cable, and obeys once it is back",
@@ -126,6 +140,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: life::cable_pulled_and_back,
     },
+    // Seen red: an order to switch off is told as one to restart.
     Case {
         name: "reboot_of_a_known_machine",
         claim: "a machine that restarts on an order is the same machine, and switches off on another",
@@ -133,6 +148,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: life::reboot_of_a_known_machine,
     },
+    // Seen red: another server's offer suspends nothing; and, in another run, a probe that passes resumes nothing.
     Case {
         name: "another_dhcp_server",
         claim: "while another DHCP server is on the network ours is silent and says why, and does not start; once it left, ours lends again",
@@ -140,6 +156,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: neighbour::another_dhcp_server,
     },
+    // Seen red: whoever announces itself is the machine that is known already.
     Case {
         name: "two_machines_at_once",
         claim: "two machines switched on together have a record each",
@@ -147,6 +164,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::two_machines_at_once,
     },
+    // Seen red: a record is complete without approval.
     Case {
         name: "bios_pxe",
         claim: "a blank BIOS machine with a wrong clock boots by PXE, has a record, and waits",
@@ -154,6 +172,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::bios_pxe,
     },
+    // Seen red: the server does not know undionly.kpxe.
     Case {
         name: "bios_boot_program",
         claim: "a BIOS machine that is told our boot program by TFTP has a record",
@@ -161,6 +180,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::bios_boot_program,
     },
+    // Seen red: UEFI firmware is told the boot program for BIOS.
     Case {
         name: "uefi_pxe",
         claim: "a blank UEFI machine boots by its firmware's own PXE, has a record, and waits",
@@ -168,6 +188,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::uefi_pxe,
     },
+    // Seen red: an offer for HTTP Boot says that it is for PXE.
     Case {
         name: "uefi_http_boot",
         claim: "a blank UEFI machine boots by HTTP, has a record, and waits",
@@ -175,6 +196,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::uefi_http_boot,
     },
+    // Seen red: iPXE is told the boot program for its architecture instead of its script.
     Case {
         name: "nic_with_ipxe",
         claim: "a blank machine whose card carries iPXE has a record, and waits",
@@ -182,6 +204,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::nic_with_ipxe,
     },
+    // Seen red: another reason stands where option 54 is missing.
     Case {
         name: "explain_option_54",
         claim: "a router's offer without option 54 is named as the reason",
@@ -189,6 +212,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: explain::option_54_missing,
     },
+    // Seen red: another reason stands where port 4011 is blocked.
     Case {
         name: "explain_4011",
         claim: "a firewall on port 4011 is named as the reason",
@@ -196,6 +220,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: explain::no_answer_on_4011,
     },
+    // Seen red: another reason stands where TFTP is blocked.
     Case {
         name: "explain_tftp",
         claim: "a firewall on TFTP is named as the reason",
@@ -203,6 +228,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: explain::tftp_blocked,
     },
+    // Seen red: another reason stands where HTTP is blocked.
     Case {
         name: "explain_http",
         claim: "a firewall on the server's HTTP port is named as the reason",
@@ -210,6 +236,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: explain::http_blocked,
     },
+    // Seen red: the agent finds no contradiction between the pins; and, in another run, its alert is not told apart.
     Case {
         name: "pin_in_image",
         claim: "a machine whose image carries another pin stops, and why is named; with the right pin it has a record",
@@ -217,6 +244,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: explain::pin_in_image,
     },
+    // Seen red: the alert of an agent that refuses the server's key is not told apart.
     Case {
         name: "explain_pin",
         claim: "a pin that is another key's is named as the reason",
@@ -245,6 +273,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Soak,
         run: boot::every_card_off,
     },
+    // Seen red: the router's TFTP is off.
     Case {
         name: "harness_bios",
         claim: "a BIOS machine boots from a router that boots it, without Drydock",
@@ -252,6 +281,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: harness::bios_boots_from_network,
     },
+    // Seen red: the router's TFTP is off.
     Case {
         name: "harness_uefi",
         claim: "a UEFI machine boots with its firmware's own network stack from a router that boots it",
@@ -259,6 +289,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: harness::uefi_boots_from_network,
     },
+    // Seen red: the boot sector lacks its magic.
     Case {
         name: "harness_disks",
         claim: "a machine whose network offers nothing starts its own disk",
@@ -266,6 +297,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: harness::own_disk_where_nothing_boots,
     },
+    // Seen red: the firewall lets everything through.
     Case {
         name: "harness_firewall",
         claim: "a machine whose boot program cannot be loaded through a firewall starts its own disk",

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
-use protocol::{Announce, Bytes, MacAddress, Verb, Welcome};
+use protocol::{Announce, Bytes, InventoryDigest, MacAddress, Verb, Welcome};
 
 use super::{Effects, Expected, Fleet, Now, REMEMBERED};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         Approval, Boot, Description, Evidence, KnownDisk, KnownPort, Machine, Session,
         evidence::Kind,
         identity::{self, Match},
+        install::OrderEvent,
         limit::Grant,
         name,
     },
@@ -113,7 +114,10 @@ impl Fleet {
     ) -> Result<(Welcome, Taken), AnnounceError> {
         let (name, taken) = match self.who(session, picture, now, effects) {
             Who::Known(name) => self.arrive(&name, session, picture, now, effects),
-            Who::Unchanged(name) => (name, Taken::Refused),
+            Who::Unchanged(name) => {
+                self.amend(&name, |machine| machine.doubt(session));
+                (name, Taken::Refused)
+            }
             Who::Stranger { notice, approval } => {
                 if grant == Grant::TooMany {
                     return Err(AnnounceError::TooOften);
@@ -131,7 +135,7 @@ impl Fleet {
         let welcome = Welcome {
             machine: name.clone(),
             clock_unix_milliseconds: None,
-            sequence: machine.sequence,
+            sequence: machine.heard_so_far(),
             notice: machine.console_notice(),
             verb,
         };
@@ -144,6 +148,8 @@ impl Fleet {
             },
         );
         effects.changed.insert(name.clone());
+        // Behind the welcome: the agent asks for what comes after it.
+        self.amend(&name, |machine| machine.offer(now));
         if matches!(welcome.verb, Verb::RebootAfter { .. }) {
             self.expect(picture.booted_through, name, now);
         }
@@ -236,12 +242,17 @@ impl Fleet {
         } else {
             Taken::Refused
         };
+        let restarted = machine
+            .happens(&OrderEvent::Restarted { session }, now.unix_milliseconds)
+            .and_then(|change| change.entry);
+        effects.tell_all(&machine, now, restarted);
         machine.start(session, picture, now);
         if picture.announce.complete {
             let before = machine.clone();
             machine.see(picture);
             if let Some(reason) = before.complete.then(|| change(&before, &machine)).flatten() {
-                machine.void_orders();
+                let void = machine.void_orders(&reason, now);
+                effects.tell_all(&machine, now, void);
                 if before.is_approved() {
                     machine.approval = Approval::Pending;
                 }
@@ -405,10 +416,19 @@ impl Machine {
         self.instruction = None;
     }
 
+    /// Notes that a session said something of the machine that was not believed: it gets no order before it has
+    /// reported anew.
+    fn doubt(&mut self, session: Session) {
+        if let Some(boot) = self.session.as_mut().filter(|boot| boot.session == session) {
+            boot.complete = false;
+        }
+    }
+
     /// Takes over what the agent saw.
     fn see(&mut self, picture: &Picture<'_>) {
         let inventory = &picture.announce.inventory;
         self.complete = picture.announce.complete;
+        self.inventory_digest = self.complete.then(|| InventoryDigest::of(inventory));
         self.description = Description::of(inventory);
         self.evidence = picture.evidence.clone();
         self.disks = inventory.disks.iter().filter_map(KnownDisk::of).collect();

@@ -44,7 +44,8 @@ impl Fleet {
         if let Err(silence) = decision::answer(lists, &names(traveller, machine)) {
             return Boot::Silence(silence);
         }
-        let boot = decision::decide(machine.map(known).as_ref());
+        let known = machine.map(|machine| known(machine, now));
+        let boot = decision::decide(known.as_ref());
         if let Found::Unclear(reason) = found {
             self.say(traveller.mac, reason, now, effects);
         }
@@ -180,10 +181,11 @@ fn ports(machine: &Machine) -> impl Iterator<Item = MacAddress> {
     machine.ports.iter().map(|port| port.mac).chain(machine.first_mac)
 }
 
-fn known(machine: &Machine) -> Known {
+fn known(machine: &Machine, now: Now) -> Known {
+    let has_order = machine.told_to_wait.is_some() || machine.has_order_at(now.unix_milliseconds);
     Known {
         load: machine.load(),
-        order: machine.told_to_wait.as_ref().map(|_| Errand::Sunshine),
+        order: has_order.then_some(Errand::Sunshine),
         claimed_by: machine.claimed_by.clone(),
     }
 }

@@ -5,7 +5,11 @@ use protocol::Verb;
 use super::{Effects, Fleet, Now, instruct};
 use crate::{
     journal::What,
-    machine::{Approval, Machine, Told, evidence::Strength},
+    machine::{
+        Approval, Machine, Told,
+        evidence::Strength,
+        install::{InstallOrder, OrderEvent},
+    },
 };
 
 /// What a person can order. None of these destroys anything.
@@ -67,6 +71,12 @@ pub enum OrderError {
     /// Its agent does not run, so nobody would carry the order out.
     #[error("the machine's agent does not run: {name}")]
     Offline {
+        /// The name.
+        name: String,
+    },
+    /// An order is being carried out: it is not disturbed.
+    #[error("an order is being carried out by the machine: {name}")]
+    Busy {
         /// The name.
         name: String,
     },
@@ -135,7 +145,10 @@ impl Fleet {
         effects: &mut Effects,
     ) -> Result<(), OrderError> {
         self.known(name)?;
-        if let Some(machine) = self.take(name) {
+        if let Some(mut machine) = self.take(name) {
+            let event = OrderEvent::GiveUp { reason: "the machine was forgotten" };
+            let void = machine.happens(&event, now.unix_milliseconds);
+            effects.tell_all(&machine, now, void.and_then(|change| change.entry));
             effects.tell(
                 &machine,
                 now,
@@ -199,8 +212,14 @@ impl Fleet {
             Order::PowerOff => Verb::PowerOff {},
             Order::Announce => Verb::Announce {},
         };
+        if machine.open_order().is_some_and(InstallOrder::is_with_an_agent)
+            && !matches!(order, Order::Wait | Order::Release)
+        {
+            return Err(OrderError::Busy { name: name.to_owned() });
+        }
         if online {
             instruct(&mut machine, verb, now);
+            machine.offer(now);
         } else if !matches!(order, Order::Wait | Order::Release) {
             return Err(OrderError::Offline { name: name.to_owned() });
         }
@@ -224,7 +243,7 @@ impl Fleet {
             {
                 continue;
             }
-            machine.void_orders();
+            machine.forget_orders();
             machine.session = None;
             machine.replaced.clear();
             machine.record = crate::machine::Record::Unwritten;
@@ -238,7 +257,7 @@ impl Fleet {
         self.get(name).ok_or_else(|| OrderError::NoMachine { name: name.to_owned() })
     }
 
-    fn ordered(
+    pub(super) fn ordered(
         &mut self,
         machine: Machine,
         order: &str,
@@ -261,6 +280,8 @@ impl Machine {
         if self.claimed_by.is_some() {
             // Its owner's boot server gets it.
             Verb::Reboot {}
+        } else if self.open_order().is_some() {
+            Verb::Wait {}
         } else if reported
             && self.told_to_wait.is_none()
             && !matches!(self.approval, Approval::Held { .. })

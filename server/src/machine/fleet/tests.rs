@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod bounds;
+mod installs;
 mod orders;
 
 /// The first machine: sound in everything.

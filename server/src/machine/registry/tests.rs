@@ -6,7 +6,9 @@ use protocol::{
 };
 
 use super::*;
-use crate::{decision::System, journal::What, machine::Approval};
+use crate::{clock::tests::synchronised, decision::System, journal::What, machine::Approval};
+
+mod install;
 
 fn announce(number: u32) -> Announce {
     let [_, high, middle, low] = number.to_be_bytes();
@@ -69,9 +71,9 @@ fn everything_survives_a_restart() {
     assert_eq!(after.machine, before.machine);
     assert_eq!(registry.inventory("sn000001x").unwrap(), Some(announce(1).inventory));
     assert_eq!(registry.decide(&traveller(1)), Boot::System(System::Sunshine));
-    let instruction = registry.next_instruction(session(1), welcome.sequence).unwrap();
+    let instruction = registry.poll(session(1), welcome.sequence).unwrap();
     assert_eq!(instruction.map(|next| next.verb), Some(Verb::Wait {}), "its agent goes on");
-    assert_eq!(registry.next_instruction(session(2), 0), Err(UnknownSession));
+    assert_eq!(registry.poll(session(2), 0), Err(UnknownSession));
     assert_eq!(registry.inventory("sn000002x").unwrap(), None);
     let again = registry.announce(session(3), address(2), &announce(2)).unwrap();
     assert_eq!(again.machine, "sn000002x-2", "a forgotten name is never given again");
@@ -115,14 +117,18 @@ async fn an_instruction_wakes_who_waits_for_it() {
     let registry = Registry::in_memory(Settings::default(), silent()).unwrap();
     let welcome = registry.announce(session(1), address(1), &announce(1)).unwrap();
     assert_eq!(
-        registry.wait_for_instruction(session(1), welcome.sequence, Duration::ZERO).await,
+        registry
+            .wait_for_instruction(session(1), welcome.sequence, Duration::ZERO, &synchronised())
+            .await,
         Ok(None)
     );
     let waiting = {
         let registry = registry.clone();
         tokio::spawn(async move {
             let patience = Duration::from_mins(1);
-            registry.wait_for_instruction(session(1), welcome.sequence, patience).await
+            registry
+                .wait_for_instruction(session(1), welcome.sequence, patience, &synchronised())
+                .await
         })
     };
     tokio::task::yield_now().await;
@@ -130,7 +136,9 @@ async fn an_instruction_wakes_who_waits_for_it() {
     let heard = waiting.await.unwrap().unwrap().unwrap();
     assert_eq!(heard.verb, Verb::Reboot {});
     registry.forget("sn000001x", "uid 0").unwrap();
-    let gone = registry.wait_for_instruction(session(1), heard.sequence, Duration::from_mins(1));
+    let clock = synchronised();
+    let gone =
+        registry.wait_for_instruction(session(1), heard.sequence, Duration::from_mins(1), &clock);
     assert_eq!(gone.await, Err(UnknownSession));
     registry.close();
 }
@@ -164,7 +172,7 @@ fn the_journal_hears_of_announcements_orders_and_holds() {
     registry.announce(session(1), address(1), &announce(1)).unwrap();
     registry.approve("sn000001x", "uid 0").unwrap();
     registry.announce(session(2), address(1), &announce(1)).unwrap();
-    registry.next_instruction(session(1), 0).unwrap();
+    registry.poll(session(1), 0).unwrap();
     registry.close();
     let kinds: Vec<&str> = lock(&entries)
         .iter()
@@ -227,7 +235,9 @@ async fn a_question_left_open_by_a_power_cut_is_no_second_agent() {
         let registry = registry.clone();
         tokio::spawn(async move {
             let patience = Duration::from_millis(500);
-            registry.wait_for_instruction(session(1), welcome.sequence, patience).await
+            registry
+                .wait_for_instruction(session(1), welcome.sequence, patience, &synchronised())
+                .await
         })
     };
     tokio::task::yield_now().await;

@@ -195,10 +195,11 @@ impl Server {
 
 /// Returns whether a device's name is one that stays with this disk, in whatever port it is.
 pub(crate) fn is_name_of(device: &str, disk: &Disk) -> bool {
-    // NVMe disks without an identifier of their own are named by their serial number in hexadecimal digits.
+    // NVMe disks without an identifier of their own are named by their serial number in hexadecimal digits,
+    // SCSI disks by their world wide name.
     let digits: Vec<String> = disk.serial.bytes().map(|byte| format!("{byte:02x}")).collect();
-    device.starts_with("/dev/disk/by-id/")
-        && (device.contains(&disk.serial) || device.contains(&digits.concat()))
+    let names = [disk.serial.clone(), digits.concat(), format!("{:016x}", disk.wwn)];
+    device.starts_with("/dev/disk/by-id/") && names.iter().any(|name| device.contains(name))
 }
 
 fn ports(record: &Value) -> Vec<&str> {

@@ -1,0 +1,422 @@
+//! `drydock install`: gives the order, and follows it to its end.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use protocol::{
+    OrderId,
+    install::{Bottleneck, Finish, Secret, Step},
+};
+
+use super::{
+    Server, orders,
+    output::{self, Format},
+};
+use crate::{
+    api::{
+        client::{ClientError, segment},
+        orders::Answer,
+    },
+    machine::{
+        OrderOverview,
+        install::{Choice, InstallRequest, OrderState, Plan},
+    },
+    moment,
+};
+
+/// How often the server is asked how far it is.
+const LOOK: Duration = Duration::from_millis(500);
+/// The largest text of a seed: the server takes no larger one.
+const SEED_BYTES: u64 = 256 << 10;
+
+const AFTER: &str = "\
+Without --detach the command ends when the order does: 0 only after the machine's own report of success.
+Leaving it with Ctrl-C leaves the order as it is: see drydock orders.";
+
+/// `drydock install`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Install {
+    /// The machine's name, or the MAC address of one of its ports.
+    machine: String,
+    /// An image's name in the store (drydock image list), or its http, https or oci URL.
+    #[arg(long, value_name = "NAME|URL")]
+    image: String,
+    /// The disk: its serial number, WWN, EUI-64, NGUID or by-id name; or a rule that finds one:
+    /// smallest, largest, only, with conditions such as smallest:nvme,blank.
+    #[arg(long, value_name = "ID|RULE")]
+    disk: Choice,
+    /// Destroys what is on that disk. Without it only a blank disk is written.
+    #[arg(long)]
+    overwrite: bool,
+    /// How long the order may wait for its machine: 90s, 15m, 1h; at most 24h.
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = seconds)]
+    within: u64,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    steps: Steps,
+    /// How the machine goes on.
+    #[arg(long, value_enum, default_value = "reboot")]
+    finish: After,
+    /// Says what would be done, and orders nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Ends when the order is taken.
+    #[arg(long)]
+    detach: bool,
+    /// How the order is printed.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// What goes with a URL.
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// Another URL of the same bytes. Can be repeated.
+    #[arg(long, value_name = "URL")]
+    mirror: Vec<String>,
+    /// SHA-256 of what the URL gives.
+    #[arg(long, value_name = "DIGEST")]
+    sha256: Option<String>,
+    /// A file with a bearer token for the URL's host.
+    #[arg(long, value_name = "FILE")]
+    token: Option<PathBuf>,
+}
+
+/// What is done after the image.
+#[derive(Debug, clap::Args)]
+struct Steps {
+    /// Gives the disk and its partitions new GUIDs.
+    #[arg(long)]
+    new_guids: bool,
+    /// Grows the last partition to the end of the disk.
+    #[arg(long)]
+    grow: bool,
+    /// cloud-init's user-data, for a seed on the disk.
+    #[arg(long, value_name = "FILE")]
+    user_data: Option<PathBuf>,
+    /// cloud-init's meta-data. Without it, with --user-data: the machine's name.
+    #[arg(long, value_name = "FILE", requires = "user_data")]
+    meta_data: Option<PathBuf>,
+    /// cloud-init's network-config.
+    #[arg(long, value_name = "FILE", requires = "user_data")]
+    network_config: Option<PathBuf>,
+    /// Makes a UEFI boot entry of this name and puts it first.
+    #[arg(long, value_name = "LABEL")]
+    boot_entry: Option<String>,
+}
+
+/// How a machine goes on after an install.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum After {
+    /// Restarts, and boots its own disk.
+    Reboot,
+    /// Starts the installed system at once, without the firmware.
+    Kexec,
+    /// Switches off.
+    PowerOff,
+    /// Stays in SunshineOS.
+    Stay,
+}
+
+/// How an order ended that did not end well.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It was begun, or may have been.
+    Failed(String),
+    /// Nobody began it.
+    NotBegun(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Failed(words) | Self::NotBegun(words)) = self;
+        f.write_str(words)
+    }
+}
+
+impl std::error::Error for Outcome {}
+
+impl Install {
+    /// Does it.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let path = format!("/v1/machines/{}/install", segment(&self.machine));
+        let answer: Answer = self.server.tell(&path, &self.request()?)?;
+        output::say(&plan(&answer.plan));
+        let Some(order) = answer.order else {
+            return match self.output {
+                Format::Table => Ok(()),
+                format => output::show(format, &answer.plan, |_| String::new()),
+            };
+        };
+        if self.detach {
+            return self.show(&order);
+        }
+        output::say(&format!(
+            "order {}; leaving with Ctrl-C does not take it back",
+            order.order.id
+        ));
+        let order = self.follow(order.order.id)?;
+        self.show(&order)?;
+        match &order.order.state {
+            OrderState::Done { .. } => Ok(()),
+            OrderState::Expired { .. } | OrderState::Cancelled { .. } => {
+                bail!(Outcome::NotBegun(order.order.words()))
+            }
+            _ => bail!(Outcome::Failed(order.order.words())),
+        }
+    }
+
+    fn show(&self, order: &OrderOverview) -> anyhow::Result<()> {
+        output::show(self.output, order, |order| orders::page(order, moment::now()))
+    }
+
+    fn request(&self) -> anyhow::Result<InstallRequest> {
+        let token = self.source.token.as_deref().map(read).transpose()?;
+        Ok(InstallRequest {
+            image: self.image.clone(),
+            mirrors: self.source.mirror.clone(),
+            sha256: self.source.sha256.clone(),
+            token: token.map(|token| Secret(token.0.trim().to_owned())),
+            disk: self.disk.clone(),
+            overwrite: self.overwrite,
+            within_seconds: self.within,
+            steps: self.steps.wanted(&self.machine)?,
+            finish: match self.finish {
+                After::Reboot => Finish::Reboot,
+                After::Kexec => Finish::Kexec,
+                After::PowerOff => Finish::PowerOff,
+                After::Stay => Finish::Stay,
+            },
+            dry_run: self.dry_run,
+        })
+    }
+
+    /// Looks until the order is over. A server that restarts meanwhile is waited for.
+    fn follow(&self, id: OrderId) -> anyhow::Result<OrderOverview> {
+        let mut line = Line::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        loop {
+            match self.server.ask::<OrderOverview>("GET", &format!("/v1/orders/{id}")) {
+                Ok(order) if !order.order.is_open() => {
+                    line.end();
+                    return Ok(order);
+                }
+                Ok(order) => line.say(&progress(&order, moment::now())),
+                Err(error) if is_away(&error) => {
+                    line.say("the server does not answer; waiting for it");
+                }
+                Err(error) => {
+                    line.end();
+                    return Err(error);
+                }
+            }
+            runtime.block_on(tokio::time::sleep(LOOK));
+        }
+    }
+}
+
+impl Steps {
+    fn wanted(&self, machine: &str) -> anyhow::Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        steps.extend(self.new_guids.then_some(Step::RenewGuids {}));
+        steps.extend(self.grow.then_some(Step::GrowLastPartition {}));
+        if let Some(user_data) = &self.user_data {
+            let meta_data = match &self.meta_data {
+                Some(path) => read(path)?,
+                None => Secret(format!(
+                    "instance-id: {0}-{1}\nlocal-hostname: {0}\n",
+                    machine.replace(':', "-"),
+                    moment::now()
+                )),
+            };
+            let network_config = self.network_config.as_deref().map(read).transpose()?;
+            steps.push(Step::Seed { meta_data, user_data: read(user_data)?, network_config });
+        }
+        steps.extend(self.boot_entry.clone().map(|label| Step::BootEntry { label }));
+        Ok(steps)
+    }
+}
+
+fn is_away(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<ClientError>(),
+        Some(
+            ClientError::Unreachable { .. } | ClientError::Conversation(_) | ClientError::TimedOut
+        )
+    )
+}
+
+/// One line on a terminal that is written again and again; elsewhere a line whenever something changed.
+struct Line {
+    on_terminal: bool,
+    last: String,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { on_terminal: io::stderr().is_terminal(), last: String::new() }
+    }
+
+    fn say(&mut self, text: &str) {
+        // In a log, every percent would be a line.
+        let text = if self.on_terminal { text } else { text.split(" %").next().unwrap_or(text) };
+        let steps = |text: &str| text.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        let is_news =
+            if self.on_terminal { self.last != text } else { steps(&self.last) != steps(text) };
+        if is_news {
+            if self.on_terminal {
+                // Return, text, erase to the end of the line.
+                drop(write!(io::stderr().lock(), "\r{}\u{1b}[K", crate::text::one_line(text)));
+            } else {
+                output::say(&crate::text::one_line(text));
+            }
+            text.clone_into(&mut self.last);
+        }
+    }
+
+    fn end(&self) {
+        if self.on_terminal && !self.last.is_empty() {
+            output::say("");
+        }
+    }
+}
+
+/// How far an order is, in a line.
+fn progress(shown: &OrderOverview, now: i64) -> String {
+    let OrderOverview { online, order, .. } = shown;
+    let mut text = order.words();
+    match &order.state {
+        OrderState::Ordered {} => {
+            if let Some(reason) = &order.held_back {
+                return format!("{text}; not handed out: {reason}");
+            }
+            let left = (order.deadline - now).max(0) / 60_000;
+            let why =
+                if *online { "the machine has it in a moment" } else { "the machine is away" };
+            text = format!("{text}; {why}, {left} min left");
+        }
+        OrderState::Running { progress: Some(progress), .. } => {
+            let seconds = (progress.elapsed_milliseconds / 1000).max(1);
+            let done =
+                progress.written_bytes.0 + progress.zeroed_bytes.0 + progress.unchanged_bytes.0;
+            text = format!("{text}, {}/s", protocol::Bytes(done / seconds));
+            if let Some(left) = progress.remaining_seconds {
+                text = format!("{text}, {left} s left");
+            }
+            let waits = match progress.bottleneck {
+                Some(Bottleneck::Network) => ", the network is slowest",
+                Some(Bottleneck::Processor) => ", the processor is slowest",
+                Some(Bottleneck::Disk) => ", the disk is slowest",
+                Some(Bottleneck::Other) | None => "",
+            };
+            text.push_str(waits);
+            if !online {
+                text.push_str(", not heard for a while");
+            }
+        }
+        _ => {}
+    }
+    text
+}
+
+/// What would be done, in words.
+fn plan(plan: &Plan) -> String {
+    let size = plan.image.size_bytes.map(|size| format!(", {size}")).unwrap_or_default();
+    let named = &plan.disk.named;
+    let model = named.model.as_deref().unwrap_or("disk");
+    let serial = named.serial.as_deref().map(|serial| format!(" {serial}")).unwrap_or_default();
+    let holds = match (plan.disk.has_data, plan.disk.holds.as_slice()) {
+        (false, _) => "blank".to_owned(),
+        (true, []) => "OVERWRITTEN: something that was not recognised".to_owned(),
+        (true, holds) => format!("OVERWRITTEN: {}", holds.join(", ")),
+    };
+    let strength = serde_json::to_value(plan.strength).unwrap_or_default();
+    let rows = [
+        (
+            "machine",
+            format!("{}, identity {}", plan.machine, strength.as_str().unwrap_or_default()),
+        ),
+        ("image", format!("{}{size}", plan.image.name)),
+        ("disk", format!("{model}{serial}, {}, {}", named.size_bytes, plan.disk.identity)),
+        ("on it", holds),
+        (
+            "after it",
+            if plan.steps.is_empty() { "nothing".to_owned() } else { plan.steps.join(", ") },
+        ),
+        ("not begun after", moment::show(plan.deadline)),
+    ];
+    let rows: Vec<Vec<String>> =
+        rows.into_iter().map(|(key, value)| vec![key.to_owned(), value]).collect();
+    output::align(&rows).trim_end().to_owned()
+}
+
+fn read(path: &Path) -> anyhow::Result<Secret> {
+    let context = || format!("reading {}", path.display());
+    let mut text = String::new();
+    let file = File::open(path).with_context(context)?;
+    file.take(SEED_BYTES + 1).read_to_string(&mut text).with_context(context)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > SEED_BYTES {
+        bail!("more than {SEED_BYTES} bytes: {}", path.display());
+    }
+    Ok(Secret(text))
+}
+
+/// Reads `90s`, `15m`, `1h`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let problem = || format!("not a time like 90s, 15m or 1h: {text:?}");
+    let (number, factor) = match text.char_indices().last() {
+        Some((at, 's')) => (text.get(..at), 1),
+        Some((at, 'm')) => (text.get(..at), 60),
+        Some((at, 'h')) => (text.get(..at), 3600),
+        _ => (None, 1),
+    };
+    let number: u64 = number.and_then(|number| number.parse().ok()).ok_or_else(problem)?;
+    number.checked_mul(factor).ok_or_else(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::install::tests::{order, progress as done};
+
+    #[test]
+    fn times_read_as_people_write_them() {
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("15m"), Ok(900));
+        assert_eq!(seconds("24h"), Ok(86_400));
+        for text in ["", "h", "1", "-1h", "1d", "1.5h", "99999999999999999999h"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_line_says_how_far_it_is_and_what_it_waits_for() {
+        let shown = |order| OrderOverview { machine: "one".to_owned(), online: false, order };
+        let mut waiting = order(1);
+        assert_eq!(
+            progress(&shown(waiting.clone()), 0),
+            "ordered; the machine is away, 60 min left"
+        );
+        waiting.held_back = Some("the clock is in doubt".to_owned());
+        let text = progress(&shown(waiting.clone()), 0);
+        assert_eq!(text, "ordered; not handed out: the clock is in doubt");
+        waiting.state = OrderState::Running {
+            session: crate::machine::Session([1; 32]),
+            sequence: 1,
+            since: 0,
+            progress: Some(Box::new(done(1))),
+        };
+        let text = progress(&shown(waiting), 0);
+        assert!(text.starts_with("installing, writing, 43 %, 86 B/s"), "{text}");
+    }
+}

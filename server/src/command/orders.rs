@@ -1,0 +1,157 @@
+//! `drydock orders`: what was ordered, by whom, what became of it.
+
+use clap::Subcommand;
+
+use super::{
+    Server,
+    output::{self, Format},
+};
+use crate::{
+    api::client::segment,
+    machine::{
+        OrderOverview,
+        install::{InstallOrder, OrderState},
+    },
+    moment,
+};
+
+/// `drydock orders`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Orders {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// How orders are printed.
+    #[arg(short, long, value_enum, default_value = "table", global = true)]
+    output: Format,
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Lists orders, newest first.
+    List,
+    /// Shows one order.
+    Show {
+        /// Its name, or the first digits of it.
+        order: String,
+    },
+    /// Takes an order back; one that a machine is carrying out is given up, but not stopped.
+    Cancel {
+        /// Its name, or the first digits of it.
+        order: String,
+    },
+}
+
+impl Orders {
+    /// Does it.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        match self.verb.as_ref().unwrap_or(&Verb::List) {
+            Verb::List => {
+                let orders: Vec<OrderOverview> = self.server.ask("GET", "/v1/orders")?;
+                output::show(self.output, &orders, |orders| table(orders, moment::now()))
+            }
+            Verb::Show { order } => {
+                let path = format!("/v1/orders/{}", segment(order));
+                let order: OrderOverview = self.server.ask("GET", &path)?;
+                output::show(self.output, &order, |order| page(order, moment::now()))
+            }
+            Verb::Cancel { order } => {
+                let path = format!("/v1/orders/{}/cancel", segment(order));
+                let order: OrderOverview = self.server.ask("POST", &path)?;
+                output::show(self.output, &order, |order| page(order, moment::now()))
+            }
+        }
+    }
+}
+
+/// All orders, one in a line.
+fn table(orders: &[OrderOverview], now: i64) -> String {
+    let titles = ["ORDER", "MACHINE", "IMAGE", "DISK", "GIVEN", "BY", "STATE"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    rows.extend(orders.iter().map(|one| {
+        let OrderOverview { machine, order, .. } = one;
+        let id: String = order.id.to_string().chars().take(8).collect();
+        vec![
+            id,
+            machine.clone(),
+            order.image.name.clone(),
+            order.disk.identity.clone(),
+            moment::show_ago(order.at, now),
+            order.by.clone(),
+            order.words(),
+        ]
+    }));
+    output::align(&rows)
+}
+
+/// One order.
+pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
+    let OrderOverview { machine, online, order } = shown;
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut put = |key: &str, value: String| rows.push(vec![key.to_owned(), value]);
+    put("order", order.id.to_string());
+    put("machine", format!("{machine}, {}", if *online { "online" } else { "away" }));
+    put("image", order.image.name.clone());
+    order.image.manifest.iter().for_each(|manifest| put("manifest", manifest.clone()));
+    put("disk", format!("{}, {}", order.disk.identity, order.disk.named.size_bytes));
+    put("given", format!("{} by {}", moment::show(order.at), order.by));
+    if order.is_open() {
+        put("not begun after", moment::show(order.deadline));
+    }
+    put("state", order.words());
+    order.held_back.iter().for_each(|reason| put("waits", reason.clone()));
+    if let Some(at) = ended(order) {
+        put("ended", format!("{}, {}", moment::show(at), moment::show_ago(at, now)));
+    }
+    if let OrderState::Done { report, .. } = &order.state {
+        put("guarantee", word(&report.guarantee));
+        put("read back", word(&report.read_back));
+        for step in &report.steps {
+            let outcome =
+                step.failure.as_ref().map_or("done".to_owned(), |why| format!("failed: {why}"));
+            put("step", format!("{}: {outcome}", step.step));
+        }
+    }
+    output::align(&rows)
+}
+
+fn ended(order: &InstallOrder) -> Option<i64> {
+    match &order.state {
+        OrderState::Ordered {} | OrderState::Given { .. } | OrderState::Running { .. } => None,
+        OrderState::Done { at, .. }
+        | OrderState::Failed { at, .. }
+        | OrderState::Expired { at }
+        | OrderState::Cancelled { at, .. } => Some(*at),
+    }
+}
+
+/// Says a value as it stands in JSON.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(other) => {
+            other.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()
+        }
+        Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::install::tests::order;
+
+    #[test]
+    fn orders_read_well() {
+        let mut one = order(0xa5);
+        one.disk.identity = "wwn:5002538e40a1b2c3".to_owned();
+        let mut two = order(0x5a);
+        two.state =
+            OrderState::Failed { at: 60_000, reason: "the disk is gone".to_owned(), touched: true };
+        let shown = |order| OrderOverview { machine: "4q5hmp2".to_owned(), online: true, order };
+        let orders = [shown(one), shown(two)];
+        let pages: Vec<String> = orders.iter().map(|order| page(order, 120_000)).collect();
+        insta::assert_snapshot!([vec![table(&orders, 120_000)], pages].concat().join("\n"));
+    }
+}

@@ -1,0 +1,389 @@
+//! Orders to install in the life of the machines: taken, handed to one session, answered, void.
+
+use protocol::{EventKind, Instruction, Inventory, OrderId, Verb, install::Finish};
+
+use super::{Effects, Fleet, Now, REMEMBERED, instruct};
+use crate::{
+    journal::What,
+    machine::{
+        DiskState, Machine, Session, Told,
+        install::{
+            self, ImageFacts, InstallOrder, InstallRefusal, InstallRequest, OrderEvent, OrderState,
+            Plan,
+        },
+    },
+};
+
+/// Whether an instruction may leave the server.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::machine) enum Handing {
+    /// It may, once it is on disk that it does.
+    Out(Instruction),
+    /// Not now.
+    Not,
+}
+
+impl Fleet {
+    /// Checks what a person asks for, and says what would be done.
+    pub(in crate::machine) fn plan_install(
+        &self,
+        name: &str,
+        inventory: &Inventory,
+        request: &InstallRequest,
+        image: &ImageFacts,
+        now: Now,
+    ) -> Result<Plan, InstallRefusal> {
+        let machine = self.get(name).ok_or_else(|| InstallRefusal::NoMachine(name.to_owned()))?;
+        let shown_by = |identity: &str| self.shown_by(name, identity);
+        install::plan(machine, inventory, request, image, shown_by, now.unix_milliseconds)
+    }
+
+    /// Takes an order that was checked at this same moment.
+    pub(in crate::machine) fn take_install(
+        &mut self,
+        name: &str,
+        order: InstallOrder,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Some(machine) = self.get(name) else {
+            return;
+        };
+        let mut machine = machine.clone();
+        let what =
+            format!("install {} on {}, order {}", order.image.name, order.disk.identity, order.id);
+        let by = order.by.clone();
+        machine.inventory_digest = order.install.as_ref().map(|install| install.order.inventory);
+        if machine.orders.len() >= REMEMBERED {
+            machine.orders.remove(0);
+        }
+        machine.orders.push(order);
+        machine.offer(now);
+        self.ordered(machine, &what, &by, now, effects);
+    }
+
+    /// Names the machines that show a disk of this identity, once for each such disk, the one asked about first.
+    fn shown_by(&self, name: &str, identity: &str) -> Vec<String> {
+        let shows = |machine: &Machine| {
+            let disks = machine.disks.iter().filter(|disk| disk.identity == identity).count();
+            vec![machine.name.clone(); disks]
+        };
+        let mut owners: Vec<String> = self.machines().flat_map(shows).collect();
+        owners.sort_by_key(|owner| owner != name);
+        owners
+    }
+
+    /// Decides whether an instruction to install may be handed to a session, and if so notes that it was.
+    ///
+    /// The only place where an order leaves the server. `fit` says why nothing may be destroyed now, if so.
+    pub(in crate::machine) fn hand_out(
+        &mut self,
+        session: Session,
+        instruction: &Instruction,
+        fit: Result<(), String>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Handing {
+        let Verb::Install(install) = &instruction.verb else {
+            return Handing::Out(instruction.clone());
+        };
+        let Some(machine) = self.of_session(session) else {
+            return Handing::Not;
+        };
+        let sequence = instruction.sequence;
+        let is_running = machine.session.as_ref().is_some_and(|boot| boot.session == session);
+        let is_pending = machine.instruction.as_ref() == Some(instruction);
+        let Some(order) = machine.open_order().filter(|order| order.id == install.order.id) else {
+            return Handing::Not;
+        };
+        if !is_running || !is_pending {
+            return Handing::Not;
+        }
+        let is_its = |state: &OrderState| {
+            matches!(state, OrderState::Given { session: its, sequence: number, .. }
+                if *its == session && *number == sequence)
+        };
+        if is_its(&order.state) {
+            // The answer was lost: the same session asks for the same instruction.
+            return Handing::Out(instruction.clone());
+        }
+        let name = machine.name.clone();
+        if let Some(reason) = machine.unfit_for(order) {
+            self.happens(&name, &OrderEvent::Void { reason }, now, effects);
+            return Handing::Not;
+        }
+        if let Err(reason) = fit {
+            self.hold_back(&name, &reason, now, effects);
+            return Handing::Not;
+        }
+        self.happens(&name, &OrderEvent::Give { session, sequence }, now, effects);
+        let is_given = self.get(&name).and_then(Machine::open_order);
+        if is_given.is_some_and(|order| is_its(&order.state)) {
+            Handing::Out(instruction.clone())
+        } else {
+            Handing::Not
+        }
+    }
+
+    /// Says once why an order waits.
+    fn hold_back(&mut self, name: &str, reason: &str, now: Now, effects: &mut Effects) {
+        let Some(machine) = self.machines.get_mut(name) else {
+            return;
+        };
+        let Some(order) = machine.open_order_mut() else {
+            return;
+        };
+        if order.held_back.as_deref() == Some(reason) {
+            return;
+        }
+        order.held_back = Some(reason.to_owned());
+        let became = format!("not handed out: {reason}");
+        let what = What::Order { order: order.id, became };
+        effects.tell(machine, now, what);
+        effects.touched.insert(name.to_owned());
+    }
+
+    /// Takes what an agent says; only who has an order changes anything by it.
+    pub(in crate::machine) fn agent_says(
+        &mut self,
+        session: Session,
+        kind: &EventKind,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let running = |machine: &&Machine| {
+            machine.session.as_ref().is_some_and(|boot| boot.session == session)
+        };
+        if let Some(name) = self.of_session(session).filter(running).map(|one| one.name.clone()) {
+            self.happens(&name, &OrderEvent::Says { session, kind }, now, effects);
+        }
+    }
+
+    /// Takes an order back, or gives it up where an agent has it.
+    pub(in crate::machine) fn cancel_install(
+        &mut self,
+        id: OrderId,
+        by: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<InstallOrder, CancelError> {
+        let Some((machine, order)) = self.find_order(id) else {
+            return Err(CancelError::NoOrder(id.to_string()));
+        };
+        if !order.is_open() {
+            return Err(CancelError::Over { id, words: order.words() });
+        }
+        let name = machine.name.clone();
+        let reason = format!("given up by {by}");
+        self.happens(&name, &OrderEvent::GiveUp { reason: &reason }, now, effects);
+        self.find_order(id)
+            .map(|(_, order)| order.clone())
+            .ok_or_else(|| CancelError::NoOrder(id.to_string()))
+    }
+
+    /// Returns an order and its machine.
+    pub(in crate::machine) fn find_order(&self, id: OrderId) -> Option<(&Machine, &InstallOrder)> {
+        self.machines().find_map(|machine| {
+            Some((machine, machine.orders.iter().find(|order| order.id == id)?))
+        })
+    }
+
+    /// Ends orders whose time is over.
+    pub(in crate::machine) fn expire(&mut self, now: Now, effects: &mut Effects) {
+        let is_due = |machine: &&Machine| {
+            machine.open_order().is_some_and(|order| {
+                !order.is_with_an_agent() && order.deadline <= now.unix_milliseconds
+            })
+        };
+        let due: Vec<String> =
+            self.machines().filter(is_due).map(|machine| machine.name.clone()).collect();
+        for name in due {
+            self.happens(&name, &OrderEvent::Time, now, effects);
+        }
+    }
+
+    /// Ends every order: the state directory is not where it was, or not what it was (SAFETY.md 12).
+    pub(in crate::machine) fn end_orders(&mut self, reason: &str, now: Now, effects: &mut Effects) {
+        let open: Vec<String> = self
+            .machines()
+            .filter(|machine| machine.open_order().is_some())
+            .map(|machine| machine.name.clone())
+            .collect();
+        for name in open {
+            self.happens(&name, &OrderEvent::GiveUp { reason }, now, effects);
+        }
+    }
+
+    /// Something happens to a machine's open order.
+    fn happens(&mut self, name: &str, event: &OrderEvent<'_>, now: Now, effects: &mut Effects) {
+        let Some(machine) = self.machines.get_mut(name) else {
+            return;
+        };
+        let before = machine.open_order().map(InstallOrder::is_with_an_agent);
+        let Some(what) = machine.happens(event, now.unix_milliseconds) else {
+            return;
+        };
+        let after = machine.open_order().map(InstallOrder::is_with_an_agent);
+        if after.is_none() {
+            if let Some(verb) = machine.verb_after_order(event) {
+                instruct(machine, verb, now);
+                effects.ring = true;
+            }
+            effects.changed.insert(name.to_owned());
+        } else if before != after {
+            // How far it is, is kept in memory only: it comes again in a moment.
+            effects.touched.insert(name.to_owned());
+        }
+        effects.tell_all(machine, now, what.entry);
+    }
+}
+
+/// Why an order was not taken back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CancelError {
+    /// There is none.
+    #[error("no order of this name: {0}")]
+    NoOrder(String),
+    /// It is over.
+    #[error("the order is over ({words}): {id}")]
+    Over {
+        /// Which.
+        id: OrderId,
+        /// What became of it.
+        words: String,
+    },
+    /// It holds, but only in memory.
+    #[error("taken back, but that is not yet stored: {0}")]
+    NotStored(String),
+}
+
+/// What changed in an order.
+#[derive(Debug)]
+pub(in crate::machine) struct Change {
+    /// For the journal; nothing where only the progress changed.
+    pub(in crate::machine) entry: Option<What>,
+}
+
+impl Machine {
+    /// Returns the order that is not over.
+    pub fn open_order(&self) -> Option<&InstallOrder> {
+        self.orders.last().filter(|order| order.is_open())
+    }
+
+    fn open_order_mut(&mut self) -> Option<&mut InstallOrder> {
+        self.orders.last_mut().filter(|order| order.is_open())
+    }
+
+    /// Holds while an order decides what the machine boots.
+    pub(in crate::machine) fn has_order_at(&self, unix_milliseconds: i64) -> bool {
+        self.open_order()
+            .is_some_and(|order| order.is_with_an_agent() || unix_milliseconds < order.deadline)
+    }
+
+    /// Changes the open order, and what follows from that on this machine. Returns nothing where nothing changed.
+    pub(in crate::machine) fn happens(
+        &mut self,
+        event: &OrderEvent<'_>,
+        at: i64,
+    ) -> Option<Change> {
+        let order = self.open_order_mut()?;
+        let was_with_an_agent = order.is_with_an_agent();
+        let after = install::step(order, event, at)?;
+        let is_progress = matches!(
+            (&order.state, &after),
+            (
+                OrderState::Running { progress: Some(before), .. },
+                OrderState::Running { progress: Some(after), .. },
+            ) if before.phase == after.phase
+        );
+        order.state = after;
+        order.held_back = None;
+        let (id, finish) = (order.id, order.finish);
+        let what = What::Order { order: id, became: order.words() };
+        let entry = (!is_progress).then_some(what);
+        if order.is_open() {
+            return Some(Change { entry });
+        }
+        order.install = None;
+        let disk = order.disk.identity.clone();
+        let told = Told { by: format!("order {id}"), at };
+        match order.state {
+            OrderState::Done { .. } => {
+                self.fill(&disk);
+                self.told_to_wait = (finish == Finish::Stay).then_some(told);
+            }
+            // What is left on its disk starts nothing: it stays where it can be reached.
+            OrderState::Failed { touched: true, .. } => {
+                self.fill(&disk);
+                self.told_to_wait = Some(told);
+            }
+            _ => {}
+        }
+        let is_install = |next: &Instruction| matches!(next.verb, Verb::Install(_));
+        if !was_with_an_agent || self.instruction.as_ref().is_some_and(is_install) {
+            self.instruction = self.instruction.take().filter(|next| !is_install(next));
+        }
+        Some(Change { entry })
+    }
+
+    /// Notes that a disk is not blank any more.
+    fn fill(&mut self, identity: &str) {
+        for disk in self.disks.iter_mut().filter(|disk| disk.identity == identity) {
+            disk.state = DiskState::Data;
+        }
+    }
+
+    /// Says what a waiting agent is told when an order is over; nothing where it goes on by itself.
+    fn verb_after_order(&self, event: &OrderEvent<'_>) -> Option<Verb> {
+        let is_done =
+            self.orders.last().is_some_and(|order| matches!(order.state, OrderState::Done { .. }));
+        // A machine that comes back is welcomed with what it does.
+        let is_welcomed = matches!(event, OrderEvent::Restarted { .. });
+        (!is_done && !is_welcomed).then(|| self.standing_verb())
+    }
+
+    /// Says why an order that was taken does not fit the machine any more.
+    fn unfit_for(&self, order: &InstallOrder) -> Option<&'static str> {
+        let rests_on = order.install.as_ref().map(|install| install.order.inventory);
+        if !self.is_approved() {
+            Some("the machine is not approved any more")
+        } else if self.claimed_by.is_some() {
+            Some("the machine belongs to somebody else now")
+        } else if self.session.as_ref().is_none_or(|boot| !boot.complete) {
+            Some("the machine had not reported completely in this boot")
+        } else if rests_on.is_none() || self.inventory_digest != rests_on {
+            Some("the machine is not what it was when the order was given")
+        } else {
+            None
+        }
+    }
+
+    /// Puts the open order before its machine's agent, where one runs that has reported completely.
+    ///
+    /// Nothing is handed out by that: see [`Fleet::hand_out`].
+    pub(in crate::machine) fn offer(&mut self, now: Now) {
+        let is_urgent = |next: &Instruction| {
+            !matches!(next.verb, Verb::Wait {} | Verb::RebootAfter { .. } | Verb::Install(_))
+        };
+        let reported = self.session.as_ref().is_some_and(|boot| boot.complete);
+        let install = self
+            .open_order()
+            .filter(|order| matches!(order.state, OrderState::Ordered {}))
+            .and_then(|order| order.install.clone());
+        if let Some(install) = install
+            && reported
+            && !self.instruction.as_ref().is_some_and(is_urgent)
+        {
+            instruct(self, Verb::Install(install), now);
+        }
+    }
+
+    /// Returns the number after which an agent that announces itself again must listen:
+    /// an order that it was given and has not heard of comes again.
+    pub(in crate::machine) fn heard_so_far(&self) -> u64 {
+        let pending = self.instruction.as_ref();
+        pending
+            .filter(|next| matches!(next.verb, Verb::Install(_)))
+            .map_or(self.sequence, |next| next.sequence.saturating_sub(1))
+    }
+}

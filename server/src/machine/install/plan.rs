@@ -1,0 +1,423 @@
+//! What a person asks for, checked against what is known: a plan, or one sentence why not (SAFETY.md 4 to 9).
+
+use protocol::{
+    Bytes, Install, Inventory, InventoryDigest, Order, OrderId,
+    install::{Finish, ImageSource, Secret, Step},
+    order::{MachineEvidence, OrderedDisk},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Choice, ChoiceError, ChosenDisk, InstallOrder, OrderState, OrderedImage, choose};
+use crate::machine::{Approval, Machine, Strength};
+
+/// The longest that an order may wait to be begun (SAFETY.md 5).
+const LONGEST_SECONDS: u64 = 86_400;
+/// The largest text of a seed.
+const SEED_BYTES: usize = 256 << 10;
+/// The most steps after an image: there are fewer kinds.
+const STEPS: usize = 16;
+
+/// What a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InstallRequest {
+    /// The name of an image in the store, or a URL.
+    pub image: String,
+    /// URLs of the same bytes, tried in this order after the first. Only with a URL.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    /// SHA-256 of what the URL gives.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// For the first URL's host.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// Which disk.
+    pub disk: Choice,
+    /// Whether what is on that disk may be destroyed.
+    #[serde(default)]
+    pub overwrite: bool,
+    /// How long the order may wait to be begun.
+    pub within_seconds: u64,
+    /// What is done after the image is on the disk.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// How the machine goes on.
+    pub finish: Finish,
+    /// Whether only to say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What is known of an image before it is on a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// What the agent is told.
+    pub source: ImageSource,
+    /// What people are shown.
+    pub shown: OrderedImage,
+    /// Where it fits.
+    pub sizing: Sizing,
+    /// Whether it begins with a GPT, whose backup then belongs at the disk's end.
+    pub has_gpt: bool,
+}
+
+/// On which disks an image fits. What is absent is not known before the image is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sizing {
+    /// The smallest.
+    pub smallest_disk: Option<Bytes>,
+    /// The sector size that its partition table was made for.
+    pub sector_bytes: Option<u32>,
+}
+
+/// What an order would do, and what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The machine.
+    pub machine: String,
+    /// How sure its identity is.
+    pub strength: Strength,
+    /// What tells it from others.
+    pub evidence: MachineEvidence,
+    /// The disk.
+    pub disk: ChosenDisk,
+    /// The image.
+    pub image: OrderedImage,
+    /// What is done after it, by name.
+    pub steps: Vec<String>,
+    /// How the machine goes on.
+    pub finish: Finish,
+    /// When the order ends if nobody begins it: milliseconds since 1970.
+    pub deadline: i64,
+    /// Of the inventory that it rests on.
+    pub inventory: InventoryDigest,
+}
+
+/// Why an order to install is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InstallRefusal {
+    /// There is no such machine.
+    #[error("no machine of this name: {0}")]
+    NoMachine(String),
+    /// Another controller owns it.
+    #[error("the machine belongs to {owner}, which alone may install it: {machine}")]
+    Claimed {
+        /// The machine.
+        machine: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// It is not clear which machine this is.
+    #[error("the machine is held until a person looks ({reason}): {machine}")]
+    Held {
+        /// The machine.
+        machine: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nobody said that it belongs here.
+    #[error("nobody approved this machine yet; drydock machines approve {0}")]
+    NotApproved(String),
+    /// Its agent has never finished looking at it.
+    #[error("the machine has not reported completely yet: {0}")]
+    Incomplete(String),
+    /// What it reported is being replaced at this moment, or was lost.
+    #[error(
+        "what this machine reported is not all stored; let it boot SunshineOS and try again: {0}"
+    )]
+    Unstored(String),
+    /// Another order is open.
+    #[error("another order for this machine is open ({words}): {id}")]
+    Pending {
+        /// Which.
+        id: OrderId,
+        /// What became of it so far.
+        words: String,
+    },
+    /// Everything that it shows, others show too.
+    #[error("nothing that this machine shows tells it from others: {0}")]
+    NoIdentity(String),
+    /// There is no such image.
+    #[error("no image of this name in the store, see drydock image list: {0}")]
+    NoImage(String),
+    /// The image cannot be fetched from there.
+    #[error("{problem}: {url}")]
+    Url {
+        /// What is wrong.
+        problem: &'static str,
+        /// Where, without what may be secret.
+        url: String,
+    },
+    /// What goes with a URL was said of an image of the store.
+    #[error("mirrors, digest and token go with a URL, not with an image of the store: {0}")]
+    NotAUrl(String),
+    /// The digest is none.
+    #[error("not a SHA-256 of 64 hexadecimal digits: {0:?}")]
+    Digest(String),
+    /// The order would wait too long, or not at all.
+    #[error("an order may wait from 1 second to 24 hours, not {0} seconds")]
+    Within(u64),
+    /// A text of the seed, or the list of steps, is too long.
+    #[error("the steps after the image are too many or too long")]
+    Steps,
+    /// No disk was chosen.
+    #[error(transparent)]
+    Disk(#[from] ChoiceError),
+    /// The server's clock is in doubt (SAFETY.md 12).
+    #[error("{0}")]
+    Clock(String),
+    /// It could not be put on disk, so it does not hold.
+    #[error("the order was not stored and is void: {0}")]
+    NotStored(String),
+    /// No random number could be had for its name.
+    #[error("this machine has no random numbers")]
+    NoRandom,
+}
+
+/// Checks what a person asks for. `shown_by` says which machines show a disk of an identity, this one first.
+pub(in crate::machine) fn plan(
+    machine: &Machine,
+    inventory: &Inventory,
+    request: &InstallRequest,
+    image: &ImageFacts,
+    shown_by: impl Fn(&str) -> Vec<String>,
+    now: i64,
+) -> Result<Plan, InstallRefusal> {
+    let name = || machine.name.clone();
+    if let Some(owner) = machine.claimed_by.clone() {
+        return Err(InstallRefusal::Claimed { machine: name(), owner });
+    }
+    match &machine.approval {
+        Approval::Approved { .. } => {}
+        Approval::Pending => return Err(InstallRefusal::NotApproved(name())),
+        Approval::Held { reason } => {
+            return Err(InstallRefusal::Held { machine: name(), reason: reason.clone() });
+        }
+    }
+    if !machine.complete {
+        return Err(InstallRefusal::Incomplete(name()));
+    }
+    if let Some(open) = machine.open_order() {
+        return Err(InstallRefusal::Pending { id: open.id, words: open.words() });
+    }
+    if !machine.evidence.sound().any(|item| item.kind.is_rooted()) {
+        return Err(InstallRefusal::NoIdentity(name()));
+    }
+    let digest = InventoryDigest::of(inventory);
+    if machine.inventory_digest.is_some_and(|known| known != digest) {
+        return Err(InstallRefusal::Unstored(name()));
+    }
+    if !(1..=LONGEST_SECONDS).contains(&request.within_seconds) {
+        return Err(InstallRefusal::Within(request.within_seconds));
+    }
+    check_steps(&request.steps)?;
+    let disk =
+        choose::choose(&request.disk, inventory, request.overwrite, &image.sizing, shown_by)?;
+    let within = i64::try_from(request.within_seconds).unwrap_or(i64::MAX);
+    Ok(Plan {
+        machine: name(),
+        strength: machine.strength(),
+        evidence: MachineEvidence::of(inventory),
+        disk,
+        image: image.shown.clone(),
+        steps: steps(request, image).iter().map(step_name).collect(),
+        finish: request.finish,
+        deadline: now.saturating_add(within.saturating_mul(1000)),
+        inventory: digest,
+    })
+}
+
+fn check_steps(steps: &[Step]) -> Result<(), InstallRefusal> {
+    let is_long = |text: &Secret| text.0.len() > SEED_BYTES;
+    let too_long = |step: &Step| match step {
+        Step::Seed { meta_data, user_data, network_config } => {
+            [Some(meta_data), Some(user_data), network_config.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(is_long)
+        }
+        Step::BootEntry { label } => label.len() > 256,
+        Step::MoveBackupGpt {} | Step::RenewGuids {} | Step::GrowLastPartition {} => false,
+    };
+    if steps.len() > STEPS || steps.iter().any(too_long) {
+        return Err(InstallRefusal::Steps);
+    }
+    Ok(())
+}
+
+/// What is done after the image: what was asked for, and a GPT's backup moved before all else.
+fn steps(request: &InstallRequest, image: &ImageFacts) -> Vec<Step> {
+    let mut steps = request.steps.clone();
+    if image.has_gpt && !steps.contains(&Step::MoveBackupGpt {}) {
+        steps.insert(0, Step::MoveBackupGpt {});
+    }
+    steps
+}
+
+fn step_name(step: &Step) -> String {
+    match step {
+        Step::MoveBackupGpt {} => "move the backup GPT to the disk's end",
+        Step::RenewGuids {} => "renew the GUIDs",
+        Step::GrowLastPartition {} => "grow the last partition",
+        Step::Seed { .. } => "write a cloud-init seed",
+        Step::BootEntry { .. } => "make a boot entry",
+    }
+    .to_owned()
+}
+
+impl Plan {
+    /// Makes the order that does this.
+    pub(in crate::machine) fn order(
+        &self,
+        id: OrderId,
+        by: &str,
+        now: i64,
+        request: &InstallRequest,
+        image: &ImageFacts,
+    ) -> InstallOrder {
+        let disk = OrderedDisk { identity: self.disk.named.clone(), overwrite: request.overwrite };
+        let order = Order {
+            id,
+            by: by.to_owned(),
+            machine: self.evidence.clone(),
+            disks: vec![disk],
+            deadline_unix_milliseconds: self.deadline,
+            inventory: self.inventory,
+        };
+        let install = Install {
+            order,
+            image: image.source.clone(),
+            steps: steps(request, image),
+            finish: request.finish,
+        };
+        InstallOrder {
+            id,
+            by: by.to_owned(),
+            at: now,
+            deadline: self.deadline,
+            image: self.image.clone(),
+            disk: self.disk.clone(),
+            finish: self.finish,
+            state: OrderState::Ordered {},
+            held_back: None,
+            install: Some(Box::new(install)),
+        }
+    }
+}
+
+impl InstallRequest {
+    /// Holds when the image is somewhere else, not in the store.
+    pub fn is_foreign(&self) -> bool {
+        self.image.contains("://")
+    }
+
+    /// Returns what is known of an image that is somewhere else.
+    pub fn foreign(&self) -> Result<ImageFacts, InstallRefusal> {
+        let urls: Vec<String> =
+            std::iter::once(&self.image).chain(&self.mirrors).cloned().collect();
+        for url in &urls {
+            check_url(url)?;
+        }
+        let sha256 = self.sha256.as_ref().map(|text| {
+            let digits = text.trim().to_lowercase();
+            let is_digest = digits.len() == 64 && digits.bytes().all(|d| d.is_ascii_hexdigit());
+            is_digest.then_some(digits).ok_or_else(|| InstallRefusal::Digest(text.clone()))
+        });
+        let shown =
+            OrderedImage { name: without_query(&self.image), manifest: None, size_bytes: None };
+        let source =
+            ImageSource::Foreign { urls, sha256: sha256.transpose()?, token: self.token.clone() };
+        Ok(ImageFacts { source, shown, sizing: Sizing::default(), has_gpt: false })
+    }
+
+    /// Refuses what goes with a URL only.
+    pub fn check_named(&self) -> Result<(), InstallRefusal> {
+        if self.mirrors.is_empty() && self.sha256.is_none() && self.token.is_none() {
+            return Ok(());
+        }
+        Err(InstallRefusal::NotAUrl(self.image.clone()))
+    }
+}
+
+/// Takes away what often is a signature.
+fn without_query(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    url.get(..end).unwrap_or_default().to_owned()
+}
+
+fn check_url(url: &str) -> Result<(), InstallRefusal> {
+    let wrong = |problem| {
+        let shown = without_query(url);
+        let shown = shown.rsplit_once('@').map_or(shown.clone(), |(_, host)| host.to_owned());
+        Err(InstallRefusal::Url { problem, url: shown })
+    };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return wrong("a mirror is a URL too");
+    };
+    if !matches!(scheme, "http" | "https" | "oci") {
+        return wrong("images come over http, https or oci");
+    }
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.is_empty()
+        || url.chars().any(|character| character.is_whitespace() || character.is_control())
+    {
+        return wrong("not a URL");
+    }
+    if host.contains('@') {
+        return wrong("no user or password stands in a URL: give a token by itself");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(image: &str) -> InstallRequest {
+        InstallRequest {
+            image: image.to_owned(),
+            mirrors: vec![],
+            sha256: None,
+            token: None,
+            disk: "only".parse().unwrap(),
+            overwrite: false,
+            within_seconds: 3600,
+            steps: vec![],
+            finish: Finish::Reboot,
+            dry_run: false,
+        }
+    }
+
+    #[test]
+    fn no_secret_of_a_url_is_shown() {
+        let facts = request("https://images.example/a.qcow2?signature=secret").foreign().unwrap();
+        assert_eq!(facts.shown.name, "https://images.example/a.qcow2");
+        let error = request("https://user:secret@images.example/a").foreign().unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn only_urls_that_an_agent_can_fetch_are_taken() {
+        for url in ["file:///etc/shadow", "ftp://a/b", "https://", "https://a b/c", "://a"] {
+            assert!(request(url).foreign().is_err(), "{url}");
+        }
+        let mirrored = InstallRequest { mirrors: vec!["x".to_owned()], ..request("http://a/b") };
+        assert!(matches!(mirrored.foreign(), Err(InstallRefusal::Url { .. })));
+        let digest = InstallRequest { sha256: Some("A5".repeat(32)), ..request("oci://a/b:c") };
+        let ImageSource::Foreign { sha256, .. } = digest.foreign().unwrap().source else {
+            panic!("not foreign")
+        };
+        assert_eq!(sha256, Some("a5".repeat(32)));
+        let wrong = InstallRequest { sha256: Some("a5".to_owned()), ..request("http://a/b") };
+        assert!(matches!(wrong.foreign(), Err(InstallRefusal::Digest(_))));
+    }
+
+    #[test]
+    fn what_goes_with_a_url_goes_with_no_name() {
+        assert_eq!(request("debian").check_named(), Ok(()));
+        let with = InstallRequest { token: Some(Secret("s".to_owned())), ..request("debian") };
+        assert!(with.check_named().is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! Orders to install, for all parts of the server: on disk before they leave it.
+
+use protocol::{EventKind, Instruction, OrderId, Verb};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{Duration, Effects, Registry, Session, UnknownSession};
+use crate::{
+    clock::{Clock, may_destroy},
+    machine::{
+        InstallOrder, Machine,
+        fleet::{CancelError, Fleet, Handing},
+        install::{ImageFacts, InstallRefusal, InstallRequest, OrderState, Plan},
+    },
+    text::chain,
+};
+
+/// An order with its machine.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderOverview {
+    /// The machine's name.
+    pub machine: String,
+    /// Whether its agent was heard within the last 90 seconds.
+    pub online: bool,
+    /// The order.
+    #[serde(flatten)]
+    pub order: InstallOrder,
+}
+
+impl Registry {
+    /// Says what an order to install would do, and takes it unless that was only asked. Reads and writes the disk.
+    pub fn install(
+        &self,
+        name: &str,
+        request: &InstallRequest,
+        image: &ImageFacts,
+        by: &str,
+        clock: &Clock,
+    ) -> Result<(Plan, Option<OrderOverview>), InstallRefusal> {
+        self.tidy();
+        let inventory = match self.inventory(name) {
+            Ok(Some(inventory)) => inventory,
+            Ok(None) if self.show(name).is_none() => {
+                return Err(InstallRefusal::NoMachine(name.to_owned()));
+            }
+            Ok(None) | Err(_) => return Err(InstallRefusal::Unstored(name.to_owned())),
+        };
+        if request.dry_run {
+            let plan = self.read().plan_install(name, &inventory, request, image, self.now())?;
+            return Ok((plan, None));
+        }
+        let mut id = OrderId([0; 16]);
+        SystemRandom::new().fill(&mut id.0).map_err(|_| InstallRefusal::NoRandom)?;
+        may_destroy(clock).map_err(|doubt| InstallRefusal::Clock(chain(&doubt)))?;
+        let mut effects = Effects::default();
+        let plan = {
+            let (mut fleet, now) = (self.write(), self.now());
+            let plan = fleet.plan_install(name, &inventory, request, image, now)?;
+            let order = plan.order(id, by, now.unix_milliseconds, request, image);
+            fleet.take_install(name, order, now, &mut effects);
+            plan
+        };
+        // Whoever waits hears of it when it is on disk: what is not stored is not ordered.
+        let ring = std::mem::take(&mut effects.ring);
+        self.follow(effects);
+        if let Err(reason) = self.settle() {
+            let mut effects = Effects::default();
+            let by = "the server, because it could not be stored";
+            // Whatever became of it meanwhile, it is over now.
+            drop(self.write().cancel_install(id, by, self.now(), &mut effects));
+            self.follow(effects);
+            return Err(InstallRefusal::NotStored(reason));
+        }
+        self.follow(Effects { ring, ..Effects::default() });
+        Ok((plan, self.show_order(id)))
+    }
+
+    /// Lists all orders that are remembered, newest first.
+    pub fn orders(&self) -> Vec<OrderOverview> {
+        self.tidy();
+        let (fleet, now) = (self.read(), self.now());
+        let mut orders: Vec<OrderOverview> = fleet
+            .machines()
+            .flat_map(|machine| machine.orders.iter().map(move |order| (machine, order)))
+            .map(|(machine, order)| shown(machine, order, fleet.is_online(machine, now)))
+            .collect();
+        orders.sort_by_key(|shown| (std::cmp::Reverse(shown.order.at), shown.order.id));
+        orders
+    }
+
+    /// Returns an order.
+    pub fn show_order(&self, id: OrderId) -> Option<OrderOverview> {
+        let (fleet, now) = (self.read(), self.now());
+        let (machine, order) = fleet.find_order(id)?;
+        Some(shown(machine, order, fleet.is_online(machine, now)))
+    }
+
+    /// Takes an order back; one that an agent has is given up, whatever that agent still does.
+    pub fn cancel_order(&self, id: OrderId, by: &str) -> Result<OrderOverview, CancelError> {
+        self.tidy();
+        let mut effects = Effects::default();
+        self.write().cancel_install(id, by, self.now(), &mut effects)?;
+        self.follow(effects);
+        self.settle().map_err(CancelError::NotStored)?;
+        self.show_order(id).ok_or_else(|| CancelError::NoOrder(id.to_string()))
+    }
+
+    /// Takes what an agent says of its order.
+    pub fn agent_says(&self, session: Session, kind: &EventKind) {
+        let now = self.now();
+        self.change(|fleet, effects| fleet.agent_says(session, kind, now, effects));
+    }
+
+    /// Holds while a session carries out an order that names this manifest, or is about to.
+    pub fn may_fetch(&self, session: Session, manifest: &str) -> bool {
+        let fleet = self.read();
+        let Some(order) = fleet.of_session(session).and_then(Machine::open_order) else {
+            return false;
+        };
+        let is_its = match &order.state {
+            OrderState::Given { session: its, .. } | OrderState::Running { session: its, .. } => {
+                *its == session
+            }
+            _ => false,
+        };
+        is_its && order.image.manifest.as_deref() == Some(manifest)
+    }
+
+    /// Returns the machine whose open order names this manifest.
+    pub fn ordered_for(&self, manifest: &str) -> Option<String> {
+        self.tidy();
+        let names = |machine: &&Machine| {
+            let order = machine.open_order();
+            order.is_some_and(|order| order.image.manifest.as_deref() == Some(manifest))
+        };
+        self.read().machines().find(names).map(|machine| machine.name.clone())
+    }
+
+    /// Ends the orders whose time is over.
+    pub fn tidy(&self) {
+        let now = self.now();
+        self.change(|fleet, effects| fleet.expire(now, effects));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Fleet, &mut Effects)) {
+        let mut effects = Effects::default();
+        change(&mut self.write(), &mut effects);
+        self.follow(effects);
+    }
+
+    /// Waits for what a session is told after `after`, at most for `patience`. Can be dropped at any moment.
+    ///
+    /// An order is handed out only while the clock is trusted, and only after it is on disk that it was.
+    pub async fn wait_for_instruction(
+        &self,
+        session: Session,
+        after: u64,
+        patience: Duration,
+        clock: &Clock,
+    ) -> Result<Option<Instruction>, UnknownSession> {
+        let mut bell = self.0.bell.subscribe();
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut next = self.poll(session, after)?;
+        loop {
+            if let Some(instruction) = next
+                && let Some(instruction) = self.hand_out(session, instruction, clock).await
+            {
+                return Ok(Some(instruction));
+            }
+            // The bell cannot close: `self` holds it.
+            if tokio::time::timeout_at(deadline, bell.changed()).await.is_err() {
+                return Ok(None);
+            }
+            // The agent is not heard by that: it may be gone, and its machine run another by now.
+            next = self.read().pending(session, after)?;
+        }
+    }
+
+    async fn hand_out(
+        &self,
+        session: Session,
+        instruction: Instruction,
+        clock: &Clock,
+    ) -> Option<Instruction> {
+        if !matches!(instruction.verb, Verb::Install(_)) {
+            return Some(instruction);
+        }
+        let fit = may_destroy(clock).map_err(|doubt| chain(&doubt));
+        let mut effects = Effects::default();
+        let now = self.now();
+        let handing = self.write().hand_out(session, &instruction, fit, now, &mut effects);
+        self.follow(effects);
+        let Handing::Out(instruction) = handing else { return None };
+        let registry = self.clone();
+        match tokio::task::spawn_blocking(move || registry.settle()).await {
+            Ok(Ok(())) => Some(instruction),
+            // The agent asks again.
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+}
+
+fn shown(machine: &Machine, order: &InstallOrder, online: bool) -> OrderOverview {
+    let order = order.clone().without_secrets();
+    OrderOverview { machine: machine.name.clone(), online, order }
+}

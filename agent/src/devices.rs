@@ -24,7 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linux::uevent::{Heard, Socket};
+use linux::{
+    thread::Turn,
+    uevent::{Heard, Socket},
+};
 use protocol::{Inventory, inventory::Gap};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
@@ -42,7 +45,7 @@ const SLOW_MILLISECONDS: u16 = 1000;
 const LULL_MILLISECONDS: u16 = 10;
 
 /// How many drivers start at once: they wait for hardware more than they compute.
-const THREADS: usize = 4;
+const THREADS: usize = 8;
 
 /// A driver that takes longer than this is not counted on: another thread loads in its place.
 const THREAD_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,9 +55,6 @@ const MOST_REPLACEMENTS: usize = 32;
 
 /// How long the network waits for watchdogs.
 const WATCHDOG_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How long disks wait for ports: see [`Class::Port`].
-const PORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// After this time the machine is announced without devices that are still coming.
 const DEVICE_PATIENCE: Duration = Duration::from_secs(3);
@@ -135,6 +135,8 @@ pub fn start(
     announced: Arc<AtomicBool>,
 ) -> io::Result<()> {
     let run = move || {
+        // What is to be computed meanwhile, the key of this boot above all, has time while drivers wait for hardware.
+        linux::thread::go(Turn::First);
         if let Err(error) = run(&findings, &news, &announced) {
             findings.add_gap(gap("devices", "uevents", &error));
             let _nobody_left = news.send(News::Settled);
@@ -160,11 +162,7 @@ fn run(
     let queue = Queue::new(&index, &directory);
     look_everywhere(&queue, findings);
     thread::scope(|scope| {
-        let work = || {
-            // Drivers wait for hardware: the sooner they begin to, the more of the rest is done meanwhile.
-            linux::thread::go_first();
-            queue.work(|gap| findings.add_gap(gap));
-        };
+        let work = || queue.work(|gap| findings.add_gap(gap));
         for _ in 0..THREADS {
             scope.spawn(work);
         }
@@ -177,7 +175,8 @@ fn run(
             }
         };
         let ended = arm_watchdogs(&socket, &queue, findings).and_then(|()| {
-            queue.open(Class::Port);
+            // Ports come first, but a disk that takes seconds to appear begins to meanwhile.
+            queue.open(Class::Disk);
             listen(&socket, &queue, findings, news, announced, &mut replace)
         });
         // Said here: the threads may never end.
@@ -228,13 +227,13 @@ fn listen(
 ) -> io::Result<()> {
     let start = Instant::now();
     let mut stirred = start;
-    let mut stage = Stage::Ports;
+    let mut stage = Stage::Arriving;
     let mut lulled = false;
     loop {
         let patience = match stage {
             Stage::Resting if queue.is_idle() => None,
             Stage::Resting => Some(SLOW_MILLISECONDS),
-            Stage::Ports | Stage::Settled => Some(QUIET_MILLISECONDS),
+            Stage::Settled => Some(QUIET_MILLISECONDS),
             Stage::Arriving | Stage::Late => Some(LULL_MILLISECONDS),
         };
         let heard = socket.hear(patience)?;
@@ -265,10 +264,6 @@ fn listen(
             let _nobody_left = news.send(News::Lull);
         }
         stage = match stage {
-            Stage::Ports if queue.is_idle() || start.elapsed() > PORT_PATIENCE => {
-                queue.open(Class::Disk);
-                Stage::Arriving
-            }
             Stage::Arriving | Stage::Late
                 if silent_for(QUIET_MILLISECONDS) || start.elapsed() > HANG_PATIENCE =>
             {
@@ -313,9 +308,7 @@ fn listen(
 /// How far the devices are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Ports come.
-    Ports,
-    /// Disks come too.
+    /// Ports and disks come.
     Arriving,
     /// They still do, and somebody was told that it takes long.
     Late,

@@ -146,7 +146,9 @@ impl Painter {
         self.findings.complete(&mut inventory);
         abridgement::abridge(&mut inventory);
         self.phases.end("inventory");
-        let complete = whole == Whole::Yes;
+        // What nobody could look at may be there all the same.
+        let unanswered = inventory.gaps.iter().any(|gap| gap.source == inventory::UNANSWERED);
+        let complete = whole == Whole::Yes && !unanswered;
         let announce = Announce {
             agent_version: self.version.to_owned(),
             kernel_release: linux::release::kernel().ok(),

@@ -72,6 +72,7 @@ pub enum Said {
 #[derive(Debug, Clone)]
 pub struct Session {
     client: Client,
+    pins: Arc<[Pin]>,
     events: Arc<Mutex<Vec<Event>>>,
     /// Says that there is a new event.
     news: Arc<Notify>,
@@ -83,7 +84,8 @@ impl Session {
     /// Makes the key of this boot. Speaks to nobody yet.
     pub fn new(server: &str, pins: Vec<Pin>) -> Result<Self, ClientError> {
         Ok(Self {
-            client: Client::new(server, pins)?,
+            client: Client::new(server, pins.clone())?,
+            pins: pins.into(),
             events: Arc::default(),
             news: Arc::default(),
             worker: None,
@@ -94,6 +96,11 @@ impl Session {
     #[must_use]
     pub fn with_worker(self, worker: Option<Worker>) -> Self {
         Self { worker, ..self }
+    }
+
+    /// Returns the keys that the server may have.
+    pub fn pins(&self) -> &[Pin] {
+        &self.pins
     }
 
     /// Makes a second line to the server, for what is large.

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use linux::block::{self, Access};
+use linux::{belt, block::Access};
 use protocol::inventory::Gap;
 use tracing::{debug, error};
 
@@ -27,12 +27,8 @@ pub(super) enum Occasion {
 enum BeltError {
     #[error("opening")]
     Open(#[source] io::Error),
-    #[error("reading whether it is read-only")]
-    Read(#[source] io::Error),
     #[error("making it read-only")]
     Set(#[source] io::Error),
-    #[error("it is still writable")]
-    Writable,
 }
 
 /// Makes a disk read-only, on a thread of its own: a disk that hangs holds up nobody else.
@@ -101,15 +97,11 @@ fn device(disk: &str) -> PathBuf {
     Path::new("/dev").join(disk.replace('!', "/"))
 }
 
-/// Sets the kernel's read-only flag and reads it back; returns what it was before.
+/// Sets the kernel's read-only flag and reads it back, except where an order has taken it off; returns what it was
+/// before this program first set it.
 fn make_read_only(path: &Path) -> Result<Access, BeltError> {
     let device = File::open(path).map_err(BeltError::Open)?;
-    let before = block::access(&device).map_err(BeltError::Read)?;
-    block::set_access(&device, Access::ReadOnly).map_err(BeltError::Set)?;
-    match block::access(&device).map_err(BeltError::Read)? {
-        Access::ReadOnly => Ok(before),
-        Access::Writable => Err(BeltError::Writable),
-    }
+    belt::fasten(&device).map_err(BeltError::Set)
 }
 
 /// `ENOMEDIUM`, `ENXIO`, `ENOENT`, `ENODEV`.
@@ -131,7 +123,7 @@ mod tests {
     #[test]
     fn a_file_is_no_disk_and_stays_as_it_is() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(matches!(make_read_only(file.path()), Err(BeltError::Read(_))));
+        assert!(matches!(make_read_only(file.path()), Err(BeltError::Set(_))));
     }
 
     #[test]

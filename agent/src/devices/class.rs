@@ -5,8 +5,8 @@
 pub(super) enum Class {
     /// Watchdogs, and the chipset functions that they stand on: armed before the network.
     Watchdog,
-    /// Network ports, and buses that ports and disks stand on. A module whose disks are still being looked for
-    /// holds up the start of every module after it, so ports come first.
+    /// Network ports, and buses that ports and disks stand on: before disks, because a driver whose disks are still being
+    /// looked for holds up the thread of every driver after it.
     Port,
     /// Disks and what they stand on.
     Disk,

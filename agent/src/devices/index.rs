@@ -1,6 +1,10 @@
 //! Which modules drive a device, and what they need: `modules.alias`, `modules.dep`, `modules.softdep`. Pure.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::Path,
+};
 
 /// The three lists of a kernel's modules, as depmod writes them.
 #[derive(Debug, Default)]
@@ -24,8 +28,10 @@ impl Texts {
 /// The lists, ready for questions.
 #[derive(Debug)]
 pub(super) struct Index<'t> {
-    /// Patterns by what stands before their first colon, each with its module.
+    /// Patterns by their [`key`], each with its module.
     aliases: HashMap<&'t str, Vec<(&'t str, &'t str)>>,
+    /// Modules that have an alias, by name: they drive something, or stand for something.
+    named: HashSet<&'t str>,
     /// Files and what they need, by the module's name.
     files: HashMap<String, (&'t str, &'t str)>,
     /// Names to be loaded before and after, by the module's name.
@@ -41,17 +47,13 @@ struct Soft<'t> {
 impl<'t> Index<'t> {
     /// Reads the lists; lines that cannot be read are left out.
     pub(super) fn new(texts: &'t Texts) -> Self {
-        let mut index =
-            Self { aliases: HashMap::new(), files: HashMap::new(), soft: HashMap::new() };
-        for line in texts.alias.lines() {
-            let mut words = line.split_ascii_whitespace();
-            let (Some("alias"), Some(pattern), Some(module)) =
-                (words.next(), words.next(), words.next())
-            else {
-                continue;
-            };
-            index.aliases.entry(bus(pattern)).or_default().push((pattern, module));
-        }
+        let mut index = Self {
+            aliases: HashMap::new(),
+            named: HashSet::new(),
+            files: HashMap::new(),
+            soft: HashMap::new(),
+        };
+        index.read_aliases(&texts.alias);
         for line in texts.dep.lines() {
             let Some((path, needs)) = line.split_once(':') else { continue };
             index.files.insert(name(path), (path, needs));
@@ -76,10 +78,46 @@ impl<'t> Index<'t> {
         index
     }
 
+    /// Reads thousands of lines before the first driver can be loaded. Those of one module follow each other,
+    /// and mostly have the same key: each such run is looked up once.
+    fn read_aliases(&mut self, text: &'t str) {
+        let mut run: (&str, &str, Vec<(&str, &str)>) = ("", "", Vec::new());
+        for line in text.lines() {
+            let Some((pattern, module)) =
+                line.strip_prefix("alias ").and_then(|line| line.rsplit_once(' '))
+            else {
+                continue;
+            };
+            let (pattern, key) = (pattern.trim_end(), key(pattern));
+            if (key, module) != (run.0, run.1) {
+                self.end_run(run);
+                run = (key, module, Vec::new());
+            }
+            run.2.push((pattern, module));
+        }
+        self.end_run(run);
+    }
+
+    fn end_run(
+        &mut self,
+        (key, module, mut patterns): (&'t str, &'t str, Vec<(&'t str, &'t str)>),
+    ) {
+        if !patterns.is_empty() {
+            self.aliases.entry(key).or_default().append(&mut patterns);
+            self.named.insert(module);
+        }
+    }
+
+    /// Holds for modules that nothing asks for by an alias: others use what is in them.
+    pub(super) fn is_library(&self, name: &str) -> bool {
+        !self.named.contains(name)
+    }
+
     /// Returns the names of all modules that drive a device. Drivers that are built in are in none of the lists.
     pub(super) fn drivers(&self, modalias: &str) -> Vec<&'t str> {
-        let Some(patterns) = self.aliases.get(bus(modalias)) else { return Vec::new() };
-        let matching = patterns.iter().filter(|(pattern, _)| matches(pattern, modalias));
+        let keys = [Some(bus(modalias)), modalias.get(..KEY_BYTES)];
+        let patterns = keys.into_iter().flatten().filter_map(|key| self.aliases.get(key)).flatten();
+        let matching = patterns.filter(|(pattern, _)| matches(pattern, modalias));
         matching.map(|(_, module)| *module).collect()
     }
 
@@ -123,6 +161,15 @@ impl<'t> Index<'t> {
             self.extend_plan(plan, after, depth + 1);
         }
     }
+}
+
+/// So many bytes name the maker of a PCI or USB device, as in `pci:v00008086`: then a few of thousands of patterns are left.
+const KEY_BYTES: usize = 13;
+
+/// Returns under what a pattern is found: its first bytes where they have no wildcard, else its bus.
+fn key(pattern: &str) -> &str {
+    let first = pattern.get(..KEY_BYTES).filter(|first| !first.contains(['*', '?', '[']));
+    first.unwrap_or_else(|| bus(pattern))
 }
 
 /// Returns what stands before the first colon, which no pattern has a wildcard in.
@@ -256,6 +303,16 @@ mod tests {
         check_drivers("usb:v46F4p0001d0000dc00dsc00dp00ic08isc06ip50in00", &["usb_storage"]);
         check_drivers("virtio:d00000002v00001AF4", &[]);
         check_drivers("", &[]);
+    }
+
+    #[test]
+    fn what_nothing_asks_for_by_an_alias_is_a_library() {
+        let texts = texts();
+        let index = Index::new(&texts);
+        for (name, is_library) in [("nvme", false), ("crc32c_generic", false), ("nvme_core", true)]
+        {
+            assert_eq!(index.is_library(name), is_library, "{name}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    ffi::CStr,
+    ffi::{CStr, CString},
     fs::File,
     io,
     path::Path,
@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linux::module::{self, Storage};
+use linux::{
+    module::{self, Storage},
+    thread::Turn,
+};
 use protocol::inventory::Gap;
 use tracing::debug;
 
@@ -20,7 +23,11 @@ use super::{class, class::Class, index, index::Index};
 ///
 /// Drivers of watchdogs stop them on an orderly restart, and one that hangs in the kernel would hang for ever.
 /// Linux, `drivers/watchdog/watchdog_core.c`: 0 is "keep watching".
-const PARAMETERS: [(&str, &CStr); 1] = [("watchdog", c"stop_on_reboot=0")];
+const PARAMETERS: [(&str, &str); 1] = [("watchdog", "stop_on_reboot=0")];
+
+/// Has the kernel not wait for devices that others are looking for, when it has started a module.
+/// Linux, `kernel/module/main.c`, `do_init_module`.
+const WAIT_FOR_NOBODY: &str = "async_probe";
 
 /// Linux, `include/uapi/asm-generic/errno-base.h`.
 const ENODEV: i32 = 19;
@@ -143,14 +150,11 @@ impl<'t> Queue<'t> {
                 continue;
             };
             drop(state);
+            linux::thread::go(turn(file));
             self.load(file, &report);
             state = self.state();
             state.busy.retain(|(busy, _)| *busy != file);
-            // Disks wait for ports no longer than they must.
-            if state.last == Some(Class::Port) && state.is_idle() {
-                state.last = Some(Class::Disk);
-                self.changed.notify_all();
-            } else if state.is_idle() {
+            if state.is_idle() {
                 self.changed.notify_all();
             }
         }
@@ -163,7 +167,7 @@ impl<'t> Queue<'t> {
                 continue;
             }
             let start = Instant::now();
-            let result = load_file(&self.directory.join(path));
+            let result = load_file(&self.directory.join(path), &self.parameters(path));
             // Not before: who finds it here relies on it.
             if !self.state().tried.insert(path) {
                 continue;
@@ -181,6 +185,16 @@ impl<'t> Queue<'t> {
                 }
             }
         }
+    }
+
+    /// Returns what a module is told. Libraries wait for nobody, so that what needs them starts at once; drivers do,
+    /// so that the devices that were being looked for are there when a driver has been loaded.
+    fn parameters(&self, path: &str) -> CString {
+        let name = index::name(path);
+        let told = PARAMETERS.iter().find(|(module, _)| *module == name).map(|(_, text)| *text);
+        let waits = self.index.is_library(&name).then_some(WAIT_FOR_NOBODY);
+        let words: Vec<&str> = told.into_iter().chain(waits).collect();
+        CString::new(words.join(" ")).unwrap_or_default()
     }
 
     fn state(&self) -> MutexGuard<'_, State<'t>> {
@@ -207,16 +221,16 @@ impl<'t> State<'t> {
     }
 }
 
-fn load_file(path: &Path) -> io::Result<()> {
-    let plain = path.extension().is_some_and(|extension| extension == "ko");
-    let storage = if plain { Storage::Plain } else { Storage::Compressed };
-    module::load(File::open(path)?, storage, parameters(&path.to_string_lossy()))
+/// Drivers wait for hardware: the sooner they begin to, the more of the rest is done meanwhile.
+/// Disks are waited for the longest.
+fn turn(file: &str) -> Turn {
+    if class::of(file) == Class::Disk { Turn::BeforeAll } else { Turn::First }
 }
 
-/// Returns what a module is told.
-fn parameters(path: &str) -> &'static CStr {
-    let name = index::name(path);
-    PARAMETERS.iter().find(|(module, _)| *module == name).map_or(c"", |(_, text)| text)
+fn load_file(path: &Path, parameters: &CStr) -> io::Result<()> {
+    let plain = path.extension().is_some_and(|extension| extension == "ko");
+    let storage = if plain { Storage::Plain } else { Storage::Compressed };
+    module::load(File::open(path)?, storage, parameters)
 }
 
 #[cfg(test)]
@@ -323,24 +337,30 @@ mod tests {
     }
 
     #[test]
-    fn the_core_of_the_watchdogs_is_told_to_keep_watching() {
-        let core = "/lib/modules/6.12.0/kernel/drivers/watchdog/watchdog.ko.xz";
-        assert_eq!(parameters(core), c"stop_on_reboot=0");
-        assert_eq!(parameters("/lib/modules/6.12.0/kernel/drivers/watchdog/iTCO_wdt.ko.xz"), c"");
+    fn the_core_of_the_watchdogs_keeps_watching_and_libraries_wait_for_nobody() {
+        let mut texts = Texts::default();
+        texts.alias.push_str("alias pci:v1* ahci\n");
+        let index = Index::new(&texts);
+        let queue = Queue::new(&index, Path::new("/"));
+        let core = "kernel/drivers/watchdog/watchdog.ko.xz";
+        assert_eq!(queue.parameters(core).as_c_str(), c"stop_on_reboot=0 async_probe");
+        assert_eq!(queue.parameters("kernel/drivers/ata/libata.ko").as_c_str(), c"async_probe");
+        assert_eq!(queue.parameters("kernel/drivers/ata/ahci.ko").as_c_str(), c"");
     }
 
     #[test]
     fn ports_come_before_disks_and_the_rest_when_it_is_let_in() {
-        let play = |queue: &Queue<'_>| {
-            queue.open(Class::Watchdog);
-            assert!(queue.wait_until_idle(LONG));
-            queue.open(Class::Port);
-            while queue.count() < 3 {
+        let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
+            queue.open(Class::Disk);
+            std::thread::scope(|scope| {
+                scope.spawn(|| queue.work(report));
                 assert!(queue.wait_until_idle(LONG));
-            }
-            queue.open(Class::Rest);
-            assert!(queue.wait_until_idle(LONG));
+                assert_eq!(queue.count(), 3);
+                queue.open(Class::Rest);
+                assert!(queue.wait_until_idle(LONG));
+                queue.close();
+            });
         };
-        check_at_work(play, &["modules/dog", "modules/port", "modules/disk", "modules/fan"]);
+        check(play, &["modules/dog", "modules/port", "modules/disk", "modules/fan"]);
     }
 }

@@ -4,13 +4,17 @@
 mod buffer;
 mod fault;
 mod handle;
+mod held;
 mod medium;
+pub mod permit;
 mod plain_file;
 
 pub use self::{
     buffer::{ALIGNMENT, AlignedBuffer},
     fault::{Fault, Operation},
     handle::ZeroingProof,
+    held::Held,
     medium::{Medium, Zeroing},
+    permit::{Permit, Refusal},
     plain_file::{PlainFile, PlainFileError},
 };

@@ -42,7 +42,8 @@ pub(crate) fn survey(survey: &mut Survey<'_>) -> Vec<Disk> {
     names.into_iter().filter_map(|name| disk(survey, name)).collect()
 }
 
-fn disk(survey: &mut Survey<'_>, name: String) -> Option<Disk> {
+/// Returns one block device, where it is a disk, without what is on it.
+pub(crate) fn disk(survey: &mut Survey<'_>, name: String) -> Option<Disk> {
     if !may_be_disk(&name) {
         return None;
     }

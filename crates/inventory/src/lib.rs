@@ -22,9 +22,12 @@ mod smbios;
 mod survey;
 mod undriven;
 
-use std::time::Duration;
+use std::{sync::mpsc, thread, time::Duration};
 
-use protocol::Inventory;
+use protocol::{
+    Inventory,
+    inventory::{Disk, Gap},
+};
 
 use self::survey::Survey;
 pub use self::{
@@ -35,6 +38,12 @@ pub use self::{
 /// How long one disk may take to tell what is on it; a disk that has to spin up needs some 20 s.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a group of the kernel's files may take: they are in memory, unless a driver hangs.
+const GROUP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The source of the gap that a whole group leaves whose files could not be read in time: what it lacks may be there.
+pub const UNANSWERED: &str = "a whole group";
+
 /// Describes the machine. Waits for each disk at most [`PROBE_PATIENCE`].
 pub fn collect(root: &Root) -> Inventory {
     complete(root, collect_fast(root))
@@ -43,14 +52,56 @@ pub fn collect(root: &Root) -> Inventory {
 /// Describes what can be read without waiting for a device: everything but what is on the disks
 /// and what only a driver's slower calls tell.
 pub fn collect_fast(root: &Root) -> Inventory {
-    let mut survey = Survey::new(root);
-    let mut inventory = Inventory::default();
-    group(&mut survey, "system", |survey| hull::survey(survey, &mut inventory));
-    inventory.disks = group(&mut survey, "disks", disk::survey);
-    inventory.ports = group(&mut survey, "ports", port::survey);
-    inventory.undriven = group(&mut survey, "undriven", undriven::survey);
-    inventory.gaps = survey.gaps;
+    let mut gaps = Vec::new();
+    let mut inventory = apart(root, "system", GROUP_PATIENCE, &mut gaps, |survey| {
+        let mut inventory = Inventory::default();
+        hull::survey(survey, &mut inventory);
+        inventory
+    });
+    inventory.disks = apart(root, "disks", GROUP_PATIENCE, &mut gaps, disk::survey);
+    inventory.ports = apart(root, "ports", GROUP_PATIENCE, &mut gaps, port::survey);
+    inventory.undriven = apart(root, "undriven", GROUP_PATIENCE, &mut gaps, undriven::survey);
+    inventory.gaps = gaps;
     inventory
+}
+
+/// Describes one disk by the kernel's name for it, without what is on it; `None` where there is no such disk,
+/// or what has that name is none.
+pub fn disk(root: &Root, name: &str) -> Option<Disk> {
+    guard::run(|| disk::disk(&mut Survey::new(root), name.to_owned())).flatten()
+}
+
+/// Surveys one group on a thread of its own. A thread that hangs in the kernel is left behind: it costs its group.
+fn apart<T: Default + Send + 'static>(
+    root: &Root,
+    what: &'static str,
+    patience: Duration,
+    gaps: &mut Vec<Gap>,
+    read: impl FnOnce(&mut Survey<'_>) -> T + Send + 'static,
+) -> T {
+    let (tell, told) = mpsc::channel();
+    let root = root.clone();
+    let work = move || {
+        let mut survey = Survey::new(&root);
+        let found = group(&mut survey, what, read);
+        let _nobody_waits = tell.send((found, survey.gaps));
+    };
+    let begun = thread::Builder::new().name(what.to_owned()).spawn(work);
+    let reason = match begun.map(|_| told.recv_timeout(patience)) {
+        Ok(Ok((found, mut found_gaps))) => {
+            gaps.append(&mut found_gaps);
+            return found;
+        }
+        Ok(Err(_)) => "the kernel did not answer".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    gaps.push(Gap {
+        what: what.to_owned(),
+        source: UNANSWERED.to_owned(),
+        reason,
+        after_milliseconds: patience.as_millis().try_into().ok(),
+    });
+    T::default()
 }
 
 /// Surveys one group. A fault of ours that some machine brings out costs that group, not the machine's discovery.
@@ -78,6 +129,25 @@ pub fn complete(root: &Root, mut inventory: Inventory) -> Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_that_hangs_costs_itself() {
+        let (root, mut gaps) = (Root::captured("/nowhere"), Vec::new());
+        let short = Duration::from_millis(50);
+        let hang = |_: &mut Survey<'_>| -> Vec<u8> {
+            loop {
+                thread::park();
+            }
+        };
+        assert_eq!(apart(&root, "disks", short, &mut gaps, hang), []);
+        let found = apart(&root, "ports", GROUP_PATIENCE, &mut gaps, |survey| {
+            survey.gap("ports/eth0", "a file", "a reason".to_owned());
+            vec![7_u8]
+        });
+        assert_eq!(found, [7]);
+        let said: Vec<_> = gaps.iter().map(|gap| (&*gap.what, &*gap.source)).collect();
+        assert_eq!(said, [("disks", UNANSWERED), ("ports/eth0", "a file")]);
+    }
 
     #[test]
     fn a_fault_of_ours_costs_one_group() {

@@ -4,7 +4,7 @@
 //! Both go through here: a disk whose belt is off for an order stays so until that order is done with it.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     io,
     os::fd::AsFd,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,55 +12,68 @@ use std::{
 
 use crate::block::{self, Access};
 
-/// The disks whose belt is off, by the kernel's sequence number, which no other disk gets in this boot.
-static OFF: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+/// The belts of this process, by the disk's sequence number, which no other disk gets in this boot.
+static BELTS: Mutex<BTreeMap<u64, Belt>> = Mutex::new(BTreeMap::new());
 
-/// What became of an attempt to fasten a belt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fastened {
-    /// The disk is read-only; this is what it was before.
-    Now(Access),
-    /// The disk is being written to under an order, and was left alone.
-    LeftOff,
+#[derive(Debug, Clone, Copy)]
+struct Belt {
+    /// What the disk was before.
+    before: Access,
+    /// Whether an order has taken it off.
+    is_off: bool,
 }
 
-/// Makes a disk read-only, unless its belt was [taken off](take_off). Read back; needs `CAP_SYS_ADMIN`.
-pub fn fasten(disk: impl AsFd) -> io::Result<Fastened> {
+/// Makes a disk read-only, and returns what it was when this was first done; needs `CAP_SYS_ADMIN`.
+///
+/// Read back. A disk whose belt was [taken off](take_off) is left alone.
+pub fn fasten(disk: impl AsFd) -> io::Result<Access> {
     let sequence = block::sequence(&disk)?;
-    let off = off();
-    if off.contains(&sequence) {
-        return Ok(Fastened::LeftOff);
+    let mut belts = belts();
+    let belt = match belts.get(&sequence) {
+        Some(belt) => *belt,
+        None => Belt { before: block::access(&disk)?, is_off: false },
+    };
+    if !belt.is_off {
+        set(&disk, Access::ReadOnly)?;
+        belts.insert(sequence, belt);
     }
-    let before = block::access(&disk)?;
-    set(&disk, Access::ReadOnly)?;
-    drop(off);
-    Ok(Fastened::Now(before))
+    Ok(belt.before)
+}
+
+/// Returns what a disk was before it was made read-only here; `None` where that was not done here.
+pub fn before(disk: impl AsFd) -> io::Result<Option<Access>> {
+    let sequence = block::sequence(&disk)?;
+    Ok(belts().get(&sequence).map(|belt| belt.before))
 }
 
 /// Makes one disk writable until [`put_on`]. Read back: a disk that is read-only by itself stays so, which is `EROFS`.
 pub fn take_off(disk: impl AsFd) -> io::Result<()> {
     let sequence = block::sequence(&disk)?;
-    let mut off = off();
+    let mut belts = belts();
     if let Err(error) = set(&disk, Access::Writable) {
         // Half done is worse than not done.
         set(&disk, Access::ReadOnly).ok();
         return Err(error);
     }
-    off.insert(sequence);
+    let belt = Belt { before: Access::Writable, is_off: true };
+    belts.entry(sequence).or_insert(belt).is_off = true;
     Ok(())
 }
 
 /// Makes a disk read-only again whose belt was taken off. Read back.
 pub fn put_on(disk: impl AsFd) -> io::Result<()> {
     let sequence = block::sequence(&disk)?;
-    let mut off = off();
-    off.remove(&sequence);
+    let mut belts = belts();
+    if let Some(belt) = belts.get_mut(&sequence) {
+        belt.is_off = false;
+    }
     set(&disk, Access::ReadOnly)
 }
 
-/// What another thread's panic left behind is a whole set all the same.
-fn off() -> MutexGuard<'static, BTreeSet<u64>> {
-    OFF.lock().unwrap_or_else(PoisonError::into_inner)
+/// Held over the calls that set and read the flag: they are the kernel's own, no disk is asked.
+/// What another thread's panic left behind is a whole table all the same.
+fn belts() -> MutexGuard<'static, BTreeMap<u64, Belt>> {
+    BELTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn set(disk: impl AsFd, wanted: Access) -> io::Result<()> {

@@ -2,11 +2,23 @@
 
 use nix::libc;
 
-/// Has the calling thread run before others (`setpriority`, nice value -10); without the right to that
-/// (`CAP_SYS_NICE`) nothing changes.
-pub fn go_first() {
+/// Before whom a thread runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Before ordinary threads: nice value -10.
+    First,
+    /// Before those, too: nice value -19.
+    BeforeAll,
+}
+
+/// Has the calling thread run before others (`setpriority`); without the right to that (`CAP_SYS_NICE`) nothing changes.
+pub fn go(turn: Turn) {
+    let nice = match turn {
+        Turn::First => -10,
+        Turn::BeforeAll => -19,
+    };
     // SAFETY: `setpriority` takes three numbers; 0 is the calling thread, which is all that is changed.
-    let _denied = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) };
+    let _denied = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
 }
 
 #[cfg(test)]
@@ -22,11 +34,13 @@ mod tests {
         };
         let before = nice();
         let other = std::thread::spawn(move || {
-            go_first();
-            nice()
+            go(Turn::BeforeAll);
+            let all = nice();
+            go(Turn::First);
+            (all, nice())
         });
         let after = other.join().unwrap();
-        assert!(after == -10 || after == before, "{after}");
+        assert!(after == (-19, -10) || after == (before, before), "{after:?}");
         assert_eq!(nice(), before);
     }
 }

@@ -1,0 +1,130 @@
+//! A disk that is written to under a permit: claimed, its belt off until it is let go.
+
+use std::{
+    fs::File,
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Medium, Zeroing, ZeroingProof,
+    handle::Handle,
+    permit::kernel::{Facts, Kernel},
+};
+
+/// How long the kernel may take to let go of old partitions: something that looks at each new one may have it open.
+const REREAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The time between two attempts.
+const REREAD_PAUSE: Duration = Duration::from_millis(100);
+
+/// A disk that a permit was given up for. Reads and writes go past the page cache: whole sectors, aligned buffers
+/// ([`AlignedBuffer`](crate::AlignedBuffer)).
+///
+/// When it is dropped, the disk is read-only again and no longer claimed; [`release`](Held::release) says whether
+/// that worked.
+#[derive(Debug)]
+pub struct Held {
+    handle: Handle,
+    name: String,
+    kernel: Arc<dyn Kernel>,
+    belt_is_off: bool,
+}
+
+impl Held {
+    /// Takes the belt off. `EROFS` where the disk is read-only by itself.
+    pub(crate) fn take(
+        file: File,
+        facts: Facts,
+        name: String,
+        kernel: Arc<dyn Kernel>,
+    ) -> io::Result<Self> {
+        kernel.take_belt_off(&file)?;
+        let handle = Handle::new(file, facts.size_bytes, facts.sector_bytes);
+        Ok(Self { handle, name, kernel, belt_is_off: true })
+    }
+
+    /// Returns the kernel's name of the disk in this boot, for progress and logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns what is known of the disk's own zeroing.
+    pub fn zeroing(&self) -> ZeroingProof {
+        self.handle.zeroing()
+    }
+
+    /// Has the kernel write out and forget what it holds of the disk (`BLKFLSBUF`), so that nobody reads an old page.
+    pub fn drop_cache(&self) -> io::Result<()> {
+        linux::block::drop_cache(self.handle.file())
+    }
+
+    /// Has the kernel read the partition table again (`BLKRRPART`). Waits at most five seconds while an old partition
+    /// is open.
+    pub fn reread_partitions(&self) -> io::Result<()> {
+        let begun = Instant::now();
+        loop {
+            match linux::block::reread_partitions(self.handle.file()) {
+                // EBUSY
+                Err(error)
+                    if error.raw_os_error() == Some(16) && begun.elapsed() < REREAD_PATIENCE =>
+                {
+                    thread::park_timeout(REREAD_PAUSE);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Makes the disk read-only again and lets it go. Flush before: what was not is not waited for.
+    pub fn release(mut self) -> io::Result<()> {
+        self.put_belt_on()
+    }
+
+    fn put_belt_on(&mut self) -> io::Result<()> {
+        if !self.belt_is_off {
+            return Ok(());
+        }
+        self.belt_is_off = false;
+        match self.kernel.put_belt_on(self.handle.file()) {
+            // A disk that was taken out has nothing left to protect.
+            Err(error) if crate::fault::says_gone(&error) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Nobody is left to be told; `release` tells.
+        self.put_belt_on().ok();
+    }
+}
+
+impl Medium for Held {
+    fn size_bytes(&self) -> u64 {
+        self.handle.size()
+    }
+
+    fn sector_bytes(&self) -> u32 {
+        self.handle.sector()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.handle.read(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
+        self.handle.write(offset, buffer)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
+        self.handle.zero(offset, length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.handle.flush()
+    }
+}

@@ -1,0 +1,269 @@
+//! What must hold before a byte is written (SAFETY.md 5 to 11): checked on the open descriptor, just before.
+//!
+//! [`check`] makes [`Permit`]s and nothing else does; a permit becomes a [`Held`] disk once, and
+//! cannot be copied or used twice:
+//!
+//! ```compile_fail,E0382
+//! fn twice(permit: disk::Permit) {
+//!     let one = permit.into_medium();
+//!     let two = permit.into_medium();
+//! }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn copied<T: Clone>() {}
+//! copied::<disk::Permit>();
+//! ```
+//!
+//! ```compile_fail,E0451
+//! fn made() -> disk::Permit {
+//!     disk::Permit { claim: loop {}, order: loop {}, machine: loop {} }
+//! }
+//! ```
+
+mod boot_medium;
+mod claim;
+mod content;
+mod identity;
+pub(crate) mod kernel;
+mod place;
+mod refusal;
+mod usage;
+mod used;
+
+use std::sync::Arc;
+
+use inventory::Root;
+use protocol::{
+    Inventory, InventoryDigest, Order, OrderId,
+    order::{DiskIdentity, MachineEvidence, OrderedDisk},
+};
+
+use self::{
+    claim::Claim,
+    content::Kinship,
+    kernel::{Kernel, Live},
+    refusal::label,
+    used::ClaimError,
+};
+pub use self::{
+    place::{NotOurs, Place},
+    refusal::Refusal,
+    used::Used,
+};
+use crate::Held;
+
+/// No order lasts longer (SAFETY.md 5).
+const LONGEST_HOURS: i64 = 24;
+
+const HOUR_MILLISECONDS: i64 = 3_600_000;
+
+/// What the checks have to be told, because no kernel knows it.
+#[derive(Debug)]
+pub struct Circumstances<'c> {
+    /// Where this program runs.
+    pub place: &'c Place,
+    /// What the clock says: milliseconds since 1970.
+    pub now_unix_milliseconds: i64,
+    /// Who set the clock.
+    pub clock: Clock,
+    /// The orders that were begun in this boot.
+    pub used: &'c Used,
+}
+
+/// Whether a machine's clock can be compared with an order's deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// The server that gave the order set it, in this boot; or, where a person gives orders to their own machine,
+    /// it is the clock that the order was made with.
+    SetByServer,
+    /// Nobody did.
+    Unset,
+}
+
+/// The right to destroy what is on one disk. Made only by [`check`]; not to be copied; used up by
+/// [`into_medium`](Permit::into_medium). While it exists, the disk is claimed: nothing can mount it.
+#[derive(Debug)]
+pub struct Permit {
+    claim: Claim,
+    order: OrderId,
+    machine: Machine,
+}
+
+/// Where the checks look: the running machine, or one that a test made up.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) root: Root,
+    pub(crate) kernel: Arc<dyn Kernel>,
+}
+
+/// Checks an order on this machine, now. Returns one permit for each disk of the order, in its order, or the first
+/// reason against; then nothing was written, and the order was not begun unless the reason says so.
+///
+/// Describes the machine again, opens every disk and looks at what is on it: some seconds, longer where another disk
+/// does not answer.
+pub fn check(order: &Order, circumstances: &Circumstances<'_>) -> Result<Vec<Permit>, Refusal> {
+    check_on(&Machine { root: Root::live(), kernel: Arc::new(Live) }, order, circumstances)
+}
+
+pub(crate) fn check_on(
+    machine: &Machine,
+    order: &Order,
+    circumstances: &Circumstances<'_>,
+) -> Result<Vec<Permit>, Refusal> {
+    in_time(order, circumstances)?;
+    if circumstances.used.contains(order.id).map_err(unknown(order.id))? {
+        return Err(Refusal::Used { order: order.id });
+    }
+    let inventory = inventory::collect_fast(&machine.root);
+    for_this_machine(order, &inventory)?;
+    let claims = order
+        .disks
+        .iter()
+        .map(|ordered| {
+            if let place::Kind::Person { typed } = circumstances.place.kind()
+                && !typed.iter().any(|typed| place::names(typed, &ordered.identity))
+            {
+                return Err(Refusal::NotTyped { disk: label(None, &ordered.identity) });
+            }
+            let found = identity::find(&inventory, &ordered.identity)?;
+            Claim::open(machine, circumstances.place.kind(), ordered, found)
+        })
+        .collect::<Result<Vec<Claim>, Refusal>>()?;
+    only_what_is_ordered(machine, inventory, &claims)?;
+    for claim in &claims {
+        claim.confirm(machine)?;
+    }
+    // Last: an order that is refused was not begun.
+    circumstances.used.claim(order.id).map_err(|error| match error {
+        ClaimError::Used => Refusal::Used { order: order.id },
+        ClaimError::Note(source) => Refusal::UsedUnknown { order: order.id, source },
+    })?;
+    let permit = |claim| Permit { claim, order: order.id, machine: machine.clone() };
+    Ok(claims.into_iter().map(permit).collect())
+}
+
+fn unknown(order: OrderId) -> impl FnOnce(std::io::Error) -> Refusal {
+    move |source| Refusal::UsedUnknown { order, source }
+}
+
+fn in_time(order: &Order, circumstances: &Circumstances<'_>) -> Result<(), Refusal> {
+    if circumstances.clock == Clock::Unset {
+        return Err(Refusal::ClockUnset);
+    }
+    let left = order.deadline_unix_milliseconds.saturating_sub(circumstances.now_unix_milliseconds);
+    if left <= 0 {
+        return Err(Refusal::DeadlineOver { late_seconds: left.saturating_neg() / 1000 });
+    }
+    if left > LONGEST_HOURS * HOUR_MILLISECONDS {
+        return Err(Refusal::DeadlineFar { hours: left / HOUR_MILLISECONDS });
+    }
+    Ok(())
+}
+
+/// Compares the order with the machine as it describes itself now.
+fn for_this_machine(order: &Order, inventory: &Inventory) -> Result<(), Refusal> {
+    if order.disks.is_empty() {
+        return Err(Refusal::NoDisks);
+    }
+    for (index, one) in order.disks.iter().enumerate() {
+        if order.disks.iter().skip(index + 1).any(|other| one.identity == other.identity) {
+            return Err(Refusal::NamedTwice { disk: label(None, &one.identity) });
+        }
+    }
+    let found = MachineEvidence::of(inventory);
+    if found == MachineEvidence::default() {
+        return Err(Refusal::NoEvidence);
+    }
+    let MachineEvidence { uuid, system_serial, board_serial, ports } = &order.machine;
+    let differences: Vec<&str> = [
+        ("another UUID", *uuid == found.uuid),
+        ("another serial number", *system_serial == found.system_serial),
+        ("another main board", *board_serial == found.board_serial),
+        ("other network ports", *ports == found.ports),
+    ]
+    .into_iter()
+    .filter_map(|(difference, is_same)| (!is_same).then_some(difference))
+    .collect();
+    if !differences.is_empty() {
+        return Err(Refusal::OtherMachine { differences: differences.join(", ") });
+    }
+    // Whether the disk is there is said more clearly below; that another one appeared is said here only.
+    if order.inventory != InventoryDigest::of(inventory) {
+        for ordered in &order.disks {
+            identity::find(inventory, &ordered.identity)?;
+        }
+        return Err(Refusal::OtherInventory);
+    }
+    Ok(())
+}
+
+/// Refuses disks that are parts of something which lies on disks that the order does not name (SAFETY.md 8).
+///
+/// A write touches nothing else: the other namespaces of an NVMe disk, and other units of a SCSI one, stay as they are.
+fn only_what_is_ordered(
+    machine: &Machine,
+    inventory: Inventory,
+    claims: &[Claim],
+) -> Result<(), Refusal> {
+    let Some(_) = claims.iter().find(|claim| !claim.look.parts().is_empty()) else { return Ok(()) };
+    // What is on the other disks is read only now: where nothing is a part, nobody has to wait for them.
+    let inventory = inventory::complete(&machine.root, inventory);
+    let is_ordered =
+        |identity: &DiskIdentity| claims.iter().any(|claim| claim.ordered.identity == *identity);
+    let others: Vec<_> =
+        inventory.disks.iter().filter(|disk| !is_ordered(&DiskIdentity::of(disk))).collect();
+    for claim in claims {
+        for part in claim.look.parts() {
+            let named = |wanted: Kinship| {
+                let kin = others.iter().filter(|disk| content::kinship(part, disk) == wanted);
+                kin.map(|disk| label(Some(&disk.name), &DiskIdentity::of(disk))).collect::<Vec<_>>()
+            };
+            let (disk, content) = (claim.label(), part.words());
+            let (kin, unknown) = (named(Kinship::Kin), named(Kinship::Unknown));
+            if !kin.is_empty() {
+                return Err(Refusal::Member { disk, content, others: kin.join("; ") });
+            }
+            if !unknown.is_empty() {
+                return Err(Refusal::MemberUnknown { disk, content, others: unknown.join("; ") });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Permit {
+    /// Returns the order that it comes from.
+    pub fn order(&self) -> OrderId {
+        self.order
+    }
+
+    /// Returns the disk as it was ordered.
+    pub fn disk(&self) -> &OrderedDisk {
+        &self.claim.ordered
+    }
+
+    /// Returns the kernel's name of the disk in this boot, for progress and logs.
+    pub fn name(&self) -> &str {
+        &self.claim.name
+    }
+
+    /// Checks once more that it is the same disk, takes its belt off, and hands it over.
+    pub fn into_medium(self) -> Result<Held, Refusal> {
+        self.claim.confirm(&self.machine)?;
+        let disk = self.claim.label();
+        Held::take(self.claim.file, self.claim.facts, self.claim.name, self.machine.kernel).map_err(
+            |source| match source.raw_os_error() {
+                Some(30) => Refusal::ReadOnly { disk, why: "the disk says so" },
+                _ => Refusal::Belt { disk, source },
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod interlock;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

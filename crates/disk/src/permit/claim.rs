@@ -1,0 +1,259 @@
+//! One disk: opened, claimed, and everything about it found out again from the open descriptor.
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf};
+
+use linux::block::Access;
+use protocol::{
+    inventory::{Disk, Transport},
+    order::{DiskIdentity, OrderedDisk},
+};
+
+use super::{
+    Machine, boot_medium,
+    content::{self, Look},
+    identity,
+    kernel::Facts,
+    place,
+    refusal::{Refusal, label},
+    usage,
+};
+use crate::AlignedBuffer;
+
+/// A disk that is open and claimed, and that nothing was found against.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) file: File,
+    pub(super) ordered: OrderedDisk,
+    pub(super) name: String,
+    pub(super) facts: Facts,
+    /// Where it stands in the kernel's tree.
+    directory: PathBuf,
+    pub(super) look: Look,
+}
+
+impl Claim {
+    /// Opens the disk that an order means, and checks it.
+    pub(super) fn open(
+        machine: &Machine,
+        place: &place::Kind,
+        ordered: &OrderedDisk,
+        found: &Disk,
+    ) -> Result<Self, Refusal> {
+        let name = &found.name;
+        let disk = label(Some(name), &ordered.identity);
+        // By its place in the tree first: it says by whom it is used, which the refusal of an open does not.
+        if let Some(directory) = machine.root.real(format!("sys/class/block/{name}")).ok().flatten()
+        {
+            unused(machine, name, &directory, &disk)?;
+        }
+        let file = machine.kernel.claim(name).map_err(|source| match source.raw_os_error() {
+            // EBUSY, EROFS, and what is there no more: ENXIO, ENODEV, ENOENT, ENOMEDIUM.
+            Some(16) => Refusal::InUse {
+                disk: disk.clone(),
+                uses: "the kernel does not say by whom".into(),
+            },
+            Some(30) => Refusal::ReadOnly { disk: disk.clone(), why: "the disk says so" },
+            Some(6 | 19 | 2 | 123) => {
+                Refusal::Exchanged { disk: disk.clone(), how: "it is gone".to_owned() }
+            }
+            _ => Refusal::Open { disk: disk.clone(), source },
+        })?;
+        let facts = machine.kernel.facts(&file).map_err(unanswered(&disk, "size and number"))?;
+        let directory = machine
+            .root
+            .real(format!("sys/dev/block/{}", facts.number))
+            .ok()
+            .flatten()
+            .ok_or_else(|| Refusal::Exchanged { disk: disk.clone(), how: "it is gone".into() })?;
+        real_disk(machine, &directory, &disk)?;
+        let mut claim = Self {
+            file,
+            ordered: ordered.clone(),
+            name: name.clone(),
+            facts,
+            directory,
+            look: Look { is_blank: false, unreadable: None, found: Vec::new() },
+        };
+        let seen = claim.confirm(machine)?;
+        suitable(machine, place, &seen, &disk)?;
+        claim.writable(machine, place, &disk)?;
+        unused(machine, name, &claim.directory, &disk)?;
+        let keys = machine.kernel.registered_keys(&claim.file, seen.transport);
+        match keys.map_err(unanswered(&disk, "reservations"))? {
+            0 => {}
+            keys => return Err(Refusal::Reserved { disk, keys }),
+        }
+        claim.look = content::look(&claim.file, facts.size_bytes, facts.sector_bytes);
+        claim.destructible(machine, &disk)?;
+        claim.confirm(machine)?;
+        Ok(claim)
+    }
+
+    /// Checks that the descriptor still leads to the disk that was ordered, and returns what the kernel says of it.
+    pub(super) fn confirm(&self, machine: &Machine) -> Result<Disk, Refusal> {
+        let disk = self.label();
+        let exchanged = |how: &str| Refusal::Exchanged { disk: disk.clone(), how: how.to_owned() };
+        let facts = machine.kernel.facts(&self.file).map_err(unanswered(&disk, "size"))?;
+        let ordered = &self.ordered.identity;
+        if facts.size_bytes == 0 && ordered.size_bytes.0 != 0 {
+            return Err(exchanged("it is gone"));
+        }
+        if facts.size_bytes != ordered.size_bytes.0 {
+            let (ordered, found) = (ordered.size_bytes.0, facts.size_bytes);
+            return Err(Refusal::OtherSize { disk, ordered, found });
+        }
+        if ordered.logical_sector_bytes != Some(facts.sector_bytes) {
+            return Err(Refusal::OtherSectors { disk, found: facts.sector_bytes });
+        }
+        if facts != self.facts {
+            return Err(exchanged("another number"));
+        }
+        // The tree tells of this descriptor's disk only where it has its sequence number.
+        let sequence = |directory: &PathBuf| {
+            let text = machine.root.text(directory.join("diskseq")).ok().flatten();
+            text.and_then(|text| text.parse::<u64>().ok())
+        };
+        let class = machine.root.real(format!("sys/class/block/{}", self.name)).ok().flatten();
+        if class.as_ref() != Some(&self.directory) {
+            return Err(exchanged("its name is another disk's"));
+        }
+        if sequence(&self.directory) != Some(facts.sequence) {
+            return Err(exchanged("its number is another disk's"));
+        }
+        let seen = inventory::disk(&machine.root, &self.name).ok_or_else(|| exchanged("gone"))?;
+        let differences = identity::differences(ordered, &DiskIdentity::of(&seen));
+        if !differences.is_empty() {
+            return Err(exchanged(&differences.join(", ")));
+        }
+        if sequence(&self.directory) != Some(facts.sequence) {
+            return Err(exchanged("its number became another disk's"));
+        }
+        Ok(seen)
+    }
+
+    pub(super) fn label(&self) -> String {
+        label(Some(&self.name), &self.ordered.identity)
+    }
+
+    /// Refuses a disk that is read-only by itself, or by somebody else than the belt of this program.
+    fn writable(&self, machine: &Machine, place: &place::Kind, disk: &str) -> Result<(), Refusal> {
+        let access = machine.kernel.access(&self.file).map_err(unanswered(disk, "rights"))?;
+        let before = machine.kernel.before_belt(&self.file).map_err(unanswered(disk, "rights"))?;
+        let is_own_belt =
+            before == Some(Access::Writable) && matches!(place, place::Kind::OwnInitramfs);
+        if access == Access::Writable || is_own_belt {
+            return Ok(());
+        }
+        let why = match before {
+            Some(Access::ReadOnly) => "it was so when it was found",
+            _ => "somebody made it so",
+        };
+        Err(Refusal::ReadOnly { disk: disk.to_owned(), why })
+    }
+
+    /// Refuses what the order does not allow to be destroyed, and what belongs to several machines.
+    fn destructible(&self, machine: &Machine, disk: &str) -> Result<(), Refusal> {
+        let disk = disk.to_owned();
+        if let Some(signature) = boot_medium::signature(&machine.root) {
+            let start = self.start().map_err(unanswered(&disk, "first sectors"))?;
+            if boot_medium::is_on(&signature, &start) {
+                return Err(Refusal::BootMedium { disk });
+            }
+        }
+        let shared = self.look.shared();
+        if !shared.is_empty() {
+            let content = shared.join(", ");
+            return Err(Refusal::Shared { disk, content });
+        }
+        if let Some(reason) = self.look.unreadable.clone() {
+            return Err(Refusal::Unreadable { disk, reason });
+        }
+        if !self.look.is_blank && !self.ordered.overwrite {
+            return Err(Refusal::HasData { disk, content: self.look.words() });
+        }
+        Ok(())
+    }
+
+    /// Reads as much of the start as a partition table of the usual size takes.
+    fn start(&self) -> io::Result<AlignedBuffer> {
+        let length = (6 * u64::from(self.facts.sector_bytes)).max(34 * 512);
+        let length = length.next_multiple_of(u64::from(self.facts.sector_bytes));
+        let length = length.min(self.facts.size_bytes);
+        let mut buffer = AlignedBuffer::zeroed(usize::try_from(length).map_err(io::Error::other)?);
+        self.file.read_exact_at(&mut buffer, 0)?;
+        Ok(buffer)
+    }
+}
+
+fn unanswered<'d>(
+    disk: &'d str,
+    what: &'static str,
+) -> impl FnOnce(io::Error) -> Refusal + use<'d> {
+    move |source| match source.raw_os_error() {
+        Some(6 | 19) => Refusal::Exchanged { disk: disk.to_owned(), how: "it is gone".to_owned() },
+        _ => Refusal::Unanswered { disk: disk.to_owned(), what, source },
+    }
+}
+
+fn unused(
+    machine: &Machine,
+    name: &str,
+    directory: &std::path::Path,
+    disk: &str,
+) -> Result<(), Refusal> {
+    let uses = usage::of(&machine.root, name, directory)
+        .map_err(|what| Refusal::UseUnknown { disk: disk.to_owned(), what })?;
+    if uses.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::InUse { disk: disk.to_owned(), uses: uses.join(", ") })
+}
+
+/// Refuses partitions and devices that software made up, by where the descriptor's own device stands.
+fn real_disk(machine: &Machine, directory: &std::path::Path, disk: &str) -> Result<(), Refusal> {
+    let disk = disk.to_owned();
+    if machine.root.exists(directory.join("partition")) {
+        return Err(Refusal::Partition { disk });
+    }
+    // The namespaces of an NVMe disk with several controllers stand among what software made up, and are real.
+    let is_virtual = directory.starts_with("sys/devices/virtual")
+        && !directory.starts_with("sys/devices/virtual/nvme-subsystem");
+    if is_virtual || !machine.root.entries(directory.join("slaves")).unwrap_or_default().is_empty()
+    {
+        return Err(Refusal::Virtual { disk });
+    }
+    Ok(())
+}
+
+/// Refuses disks of a kind that no order means.
+fn suitable(
+    machine: &Machine,
+    place: &place::Kind,
+    seen: &Disk,
+    disk: &str,
+) -> Result<(), Refusal> {
+    let disk = disk.to_owned();
+    if seen.transport == Some(Transport::Network) {
+        return Err(Refusal::Network { disk });
+    }
+    let device = format!("sys/class/block/{}/device", seen.name);
+    if seen.name.starts_with("nvme") {
+        let is_controller = |name: &String| {
+            name.strip_prefix("nvme").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let entries = machine.root.entries(&device).unwrap_or_default();
+        let paths = entries.iter().filter(|name| is_controller(name)).count();
+        if paths > 1 {
+            return Err(Refusal::Multipath { disk, paths });
+        }
+    }
+    // A card in a slot, and not a chip on the board: `removable` says it of neither.
+    let is_card = seen.transport == Some(Transport::Mmc)
+        && machine.root.text(format!("{device}/type")).ok().flatten().is_none_or(|t| t != "MMC");
+    let is_portable =
+        seen.transport == Some(Transport::Usb) || seen.removable != Some(false) || is_card;
+    match place {
+        place::Kind::OwnInitramfs if is_portable => Err(Refusal::Removable { disk }),
+        _ => Ok(()),
+    }
+}

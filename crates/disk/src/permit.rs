@@ -101,7 +101,7 @@ pub(crate) struct Machine {
 /// reason against; then nothing was written, and the order was not begun unless the reason says so.
 ///
 /// Describes the machine again, opens every disk and looks at what is on it: some seconds, longer where another disk
-/// does not answer.
+/// does not answer. An ordered disk that hangs holds the caller up: call it on a thread of its own.
 pub fn check(order: &Order, circumstances: &Circumstances<'_>) -> Result<Vec<Permit>, Refusal> {
     check_on(&Machine { root: Root::live(), kernel: Arc::new(Live) }, order, circumstances)
 }

@@ -21,6 +21,7 @@ mod checksum;
 mod field;
 mod filesystem;
 mod gpt;
+mod lvm;
 mod mbr;
 mod region;
 mod remnant;

@@ -3,6 +3,7 @@
 use crate::{
     Signature,
     field::{self, be16, be32, le32, le64},
+    lvm,
     region::Region,
     zfs,
 };
@@ -51,9 +52,10 @@ const AT_END: [(&str, u64, &[u8]); 22] = [
 
 /// Returns every volume header that is recognised in a region.
 pub(crate) fn find(region: &mut Region<'_, '_>) -> Vec<Signature> {
-    const CHECKS: [fn(&mut Region<'_, '_>) -> Option<Signature>; 7] =
-        [lvm2, luks, old_md, bcache, highpoint_start, zfs::find, drbd];
+    const CHECKS: [fn(&mut Region<'_, '_>) -> Option<Signature>; 6] =
+        [luks, old_md, bcache, highpoint_start, zfs::find, drbd];
     let mut found: Vec<Signature> = CHECKS.iter().filter_map(|check| check(region)).collect();
+    found.extend(lvm::find(region));
     found.extend(md(region));
     found.extend(bluestore_at(region, 0));
     for (kind, offset, magic) in AT_START {
@@ -68,34 +70,6 @@ pub(crate) fn find(region: &mut Region<'_, '_>) -> Vec<Signature> {
         }
     }
     found
-}
-
-/// A label in one of the first four sectors, then the physical volume's UUID (LVM2: `struct label_header`).
-fn lvm2(region: &mut Region<'_, '_>) -> Option<Signature> {
-    (0..4_u64).map(|sector| sector * 512).find_map(|offset| {
-        let block = region.at(offset, 512)?;
-        if !block.starts_with(b"LABELONE") || !block.get(24..32)?.starts_with(b"LVM2") {
-            return None;
-        }
-        let header = usize::try_from(le32(&block, 20)?).ok()?;
-        Some(Signature::new("lvm2", offset).uuid(lvm_uuid(&block, header)))
-    })
-}
-
-/// Shows 32 letters as LVM does: 6-4-4-4-4-4-6.
-fn lvm_uuid(block: &[u8], offset: usize) -> Option<String> {
-    let text = field::text(block, offset, 32).filter(|text| {
-        text.len() == 32
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'!' || byte == b'#')
-    })?;
-    let mut rest = text.as_str();
-    let mut groups = Vec::new();
-    for length in [6, 4, 4, 4, 4, 4, 6] {
-        let (group, after) = rest.split_at(length);
-        groups.push(group);
-        rest = after;
-    }
-    Some(groups.join("-"))
 }
 
 /// LUKS1 and LUKS2 by their first header.

@@ -250,10 +250,27 @@ fn suitable(
     // A card in a slot, and not a chip on the board: `removable` says it of neither.
     let is_card = seen.transport == Some(Transport::Mmc)
         && machine.root.text(format!("{device}/type")).ok().flatten().is_none_or(|t| t != "MMC");
-    let is_portable =
-        seen.transport == Some(Transport::Usb) || seen.removable != Some(false) || is_card;
+    let is_portable = seen.transport == Some(Transport::Usb)
+        || seen.removable != Some(false)
+        || is_card
+        || hangs_outside(machine, &device);
     match place {
         place::Kind::OwnInitramfs if is_portable => Err(Refusal::Removable { disk }),
         _ => Ok(()),
     }
+}
+
+/// Holds when the kernel says of a disk's controller, or of what that hangs on, that it can be taken out: Thunderbolt
+/// (Linux, `Documentation/ABI/testing/sysfs-devices-removable`).
+fn hangs_outside(machine: &Machine, device: &str) -> bool {
+    // A namespace with several ways to it hangs on its controllers, not on what stands above it.
+    let controllers = machine.root.entries(device).unwrap_or_default();
+    let controllers = controllers.iter().filter(|name| name.starts_with("nvme"));
+    let places = controllers.map(|name| format!("{device}/{name}")).chain([device.to_owned()]);
+    places.filter_map(|place| machine.root.real(place).ok().flatten()).any(|place| {
+        place.ancestors().take_while(|above| above.starts_with("sys/devices")).any(|above| {
+            let text = machine.root.text(above.join("removable")).ok().flatten();
+            text.is_some_and(|text| text == "removable")
+        })
+    })
 }

@@ -27,12 +27,11 @@ const SHARED_TYPES: [(&str, &str); 8] = [
     ("cafecafe-9b03-4f30-b4c6-b4b80ceff106", "ceph-block"),
 ];
 
-/// Parts of something larger, whose parts all carry one UUID.
-const PARTS_BY_UUID: [&str; 5] = ["md", "zfs", "btrfs", "bcachefs", "jbd"];
+/// Parts of something larger, whose parts all carry one UUID, or with LVM the name of one group.
+const PARTS_BY_GROUP: [&str; 6] = ["md", "zfs", "btrfs", "bcachefs", "jbd", "lvm2"];
 
 /// Parts of something larger whose signature does not say of which: every other disk that has one may be of the same.
-const PARTS_BY_KIND: [&str; 10] = [
-    "lvm2",
+const PARTS_BY_KIND: [&str; 9] = [
     "bcache",
     "stratis",
     "ldm",
@@ -56,15 +55,15 @@ const PART_TYPES: [(&str, &str); 3] = [
 pub(super) struct Found {
     /// What it is.
     pub(super) kind: String,
-    /// Which one, where it says so.
-    pub(super) uuid: Option<String>,
+    /// What all its parts have in common, where it says so.
+    pub(super) group: Option<String>,
 }
 
 impl Found {
     /// Says what it is, and which one.
     pub(super) fn words(&self) -> String {
-        match &self.uuid {
-            Some(uuid) => format!("{} {uuid}", self.kind),
+        match &self.group {
+            Some(group) => format!("{} {group}", self.kind),
             None => self.kind.clone(),
         }
     }
@@ -99,7 +98,13 @@ pub(super) fn look(file: &File, size: u64, sector: u32) -> Look {
 }
 
 fn of_signature(signature: &Signature) -> Found {
-    Found { kind: signature.kind.to_owned(), uuid: signature.uuid.clone() }
+    found(signature.kind, signature.uuid.as_ref(), signature.label.as_ref())
+}
+
+/// A physical volume's UUID is its own: it is the group's name that it has in common with others.
+fn found(kind: &str, uuid: Option<&String>, label: Option<&String>) -> Found {
+    let group = if kind == "lvm2" { label } else { uuid };
+    Found { kind: kind.to_owned(), group: group.cloned() }
 }
 
 fn of_partition(partition: &Partition) -> Vec<Found> {
@@ -111,7 +116,7 @@ fn of_partition(partition: &Partition) -> Vec<Found> {
 /// Returns what a partition is by its type alone.
 fn by_type(kind: &str) -> Option<Found> {
     let (_, word) = SHARED_TYPES.iter().chain(&PART_TYPES).find(|(known, _)| *known == kind)?;
-    Some(Found { kind: (*word).to_owned(), uuid: None })
+    Some(Found { kind: (*word).to_owned(), group: None })
 }
 
 impl Look {
@@ -137,17 +142,17 @@ impl Look {
 }
 
 fn is_part(kind: &str) -> bool {
-    PARTS_BY_UUID.contains(&kind)
+    PARTS_BY_GROUP.contains(&kind)
         || PARTS_BY_KIND.contains(&kind)
         || PART_TYPES.iter().any(|(_, word)| *word == kind)
 }
 
 /// Holds when two parts belong together, or may.
 fn belong_together(one: &Found, other: &Found) -> bool {
-    let by_uuid = PARTS_BY_UUID.contains(&one.kind.as_str());
+    let by_group = PARTS_BY_GROUP.contains(&one.kind.as_str());
     one.kind == other.kind
-        && match (&one.uuid, &other.uuid) {
-            (Some(one), Some(other)) if by_uuid => one == other,
+        && match (&one.group, &other.group) {
+            (Some(one), Some(other)) if by_group => one == other,
             _ => true,
         }
 }
@@ -176,17 +181,17 @@ pub(super) fn kinship(part: &Found, other: &Disk) -> Kinship {
 fn of_inventory(content: &Content) -> Vec<Found> {
     let own = content.signatures.iter();
     let inner = content.partitions.iter().flat_map(|partition| &partition.signatures);
-    let mut found: Vec<Found> = own
+    let mut all: Vec<Found> = own
         .chain(inner)
-        .map(|signature| Found { kind: signature.kind.clone(), uuid: signature.uuid.clone() })
+        .map(|signature| found(&signature.kind, signature.uuid.as_ref(), signature.label.as_ref()))
         .collect();
-    found.extend(
+    all.extend(
         content
             .partitions
             .iter()
             .filter_map(|partition| partition.kind.as_deref().and_then(by_type)),
     );
-    found
+    all
 }
 
 /// Reads any bytes from a descriptor that gives only whole sectors into aligned memory.
@@ -251,8 +256,14 @@ mod tests {
         Disk { content: Some(content), ..Disk::default() }
     }
 
-    fn part(kind: &str, uuid: Option<&str>) -> Found {
-        Found { kind: kind.to_owned(), uuid: uuid.map(str::to_owned) }
+    fn volume(group: Option<&str>) -> Disk {
+        let mut disk = inventory_disk("lvm2", Some("its own"));
+        disk.content.as_mut().unwrap().signatures[0].label = group.map(str::to_owned);
+        disk
+    }
+
+    fn part(kind: &str, group: Option<&str>) -> Found {
+        Found { kind: kind.to_owned(), group: group.map(str::to_owned) }
     }
 
     #[test]
@@ -315,7 +326,10 @@ mod tests {
             (part("md", Some("1")), inventory_disk("md", Some("2")), Kinship::Stranger),
             (part("md", Some("1")), inventory_disk("md", None), Kinship::Kin),
             (part("md", Some("1")), inventory_disk("zfs", Some("1")), Kinship::Stranger),
-            (part("lvm2", Some("1")), inventory_disk("lvm2", Some("2")), Kinship::Kin),
+            (part("lvm2", Some("root")), volume(Some("root")), Kinship::Kin),
+            (part("lvm2", Some("root")), volume(Some("data")), Kinship::Stranger),
+            (part("lvm2", Some("root")), volume(None), Kinship::Kin),
+            (part("imsm", None), inventory_disk("imsm", None), Kinship::Kin),
             (part("lvm2", Some("1")), Disk::default(), Kinship::Unknown),
         ] {
             assert_eq!(kinship(&one, &other), expected, "{one:?}");

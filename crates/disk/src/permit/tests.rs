@@ -1,5 +1,7 @@
 //! Orders and machines that do not fit, each by name.
 
+mod loops;
+
 use linux::block::Access;
 
 use super::{
@@ -231,6 +233,11 @@ fn disks_that_no_order_means_are_refused() {
         assert_eq!(code_of(true, other), expected);
     }
     assert_eq!(code_of(true, |spec| spec.disks[0].removable = true), "removable");
+    let machine = Simulated::new(&spec());
+    let slot = machine.directory().join("sys/devices/pci0000:00/0000:00:12.0");
+    std::fs::write(slot.join("removable"), "removable\n").unwrap();
+    assert_eq!(code(&machine, &machine.order(&[2], true)), "removable", "Thunderbolt");
+    assert_eq!(code(&machine, &machine.order(&[1], true)), "permitted");
     // What software made is in no inventory, so in no honest order; its name may lead there all the same.
     let software = |spec: &mut Spec| spec.disks[0].bus = Bus::Software;
     assert_eq!(code_after(true, software), "not-found");
@@ -355,4 +362,21 @@ fn the_medium_that_the_firmware_started_is_refused() {
     std::fs::write(variables.join(format!("Boot0001-{guid}")), option).unwrap();
     assert_eq!(code(&machine, &machine.order(&[0], true)), "boot-medium");
     assert_eq!(code(&machine, &machine.order(&[1], true)), "permitted");
+}
+
+#[test]
+fn every_reason_is_explained_to_users_and_nothing_else_is() {
+    let text = include_str!("../../../../docs/imaging.md");
+    let explained: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|r| r.0)
+        .collect();
+    // The words of `Refusal::code`, which is exhaustive.
+    let source = include_str!("refusal.rs");
+    let (_, function) = source.split_once("fn code(&self)").unwrap();
+    let (function, _) = function.split_once("\n}\n").unwrap();
+    let codes: Vec<&str> = function.split('"').skip(1).step_by(2).collect();
+    assert_eq!(explained, codes);
+    assert!(codes.len() > 30);
 }

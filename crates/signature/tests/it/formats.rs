@@ -60,6 +60,21 @@ fn md_one(offset: u64) -> Image {
         .write(offset + 144, (offset / 512).to_le_bytes())
 }
 
+/// A physical volume in sector 1 with one metadata area at 4 KiB, whose newest text begins at 1.5 KiB of it.
+fn volume(status: &str) -> Image {
+    let text = format!("vg-0.a {{\nid = \"x\"\nseqno = 3\nstatus = [\"{status}\"\n}}\n");
+    let place = |offset: u64, size: u64| [offset.to_le_bytes(), size.to_le_bytes()].concat();
+    let text_place = place(1536, u64::try_from(text.len()).expect("short"));
+    disk()
+        .write(512, b"LABELONE")
+        .write(512 + 20, [32])
+        .write(512 + 24, b"LVM2 001pIAELeIEVczpTZ0trWirWosDaauPCf7F")
+        .write(512 + 32 + 40, [place(MIB, 0), place(0, 0), place(4096, 65_536)].concat())
+        .write(4096 + 4, b" LVM2 x[5A%r0N*>")
+        .write(4096 + 40, text_place)
+        .write(4096 + 1536, text)
+}
+
 /// A pair of an XDR name-value list.
 fn pair(name: &str, kind: u32, value: &[u8]) -> Vec<u8> {
     let mut bytes = [0; 8].to_vec();
@@ -176,6 +191,13 @@ fn volumes_and_encryption_are_recognised() {
                 .write(label + 20, [32])
                 .write(label + 24, b"LVM2 001pIAELeIEVczpTZ0trWirWosDaauPCf7F"),
             &format!("lvm2@{label} - pIAELe-IEVc-zpTZ-0trW-irWo-sDaa-uPCf7F"),
+        );
+    }
+    check(volume("RESIZEABLE"), "lvm2@512 vg-0.a pIAELe-IEVc-zpTZ-0trW-irWo-sDaa-uPCf7F");
+    for word in ["CLUSTERED\", \"RESIZEABLE", "READ\"]\nlock_type = \"sanlock"] {
+        check(
+            volume(word),
+            "lvm2@512 vg-0.a pIAELe-IEVc-zpTZ-0trW-irWo-sDaa-uPCf7F\nlvm2-shared@5632 vg-0.a -",
         );
     }
     check(

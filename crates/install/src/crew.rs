@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{failure::Failure, failure::MediumError, queue::Aborted};
+use disk::Fault;
+
+use crate::{failure::Failure, queue::Aborted};
 
 /// Why a stage is over before its work is.
 #[derive(Debug)]
@@ -31,8 +33,8 @@ impl From<Failure> for Ended {
     }
 }
 
-impl From<MediumError> for Ended {
-    fn from(error: MediumError) -> Self {
+impl From<Fault> for Ended {
+    fn from(error: Fault) -> Self {
         Self::Failed(error.into())
     }
 }

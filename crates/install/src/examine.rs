@@ -10,16 +10,16 @@ use std::{
     time::Duration,
 };
 
-use disk::Medium;
+use disk::{AlignedBuffer, Fault, Medium};
 use protocol::{Bytes, install::ReadBack};
 
 use crate::{
-    buffer::{Buffer, is_zero},
     chance::Chance,
     crew::{Crew, Ended},
-    failure::{Failure, MediumError, read_into},
+    failure::{Failure, read_into},
     gauge::Gauge,
     options::Verify,
+    zero::is_zero,
 };
 
 /// Reads in flight, each with a buffer of its own.
@@ -40,7 +40,7 @@ fn is_right(
     expected: &dyn Expected,
     index: usize,
     buffer: &mut [u8],
-) -> Result<bool, MediumError> {
+) -> Result<bool, Fault> {
     let (offset, length, digest) = expected.chunk(index);
     let sector = usize::try_from(medium.sector_bytes()).expect("a sector fits in memory");
     let buffer = &mut buffer[..length.next_multiple_of(sector)];
@@ -55,14 +55,14 @@ fn look(
     medium: &dyn Medium,
     expected: &dyn Expected,
     chunks: &[usize],
-    each: impl Fn(usize, Result<bool, MediumError>) -> Result<(), Failure> + Sync,
+    each: impl Fn(usize, Result<bool, Fault>) -> Result<(), Failure> + Sync,
 ) -> Result<(), Failure> {
     let longest = chunks.iter().map(|index| expected.chunk(*index).1).max().unwrap_or(0);
     let longest = longest.next_multiple_of(4096).max(64 << 10);
     let readers = READERS.min(chunks.len());
     let (crew, next) = (Crew::new(readers), AtomicUsize::new(0));
     let read = || -> Result<(), Ended> {
-        let mut buffer = Buffer::zeroed(longest);
+        let mut buffer = AlignedBuffer::zeroed(longest);
         while let Some(index) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
             crew.pause(Duration::ZERO)?;
             each(*index, is_right(medium, expected, *index, &mut buffer))?;

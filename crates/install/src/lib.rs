@@ -6,7 +6,6 @@
 
 mod after;
 mod boot;
-mod buffer;
 mod chance;
 mod crew;
 mod examine;
@@ -20,10 +19,11 @@ mod plan;
 mod queue;
 mod source;
 mod write;
+mod zero;
 
 pub use self::{
     after::{Random, StepFailure, apply, finish, name},
-    failure::{Failure, MediumError, Operation, Unfit},
+    failure::{Failure, Unfit},
     foreign::{Foreign, install_foreign},
     options::{Compare, Options, Patience, ProvenZero, SLOWEST_BYTES, Verify},
     plan::{Chunk, Plan},

@@ -2,13 +2,10 @@
 
 use std::{fmt, num::NonZeroUsize, thread, time::Duration};
 
-use disk::Medium;
+use disk::{AlignedBuffer, Fault, Medium};
 use protocol::OrderId;
 
-use crate::{
-    buffer::{Buffer, is_zero},
-    failure::{MediumError, read_into},
-};
+use crate::{failure::read_into, zero::is_zero};
 
 /// How an install is done.
 #[derive(Debug)]
@@ -103,9 +100,9 @@ pub struct ProvenZero<'a> {
 
 impl<'a> ProvenZero<'a> {
     /// Reads a whole disk; `None` when it holds anything else than zeros.
-    pub fn by_reading(medium: &'a dyn Medium) -> Result<Option<Self>, MediumError> {
+    pub fn by_reading(medium: &'a dyn Medium) -> Result<Option<Self>, Fault> {
         let step = 4 << 20;
-        let mut buffer = Buffer::zeroed(step);
+        let mut buffer = AlignedBuffer::zeroed(step);
         let mut offset = 0;
         while offset < medium.size_bytes() {
             let left = usize::try_from(medium.size_bytes() - offset).unwrap_or(usize::MAX);

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disk::Medium;
+use disk::{AlignedBuffer, Medium};
 use protocol::install::Bottleneck;
 
 pub(crate) use self::{
@@ -28,8 +28,8 @@ pub(crate) use self::{
     zeros::{ZeroWork, runs},
 };
 use crate::{
-    buffer::Buffer, crew::Crew, failure::Failure, gauge::Gauge, mirror::Mirrors, options::Options,
-    plan::Plan, queue::Queue,
+    crew::Crew, failure::Failure, gauge::Gauge, mirror::Mirrors, options::Options, plan::Plan,
+    queue::Queue,
 };
 
 /// All frames that are in memory at once.
@@ -58,9 +58,9 @@ fn buffers(memory: usize, size: usize, most: usize) -> usize {
 }
 
 /// Returns as many buffers for chunks as an amount of memory allows.
-pub(crate) fn chunk_buffers(memory: usize, chunk_bytes: usize) -> Queue<Buffer> {
+pub(crate) fn chunk_buffers(memory: usize, chunk_bytes: usize) -> Queue<AlignedBuffer> {
     let count = buffers(memory, chunk_bytes, 32);
-    Queue::store((0..count).map(|_| Buffer::zeroed(chunk_bytes)))
+    Queue::store((0..count).map(|_| AlignedBuffer::zeroed(chunk_bytes)))
 }
 
 /// Puts chunks on the medium: those of `missing` from their frames, those of `zeros` as zeros. Both are sorted.

@@ -5,13 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disk::Medium;
+use disk::{AlignedBuffer, Medium};
 use image::Unpacker;
 use protocol::install::{Guarantee, InstallPhase, InstallReport, Progress, ReadBack};
 
 use crate::{
     Source, boot,
-    buffer::Buffer,
     chance::Chance,
     crew::{Crew, Ended},
     examine::{self, Expected},
@@ -193,7 +192,7 @@ fn fetch_withheld(work: &Work<'_>) -> Result<Vec<boot::Withheld>, Failure> {
     let mut frame = Frame::new(plan.longest_frame());
     let mut withheld = Vec::new();
     for index in (0..plan.chunks.len()).filter(is_wanted) {
-        let mut bytes = Buffer::zeroed(plan.padded(index, medium));
+        let mut bytes = AlignedBuffer::zeroed(plan.padded(index, medium));
         let fetched = pipeline::one(work, &crew, &mut unpacker, &mut frame, index, &mut bytes);
         fetched.map_err(|ended| match ended {
             Ended::Failed(failure) | Ended::Dry(failure) => failure,

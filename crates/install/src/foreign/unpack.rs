@@ -6,18 +6,19 @@ use std::{
     ops::Range,
 };
 
+use disk::AlignedBuffer;
 use image::{Format, UnpackError, Unpacked, WINDOW_LIMIT};
 use protocol::install::InstallPhase;
 
 use super::{CHUNK_BYTES, Work, fetch::Pieces};
 use crate::{
     boot::{self, Withheld},
-    buffer::{Buffer, is_zero},
     crew::Ended,
     failure::Failure,
     pipeline::Full,
     plan::{Chunk, Plan, fits, table_length, table_sector},
     queue::Queue,
+    zero::is_zero,
 };
 
 /// So many bytes of zeros are passed on at once.
@@ -39,7 +40,7 @@ pub(super) struct Arrived {
 #[derive(Debug)]
 pub(super) struct Unpack<'a> {
     pub(super) work: &'a Work<'a>,
-    pub(super) empty: &'a Queue<Buffer>,
+    pub(super) empty: &'a Queue<AlignedBuffer>,
     pub(super) out: &'a Queue<Full>,
 }
 
@@ -96,7 +97,7 @@ impl Unpack<'_> {
         &self,
         arrived: &mut Arrived,
         zeros: &mut Range<u64>,
-        mut buffer: Buffer,
+        mut buffer: AlignedBuffer,
         length: usize,
     ) -> Result<(), Ended> {
         let Work { medium, gauge, .. } = *self.work;
@@ -120,7 +121,7 @@ impl Unpack<'_> {
         }
         plan.chunks.push(Chunk::Data { digest: image::digest(&buffer[..length]), frame: 0..0 });
         if plan.is_withheld(index, medium.size_bytes()) {
-            let mut kept = Buffer::zeroed(padded);
+            let mut kept = AlignedBuffer::zeroed(padded);
             kept.copy_from_slice(&buffer[..padded]);
             withheld.push((offset, kept));
             self.empty.give_back(buffer);

@@ -1,11 +1,11 @@
 //! Unpacks frames and checks what was in them. A chunk that arrived wrong is fetched again, elsewhere.
 
+use disk::AlignedBuffer;
 use image::Unpacker;
 
 use super::{Frame, Full, Work};
 use crate::{
     FetchError,
-    buffer::Buffer,
     crew::{Crew, Ended},
     failure::Failure,
     mirror::Attempts,
@@ -23,7 +23,7 @@ pub(super) struct Unpack<'a> {
     pub(super) crew: &'a Crew,
     pub(super) frames: &'a Queue<Frame>,
     pub(super) empty_frames: &'a Queue<Frame>,
-    pub(super) empty_chunks: &'a Queue<Buffer>,
+    pub(super) empty_chunks: &'a Queue<AlignedBuffer>,
     pub(super) out: &'a Queue<Full>,
 }
 

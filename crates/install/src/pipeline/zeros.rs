@@ -5,13 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use disk::{Medium, Zeroing};
+use disk::{AlignedBuffer, Fault, Medium, Operation, Zeroing};
 
 use crate::{
-    buffer::{Buffer, is_zero},
-    failure::{MediumError, Operation, read, write},
+    failure::{failed, read, write},
     gauge::Gauge,
     plan::Plan,
+    zero::is_zero,
 };
 
 /// One request for zeros is at most this long, so that progress is seen.
@@ -28,7 +28,7 @@ pub(crate) struct ZeroWork<'a> {
     gauge: &'a Gauge,
     ranges: Mutex<std::vec::IntoIter<Range<u64>>>,
     way: Mutex<Way>,
-    zeros: Buffer,
+    zeros: AlignedBuffer,
 }
 
 /// How zeros come onto a medium.
@@ -61,7 +61,7 @@ impl<'a> ZeroWork<'a> {
             gauge,
             ranges: Mutex::new(ranges.into_iter()),
             way: Mutex::new(Way::Untried),
-            zeros: Buffer::zeroed(WRITE_BYTES),
+            zeros: AlignedBuffer::zeroed(WRITE_BYTES),
         }
     }
 
@@ -71,7 +71,7 @@ impl<'a> ZeroWork<'a> {
     }
 
     /// Makes a range read as zeros.
-    pub(crate) fn zero(&self, range: Range<u64>) -> Result<(), MediumError> {
+    pub(crate) fn zero(&self, range: Range<u64>) -> Result<(), Fault> {
         let length = range.end - range.start;
         if self.by_itself(&range)? {
             self.gauge.zeroed.add_wide(length);
@@ -88,7 +88,7 @@ impl<'a> ZeroWork<'a> {
     }
 
     /// Lets the device do it; says whether it did. The first time nobody else does anything with zeros meanwhile.
-    fn by_itself(&self, range: &Range<u64>) -> Result<bool, MediumError> {
+    fn by_itself(&self, range: &Range<u64>) -> Result<bool, Fault> {
         let way = {
             let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
             if *way == Way::Untried {
@@ -100,21 +100,17 @@ impl<'a> ZeroWork<'a> {
         Ok(way == Way::ByItself && self.ask(range)? == Zeroing::Done)
     }
 
-    fn ask(&self, range: &Range<u64>) -> Result<Zeroing, MediumError> {
+    fn ask(&self, range: &Range<u64>) -> Result<Zeroing, Fault> {
         let length = range.end - range.start;
-        self.medium.zero(range.start, length).map_err(|source| MediumError {
-            operation: Operation::Zero,
-            offset: range.start,
-            length,
-            source,
-        })
+        let zeroed = self.medium.zero(range.start, length);
+        zeroed.map_err(failed(Operation::Zero, range.start, length))
     }
 
     /// Tries it on a range whose ends hold something else before: some devices say "done" and do nothing.
-    fn keeps_its_word(&self, range: &Range<u64>) -> Result<bool, MediumError> {
+    fn keeps_its_word(&self, range: &Range<u64>) -> Result<bool, Fault> {
         let sector = u64::from(self.medium.sector_bytes());
         let length = PROBE_BYTES.max(sector).min(range.end - range.start);
-        let mut marks = Buffer::zeroed(usize::try_from(length).expect("a few KiB"));
+        let mut marks = AlignedBuffer::zeroed(usize::try_from(length).expect("a few KiB"));
         marks.fill(0xa5);
         let ends = [range.start, range.end - length];
         for offset in ends {

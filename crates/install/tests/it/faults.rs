@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use install::{Failure, Operation, Options, Source, Verify};
+use disk::Operation;
+use install::{Failure, Options, Source, Verify};
 
 use crate::{
     medium::{ByItself, Chance, Faults, Memory},

@@ -62,14 +62,17 @@ const EFI_VARIABLES: Mount = Mount {
     needs: Some("/sys/firmware/efi/efivars"),
 };
 
-/// What the kernel is told before anything else, below `/proc/sys`.
-const KERNEL_SETTINGS: [(&str, &str); 3] = [
+/// What the kernel is told before anything else.
+const KERNEL_SETTINGS: [(&str, &str); 4] = [
     // A kernel that dies restarts the machine after this many seconds instead of standing still for ever.
-    ("kernel/panic", "30\n"),
+    ("/proc/sys/kernel/panic", "30\n"),
     // Our own lines in its log are not counted and dropped.
-    ("kernel/printk_devkmsg", "on\n"),
+    ("/proc/sys/kernel/printk_devkmsg", "on\n"),
     // With two ports on one network the one that still has its cable is used.
-    ("net/ipv4/conf/default/ignore_routes_with_linkdown", "1\n"),
+    ("/proc/sys/net/ipv4/conf/default/ignore_routes_with_linkdown", "1\n"),
+    // Loading a module waits for every processor; asking them at once, as the kernel does until `/init` starts,
+    // saves a tenth of a second for all of them together. Linux, `kernel/rcu/update.c`.
+    ("/sys/kernel/rcu_expedited", "1\n"),
 ];
 
 /// Checks that this process is the first of a machine that booted our own initramfs.
@@ -118,7 +121,7 @@ pub fn prepare() -> Vec<String> {
         }
     }
     for (name, value) in KERNEL_SETTINGS {
-        if let Err(error) = fs::write(Path::new("/proc/sys").join(name), value) {
+        if let Err(error) = fs::write(name, value) {
             failures.push(format!("setting {name}: {error}"));
         }
     }
@@ -155,7 +158,7 @@ mod tests {
     #[test]
     fn the_kernel_knows_all_that_it_is_told() {
         for (name, _) in KERNEL_SETTINGS {
-            assert!(Path::new("/proc/sys").join(name).exists(), "{name}");
+            assert!(Path::new(name).exists(), "{name}");
         }
     }
 

@@ -3,6 +3,8 @@
 pub mod agents;
 pub mod client;
 pub mod door;
+mod frames;
+mod images;
 pub mod key;
 pub mod operators;
 pub mod orders;

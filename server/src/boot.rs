@@ -25,6 +25,7 @@ use std::{fmt, net::Ipv4Addr, sync::Arc};
 
 use protocol::MacAddress;
 
+pub(crate) use self::http::conditions;
 pub use self::{
     accept::{Limits, serve},
     asset::{Architecture, Asset, Image, Part, Platform, Program},

@@ -1,7 +1,9 @@
 //! The commands: one verb, one file. Data goes to stdout, words to stderr.
 
 mod explain;
+mod image;
 mod install;
+mod line;
 mod machines;
 mod orders;
 mod output;
@@ -18,6 +20,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use self::{
+    image::Images,
     install::{Install, Outcome},
     machines::Machines,
     orders::Orders,
@@ -68,6 +71,8 @@ enum Verb {
     Install(Box<Install>),
     /// Lists orders and takes them back.
     Orders(Orders),
+    /// Adds images to the server's store, lists, verifies and removes them.
+    Image(Images),
     /// Explains a machine's last boot: what happened, why there was silence, what to try.
     Explain {
         /// The machine's name, or the MAC address of one of its ports.
@@ -131,6 +136,7 @@ impl Command {
             Verb::Machines(machines) => machines.run(),
             Verb::Install(install) => install.run(),
             Verb::Orders(orders) => orders.run(),
+            Verb::Image(images) => images.run(),
             Verb::Explain { machine, output, server } => explain::run(&machine, output, &server),
             Verb::Export(export) => export.run(),
             Verb::Router(router) => router.run(),
@@ -204,9 +210,10 @@ mod tests {
     fn the_help_reads_well() {
         let mut command = Command::command();
         let mut text = command.render_long_help().to_string();
-        for name in
-            ["serve", "machines", "install", "orders", "explain", "export", "router", "state"]
-        {
+        for name in [
+            "serve", "machines", "install", "orders", "image", "explain", "export", "router",
+            "state",
+        ] {
             let verb = command.find_subcommand_mut(name).unwrap();
             text.extend(["\n---- ", name, "\n", &verb.render_long_help().to_string()]);
         }

@@ -10,6 +10,7 @@ pub mod decision;
 pub mod dhcp;
 pub mod explain;
 pub mod hardware;
+pub mod image;
 pub mod journal;
 pub mod machine;
 pub mod moment;

@@ -40,6 +40,7 @@ use crate::{
     config::{Config, ConfigError, Network, Plan, PlanError, interface},
     dhcp, explain,
     hardware::{Keeper, RecordSettings, Reservation, keep},
+    image::{ImageError, Images},
     journal::{Entry, Journal, JournalError, What},
     machine::{self, Registry},
     moment, tftp,
@@ -147,6 +148,9 @@ pub enum ServeError {
     /// DHCP cannot start.
     #[error("DHCP")]
     Dhcp(#[from] dhcp::BindError),
+    /// The images cannot be had.
+    #[error(transparent)]
+    Images(#[from] ImageError),
     /// The operators' door cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -169,6 +173,7 @@ pub struct Bound {
     journal: Journal,
     clock: Clock,
     registry: Registry,
+    images: Images,
     /// Filled before anything runs; the registry's teller needs it from the start.
     leases: Arc<OnceLock<Vec<dhcp::Handle>>>,
     socket: Socket,
@@ -223,6 +228,8 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     };
     let teller = teller(journal.clone(), Arc::clone(&leases));
     let registry = Registry::open(Arc::clone(&state.database), settings, Arc::new(teller))?;
+    let (database, key) = (Arc::clone(&state.database), Arc::clone(&state.key));
+    let images = Images::open(state.path(), database, key)?;
     let socket = Socket::bind(&state.socket()).await?;
     let ports: Vec<Ports> =
         taken.into_iter().map(|taken| taken.with(&state)).collect::<Result<_, _>>()?;
@@ -238,6 +245,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
         journal,
         clock,
         registry,
+        images,
         leases,
         socket,
         ports,
@@ -312,6 +320,7 @@ impl Bound {
             journal,
             clock,
             registry,
+            images,
             leases,
             socket,
             ports,
@@ -321,14 +330,16 @@ impl Bound {
         say_clock(&clock);
         let (stopping, stopped) = watch::channel(());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
-        let routes = agents::routes(registry.clone(), journal.clone(), clock.clone());
+        let agents =
+            agents::routes(registry.clone(), images.clone(), journal.clone(), clock.clone());
         for (port, network) in ports.into_iter().zip(&plan.networks) {
             let settings = boot_settings(&config, network, state.key.pin())?;
             let context = context(&registry, &journal, &assets, settings);
-            port.start(&mut parts, context, routes.clone(), &journal, &registry, &stopped);
+            port.start(&mut parts, context, agents.clone(), &journal, &registry, &stopped);
         }
         let bridge = Bridge {
             registry: registry.clone(),
+            images,
             journal: journal.clone(),
             key: Arc::clone(&state.key),
             networks: networks.clone(),

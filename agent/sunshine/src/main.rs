@@ -1,14 +1,13 @@
-//! SunshineOS: PID 1 of a machine that is discovered or installed, and a command that shows a machine's inventory.
+//! SunshineOS: PID 1 of a machine that is discovered, and a command that shows a machine's inventory.
 #![forbid(unsafe_code)]
 
 mod command;
-mod install;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match agent::boot::check() {
-        Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), Some(install::WORKER)),
+        Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), None),
         Err(not_ours) => command::run(&not_ours),
     }
 }

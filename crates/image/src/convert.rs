@@ -131,7 +131,7 @@ struct Whole {
     start: Vec<u8>,
 }
 
-/// Converts a disk's bytes, as [`unpack`](crate::unpack()) or a qcow2 reader give them.
+/// Converts a disk's bytes, as [`unpack`](crate::unpack()) or [`qcow2::Image`](crate::qcow2::Image) give them.
 ///
 /// What was written to `frames` when it fails is of no use.
 pub fn convert(

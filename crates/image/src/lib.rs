@@ -14,12 +14,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "convert")]
+pub mod bmap;
 mod chunk;
 #[cfg(feature = "convert")]
 pub mod convert;
 mod manifest;
 #[cfg(feature = "convert")]
 mod partition;
+#[cfg(feature = "convert")]
+pub mod qcow2;
 mod reader;
 mod recognise;
 mod unpack;

@@ -23,6 +23,7 @@ use self::body::Bodies;
 use super::door::Peer;
 use crate::{
     clock::Clock,
+    image::Images,
     journal::{Entry, Journal, Unfit, What},
     machine::{AnnounceError, Registry, UnknownSession},
     text::shorten,
@@ -49,13 +50,14 @@ struct Harbour {
 }
 
 /// Returns the routes of ARCHITECTURE.md. Every request must carry a [`Peer`].
-pub fn routes(registry: Registry, journal: Journal, clock: Clock) -> Router {
+pub fn routes(registry: Registry, images: Images, journal: Journal, clock: Clock) -> Router {
     let bodies = Bodies::default();
     Router::new()
         .route("/v1/announce", post(announce))
         .route("/v1/instruction", get(instruction))
         .route("/v1/events", post(events))
-        .with_state(Harbour { registry, journal, clock, bodies })
+        .with_state(Harbour { registry: registry.clone(), journal, clock, bodies })
+        .merge(super::frames::routes(registry, images))
 }
 
 /// Why a request was refused, as JSON.
@@ -64,7 +66,7 @@ struct Refusal {
     error: String,
 }
 
-fn refuse(status: StatusCode, error: &impl Display) -> Response {
+pub(super) fn refuse(status: StatusCode, error: &impl Display) -> Response {
     (status, Json(Refusal { error: format!("{error}") })).into_response()
 }
 
@@ -254,7 +256,9 @@ mod tests {
         let registry =
             Registry::in_memory(Settings::default(), Arc::new(move |entry| telling.record(entry)))
                 .unwrap();
-        let routes = routes(registry.clone(), journal.clone(), crate::clock::tests::synchronised());
+        let images = crate::image::tests::empty();
+        let clock = crate::clock::tests::synchronised();
+        let routes = routes(registry.clone(), images, journal.clone(), clock);
         (Open::open(routes, journal).await, registry)
     }
 
@@ -392,13 +396,19 @@ mod tests {
         let before = registry.show(&name).unwrap().machine;
         for (method, path) in crate::api::operators::ROUTES {
             let path = path.replace("{machine}", &name).replace("{order}", "reboot");
-            let path = path.replace("{id}", &"5a".repeat(16));
+            let path = path.replace("{id}", &"5a".repeat(16)).replace("{image}", "debian");
             let asked = agent.ask(harbour.address, method, &path, "").await;
             let (status, body) = asked.unwrap();
-            assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}");
+            // Images have a route on both doors, of another shape: nobody without an order learns anything there.
+            let expected = match path.as_str() {
+                "/v1/images/debian/verify" => StatusCode::METHOD_NOT_ALLOWED,
+                _ => StatusCode::NOT_FOUND,
+            };
+            assert_eq!(status, expected, "{method} {path}");
             assert!(body.is_empty());
         }
         let after = registry.show(&name).unwrap().machine;
         assert_eq!((after.approval, after.instruction), (before.approval, before.instruction));
+        assert!(registry.orders().is_empty());
     }
 }

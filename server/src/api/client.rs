@@ -3,15 +3,18 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, sync::mpsc};
 
 /// How long an answer may take: the server may be reading a slow disk.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,17 +73,53 @@ pub async fn tell<T: DeserializeOwned>(
     path: &str,
     body: Bytes,
 ) -> Result<T, ClientError> {
-    tokio::time::timeout(PATIENCE, converse(socket, method, path, body))
+    tokio::time::timeout(PATIENCE, converse(socket, method, path, Full::new(body)))
         .await
         .map_err(|_| ClientError::TimedOut)?
 }
 
-async fn converse<T: DeserializeOwned>(
+/// The same, with a body that comes in pieces and an answer that may take as long as it takes.
+///
+/// The sender's error ends the conversation. Whoever gives the pieces may be told that nobody wants more of them.
+pub async fn send<T: DeserializeOwned>(
     socket: &Path,
     method: &str,
     path: &str,
-    body: Bytes,
+    pieces: Pieces,
 ) -> Result<T, ClientError> {
+    converse(socket, method, path, pieces).await
+}
+
+/// A body that comes in pieces.
+#[derive(Debug)]
+pub struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Pieces {
+    /// Returns where pieces are put, and the body. It is over when the sender is dropped.
+    pub fn new(waiting: usize) -> (mpsc::Sender<io::Result<Bytes>>, Self) {
+        let (sender, pieces) = mpsc::channel(waiting);
+        (sender, Self(pieces))
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+async fn converse<T, B>(socket: &Path, method: &str, path: &str, body: B) -> Result<T, ClientError>
+where
+    T: DeserializeOwned,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -90,7 +129,7 @@ async fn converse<T: DeserializeOwned>(
         .method(method)
         .uri(path)
         .header(header::HOST, "drydock")
-        .body(Full::new(body))
+        .body(body)
         .expect("paths are built from encoded names");
     let response = sender.send_request(request).await.map_err(ClientError::Conversation)?;
     let status = response.status();

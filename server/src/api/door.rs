@@ -43,6 +43,9 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Requests of one address: so many at once, then one in each of these times.
 const REQUEST_BURST: u32 = 60;
 const REQUEST_REFILL: Duration = Duration::from_millis(200);
+/// Requests for pieces of images: a machine asks for many, each of some MiB. Who has no order is refused at once.
+const PIECE_BURST: u32 = 256;
+const PIECE_REFILL: Duration = Duration::from_millis(5);
 /// What is read ahead of a request's head: agents send none above 1 KiB.
 const BUFFER_BYTES: usize = 16 << 10;
 /// How long to wait after the kernel refused a connection, for example for want of descriptors.
@@ -65,6 +68,7 @@ pub async fn run(listener: TcpListener, tls: Arc<ServerConfig>, routes: Router, 
         journal,
         handshakes: Semaphore::new(HANDSHAKES),
         rate: Mutex::new(Rate::new(REQUEST_BURST, REQUEST_REFILL)),
+        pieces: Mutex::new(Rate::new(PIECE_BURST, PIECE_REFILL)),
         guests: Mutex::default(),
     });
     let mut conversations = JoinSet::new();
@@ -93,6 +97,7 @@ struct Door {
     journal: Journal,
     handshakes: Semaphore,
     rate: Mutex<Rate>,
+    pieces: Mutex<Rate>,
     guests: Mutex<HashMap<IpAddr, u32>>,
 }
 
@@ -157,7 +162,9 @@ async fn converse(door: Arc<Door>, stream: TcpStream, peer: SocketAddr, _guest: 
 impl Door {
     async fn answer(&self, peer: Peer, request: Request<hyper::body::Incoming>) -> Response {
         let granted = {
-            let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_piece = request.uri().path().starts_with("/v1/images/");
+            let rate = if is_piece { &self.pieces } else { &self.rate };
+            let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
             rate.take(peer.address, Instant::now())
         };
         if !granted {
@@ -207,7 +214,7 @@ fn reason(error: &io::Error) -> (String, bool) {
 pub(super) mod tests {
     use std::net::Ipv4Addr;
 
-    use axum::{Extension, routing::get};
+    use axum::{Extension, http::HeaderMap, routing::get};
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};
     use protocol::{MacAddress, Pin};
@@ -349,6 +356,30 @@ pub(super) mod tests {
             path: &str,
             body: impl Into<Bytes>,
         ) -> io::Result<(StatusCode, Bytes)> {
+            let json = [("content-type", "application/json")];
+            let (status, _, body) = self.speak(door, method, path, &json, body.into()).await?;
+            Ok((status, body))
+        }
+
+        /// Makes one request without a body, with headers; those that are empty are left out.
+        pub(crate) async fn ask_with(
+            &self,
+            door: SocketAddr,
+            method: &str,
+            path: &str,
+            headers: &[(&str, &str)],
+        ) -> io::Result<(StatusCode, HeaderMap, Bytes)> {
+            self.speak(door, method, path, headers, Bytes::new()).await
+        }
+
+        async fn speak(
+            &self,
+            door: SocketAddr,
+            method: &str,
+            path: &str,
+            headers: &[(&str, &str)],
+            body: Bytes,
+        ) -> io::Result<(StatusCode, HeaderMap, Bytes)> {
             let stream = TcpStream::connect(door).await?;
             let name = ServerName::from(door.ip());
             let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await?;
@@ -357,18 +388,17 @@ pub(super) mod tests {
                     .await
                     .map_err(io::Error::other)?;
             let connection = tokio::spawn(connection);
-            let request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header(header::HOST, "drydock")
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(Full::new(body.into()))
-                .unwrap();
+            let mut request =
+                Request::builder().method(method).uri(path).header(header::HOST, "drydock");
+            for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(Full::new(body)).unwrap();
             let response = sender.send_request(request).await.map_err(io::Error::other)?;
-            let status = response.status();
+            let (status, headers) = (response.status(), response.headers().clone());
             let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
             connection.abort();
-            Ok((status, body))
+            Ok((status, headers, body))
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use protocol::Pin;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SigningKey,
 };
 use rustls::{
     ServerConfig,
@@ -109,6 +109,16 @@ impl ServerKey {
     /// Returns the SHA-256 of the key's `SubjectPublicKeyInfo`.
     pub fn pin(&self) -> Pin {
         self.pin
+    }
+
+    /// Returns the key's `SubjectPublicKeyInfo`, whose SHA-256 is the pin.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.key.subject_public_key_info()
+    }
+
+    /// Signs a message: ECDSA over P-256 with SHA-256, as ASN.1.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.key.sign(message)
     }
 
     /// Makes the certificates of this start, and the configuration of the agents' door with them.

@@ -16,13 +16,14 @@ use super::{key::ServerKey, socket::Operator};
 use crate::{
     clock::{Clock, Standing},
     explain::{self, Explanation},
+    image::Images,
     journal::{Entry, Journal, Subject},
     machine::{Machine, Order, OrderError, Overview, Record, Registry, StoreError},
     moment,
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 11] = [
+pub const ROUTES: [(&str, &str); 16] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
@@ -32,6 +33,11 @@ pub const ROUTES: [(&str, &str); 11] = [
     ("GET", "/v1/orders"),
     ("GET", "/v1/orders/{id}"),
     ("POST", "/v1/orders/{id}/cancel"),
+    ("GET", "/v1/images"),
+    ("POST", "/v1/images/{image}"),
+    ("GET", "/v1/images/{image}"),
+    ("POST", "/v1/images/{image}/verify"),
+    ("DELETE", "/v1/images/{image}"),
     ("GET", "/v1/explain/{machine}"),
     ("GET", "/v1/backup"),
 ];
@@ -118,6 +124,8 @@ pub const BACKUP_KIND: &str = "drydock-backup-v1";
 pub struct Bridge {
     /// The machines.
     pub registry: Registry,
+    /// The images.
+    pub images: Images,
     /// Their stories.
     pub journal: Journal,
     /// The server's key.
@@ -139,6 +147,7 @@ pub fn routes(bridge: Bridge) -> Router {
         .route("/v1/explain/{machine}", get(explain_boot))
         .route("/v1/backup", get(backup))
         .merge(super::orders::routes())
+        .merge(super::images::routes())
         .with_state(bridge)
 }
 
@@ -311,213 +320,4 @@ fn macs_of(machine: &Machine) -> Vec<MacAddress> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{net::Ipv4Addr, path::PathBuf};
-
-    use protocol::{
-        Announce, BootReport, Bytes,
-        inventory::{Disk, Port},
-    };
-    use tempfile::TempDir;
-    use tokio::task::JoinHandle;
-
-    use super::*;
-    use crate::{
-        api::{
-            client::{ClientError, ask, segment, tell},
-            orders::Answer,
-            socket::Socket,
-        },
-        explain::Cause,
-        journal::What,
-        machine::{Approval, OrderOverview, Session, Settings},
-    };
-
-    const MAC: MacAddress = MacAddress([0x3c, 0xec, 0xef, 0, 0, 1]);
-    const DISK: &str = "wwn:5002538e40a1b2c3";
-
-    /// A server's inside with its operators' door open.
-    struct Harbour {
-        socket: PathBuf,
-        registry: Registry,
-        journal: Journal,
-        server: JoinHandle<()>,
-        _directory: TempDir,
-    }
-
-    impl Drop for Harbour {
-        fn drop(&mut self) {
-            self.server.abort();
-        }
-    }
-
-    impl Harbour {
-        async fn open() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let socket = directory.path().join("drydock.sock");
-            let journal = Journal::in_memory();
-            let tells = journal.clone();
-            let teller = Arc::new(move |entry| tells.record(entry));
-            let registry = Registry::in_memory(Settings::default(), teller).unwrap();
-            let bridge = Bridge {
-                registry: registry.clone(),
-                journal: journal.clone(),
-                key: Arc::new(ServerKey::open(&directory.path().join("ca.key")).unwrap()),
-                networks: Vec::new(),
-                clock: crate::clock::tests::synchronised(),
-            };
-            let bound = Socket::bind(&socket).await.unwrap();
-            let server = tokio::spawn(bound.run(routes(bridge)));
-            Self { socket, registry, journal, server, _directory: directory }
-        }
-
-        /// A machine comes; returns its name.
-        fn arrives(&self) -> String {
-            let mut inventory = Inventory::default();
-            inventory.system.serial = Some("SN000001X".to_owned());
-            inventory.ports = vec![Port { permanent_mac: Some(MAC), ..Port::default() }];
-            let wwn = Some("0x5002538e40a1b2c3".to_owned());
-            inventory.disks = vec![Disk { wwn, size_bytes: Bytes(1 << 30), ..Disk::default() }];
-            let announce = Announce {
-                agent_version: "0.1.0".to_owned(),
-                kernel_release: None,
-                boot: BootReport { mac: Some(MAC), ..BootReport::default() },
-                inventory,
-                complete: true,
-            };
-            let address = Ipv4Addr::LOCALHOST.into();
-            self.registry.announce(Session([1; 32]), address, &announce).unwrap().machine
-        }
-
-        /// A person orders an install.
-        async fn orders(&self, name: &str) -> Result<Answer, ClientError> {
-            let body = serde_json::json!({
-                "image": "https://images.example/debian.raw",
-                "disk": DISK,
-                "overwrite": true,
-                "withinSeconds": 60,
-                "finish": "reboot",
-            });
-            let path = format!("/v1/machines/{name}/install");
-            tell(&self.socket, "POST", &path, body.to_string().into()).await
-        }
-
-        async fn refused(&self, method: &str, path: &str) -> u16 {
-            match ask::<serde_json::Value>(&self.socket, method, path).await {
-                Err(ClientError::Refused { status, .. }) => status.as_u16(),
-                other => panic!("{method} {path}: {other:?}"),
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn an_order_records_who_gave_it() {
-        let harbour = Harbour::open().await;
-        let name = harbour.arrives();
-        let path = format!("/v1/machines/{}/approve", segment(&MAC.to_string()));
-        let overview: Overview = ask(&harbour.socket, "POST", &path).await.unwrap();
-        assert_eq!(overview.machine.name, name);
-        let uid = nix::unistd::geteuid();
-        let Approval::Approved { by, .. } = overview.machine.approval else {
-            panic!("{:?}", overview.machine.approval)
-        };
-        assert!(by.contains(&format!("uid {uid}")), "{by}");
-        let told = harbour.journal.recent();
-        let ordered =
-            |entry: &Entry| matches!(&entry.what, What::Ordered { by, .. } if by.contains("uid"));
-        assert!(told.iter().any(ordered), "{told:?}");
-    }
-
-    #[tokio::test]
-    async fn every_route_that_is_listed_is_there() {
-        let harbour = Harbour::open().await;
-        let name = harbour.arrives();
-        let approve = format!("/v1/machines/{name}/approve");
-        let _approved: Overview = ask(&harbour.socket, "POST", &approve).await.unwrap();
-        let order = harbour.orders(&name).await.unwrap().order.unwrap().order.id.to_string();
-        for (method, path) in ROUTES {
-            // It wants a body: the order above.
-            if path.ends_with("/install") {
-                continue;
-            }
-            let path = path.replace("{machine}", &name).replace("{order}", "wait");
-            let path = path.replace("{disk}", DISK).replace("{id}", &order);
-            let answer: serde_json::Value = ask(&harbour.socket, method, &path).await.unwrap();
-            assert!(!answer.is_null(), "{method} {path}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_order_to_install_is_taken_shown_and_taken_back() {
-        let harbour = Harbour::open().await;
-        let name = harbour.arrives();
-        let error = harbour.orders(&name).await.unwrap_err();
-        assert!(error.to_string().contains("nobody approved"), "{error}");
-        let approve = format!("/v1/machines/{name}/approve");
-        let _approved: Overview = ask(&harbour.socket, "POST", &approve).await.unwrap();
-        let taken = harbour.orders(&name).await.unwrap();
-        assert_eq!(taken.plan.disk.identity, DISK);
-        let order = taken.order.unwrap().order;
-        assert!(order.by.contains("uid"), "{}", order.by);
-        let again = harbour.orders(&name).await.unwrap_err();
-        assert!(again.to_string().contains("another order"), "{again}");
-        let listed: Vec<OrderOverview> = ask(&harbour.socket, "GET", "/v1/orders").await.unwrap();
-        assert_eq!(listed[0].order.id, order.id);
-        let short = order.id.to_string()[..8].to_owned();
-        let path = format!("/v1/orders/{short}/cancel");
-        let over: OrderOverview = ask(&harbour.socket, "POST", &path).await.unwrap();
-        assert!(over.order.words().starts_with("cancelled"), "{}", over.order.words());
-        assert_eq!(harbour.refused("POST", &path).await, 409);
-        assert_eq!(harbour.refused("GET", "/v1/orders/ffffffff").await, 404);
-        assert_eq!(harbour.refused("POST", &format!("/v1/machines/{name}/install")).await, 400);
-    }
-
-    #[tokio::test]
-    async fn a_disk_is_chosen_by_its_identity_and_no_other() {
-        let harbour = Harbour::open().await;
-        let name = harbour.arrives();
-        let path = format!("/v1/machines/{name}/disks/{}", segment(DISK));
-        let chosen: Overview = ask(&harbour.socket, "POST", &path).await.unwrap();
-        assert_eq!(chosen.machine.chosen_disks, [DISK]);
-        assert_eq!(harbour.refused("POST", &path.replace("b2c3", "b2c4")).await, 409);
-    }
-
-    #[tokio::test]
-    async fn what_is_not_there_is_not_found_and_what_cannot_be_is_refused() {
-        let harbour = Harbour::open().await;
-        let name = harbour.arrives();
-        assert_eq!(harbour.refused("GET", "/v1/machines/nobody").await, 404);
-        assert_eq!(harbour.refused("POST", "/v1/machines/nobody/reboot").await, 404);
-        assert_eq!(harbour.refused("POST", &format!("/v1/machines/{name}/dance")).await, 404);
-        assert_eq!(harbour.refused("GET", "/v1/explain/nobody").await, 404);
-        assert_eq!(harbour.refused("GET", &format!("/v1/machines/{name}/reboot")).await, 405);
-        assert_eq!(harbour.refused("POST", "/v1/announce").await, 404);
-        let path = format!("/v1/machines/{name}/forget");
-        let _forgotten: Overview = ask(&harbour.socket, "POST", &path).await.unwrap();
-        assert_eq!(harbour.refused("POST", &format!("/v1/machines/{name}/approve")).await, 404);
-    }
-
-    #[tokio::test]
-    async fn a_machine_is_explained_by_its_name_and_by_its_port_and_a_port_before_it_has_a_name() {
-        let harbour = Harbour::open().await;
-        let name = harbour.arrives();
-        for subject in [name.clone(), segment(&MAC.to_string())] {
-            let path = format!("/v1/explain/{subject}");
-            let explanation: Explanation = ask(&harbour.socket, "GET", &path).await.unwrap();
-            assert_eq!(explanation.machine.as_ref(), Some(&name));
-            assert_eq!(explanation.cause, Cause::UnderWay);
-            assert!(explanation.is_whole);
-        }
-        let path = "/v1/explain/52:54:00:00:00:99";
-        let explanation: Explanation = ask(&harbour.socket, "GET", path).await.unwrap();
-        assert_eq!(explanation.cause, Cause::NothingSeen);
-    }
-
-    #[tokio::test]
-    async fn nobody_there_is_said_as_such() {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("drydock.sock");
-        let error = ask::<Status>(&socket, "GET", "/v1/status").await.unwrap_err();
-        assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
-    }
-}
+mod tests;

@@ -56,9 +56,15 @@ async fn install(
     let Some(overview) = find(&bridge.registry, &name) else { return no_machine(&name) };
     let machine = overview.machine.name;
     let taken = tokio::task::spawn_blocking(move || {
-        let image = facts(&request)?;
-        let Bridge { registry, clock, .. } = &bridge;
-        registry.install(&machine, &request, &image, &operator.name, clock)
+        let Bridge { registry, images, clock, .. } = &bridge;
+        let take =
+            |image: &ImageFacts| registry.install(&machine, &request, image, &operator.name, clock);
+        if request.is_foreign() {
+            return take(&request.foreign()?);
+        }
+        request.check_named()?;
+        let no_image = || Err(InstallRefusal::NoImage(request.image.clone()));
+        images.with(&request.image, take).unwrap_or_else(no_image)
     });
     match taken.await {
         Ok(Ok((plan, order))) => Json(Answer { plan, order }).into_response(),
@@ -69,15 +75,6 @@ async fn install(
         Ok(Err(refusal)) => refuse(StatusCode::CONFLICT, &refusal),
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &"the order may be taken or not"),
     }
-}
-
-/// Returns what is known of the image that is asked for.
-fn facts(request: &InstallRequest) -> Result<ImageFacts, InstallRefusal> {
-    if request.is_foreign() {
-        return request.foreign();
-    }
-    request.check_named()?;
-    Err(InstallRefusal::NoImage(request.image.clone()))
 }
 
 async fn list(State(bridge): State<Bridge>) -> Json<Vec<OrderOverview>> {

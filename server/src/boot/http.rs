@@ -3,7 +3,7 @@
 //! EDK2 asks HEAD before GET and stops at anything but 200 with a length; it follows no redirect, and resumes with
 //! `Range` and `If-Match`. shim insists on `Content-Length`.
 
-mod conditions;
+pub(crate) mod conditions;
 mod sending;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,13 +12,13 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
 use tracing::{debug, error};
 
 use self::{
-    conditions::{Validators, Verdict},
+    conditions::{Validators, Verdict, put},
     sending::Sending,
 };
 use super::{
@@ -185,13 +185,6 @@ fn status_only(status: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
-}
-
-/// Puts a header that is never empty and always text.
-fn put(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
 }
 
 #[cfg(test)]

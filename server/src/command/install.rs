@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, IsTerminal, Read, Write},
+    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +15,9 @@ use protocol::{
 };
 
 use super::{
-    Server, orders,
+    Server,
+    line::Line,
+    orders,
     output::{self, Format},
 };
 use crate::{
@@ -254,41 +256,6 @@ fn is_away(error: &anyhow::Error) -> bool {
             ClientError::Unreachable { .. } | ClientError::Conversation(_) | ClientError::TimedOut
         )
     )
-}
-
-/// One line on a terminal that is written again and again; elsewhere a line whenever something changed.
-struct Line {
-    on_terminal: bool,
-    last: String,
-}
-
-impl Line {
-    fn new() -> Self {
-        Self { on_terminal: io::stderr().is_terminal(), last: String::new() }
-    }
-
-    fn say(&mut self, text: &str) {
-        // In a log, every percent would be a line.
-        let text = if self.on_terminal { text } else { text.split(" %").next().unwrap_or(text) };
-        let steps = |text: &str| text.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
-        let is_news =
-            if self.on_terminal { self.last != text } else { steps(&self.last) != steps(text) };
-        if is_news {
-            if self.on_terminal {
-                // Return, text, erase to the end of the line.
-                drop(write!(io::stderr().lock(), "\r{}\u{1b}[K", crate::text::one_line(text)));
-            } else {
-                output::say(&crate::text::one_line(text));
-            }
-            text.clone_into(&mut self.last);
-        }
-    }
-
-    fn end(&self) {
-        if self.on_terminal && !self.last.is_empty() {
-            output::say("");
-        }
-    }
 }
 
 /// How far an order is, in a line.

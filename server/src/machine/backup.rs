@@ -52,6 +52,7 @@ mod tests {
             chosen_disks: vec!["wwn:5002538e40a1b2c3".to_owned()],
             instruction: Some(Instruction { sequence: 3, verb: Verb::Reboot {} }),
             sequence: 3,
+            orders: vec![crate::machine::install::tests::order(1)],
             ..Machine::default()
         };
         let machines = vec![(machine, Some(Inventory::default()))];
@@ -59,7 +60,7 @@ mod tests {
         let registry = Registry::open(database, Settings::default(), Arc::new(|_| {})).unwrap();
         let restored = registry.show("one").unwrap().machine;
         assert_eq!((restored.told_to_wait, restored.instruction), (None, None));
-        assert!(restored.chosen_disks.is_empty());
+        assert!(restored.chosen_disks.is_empty() && restored.orders.is_empty());
         assert_eq!(restored.sequence, 3);
         assert_eq!(registry.inventory("one").unwrap(), Some(Inventory::default()));
         assert_eq!(registry.retired(), [("two".to_owned(), 7)]);

@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("initramfs", &[]),
     ("empty-init", &[]),
     // Feeds every parser of ours with bad input; nothing depends on it but the fuzzers.
-    ("strangers", &["agent", "dhcp", "drydock", "inventory", "protocol", "signature"]),
+    ("strangers", &["agent", "dhcp", "drydock", "image", "inventory", "protocol", "signature"]),
     // Black boxes: they see what was built, not how.
     ("qemu", &[]),
     ("architecture", &[]),

@@ -20,6 +20,10 @@ pub mod dhcp_message;
 pub mod disk_signature;
 pub mod ethernet_frame;
 pub mod http_path;
+pub mod image_manifest;
+pub mod image_map;
+pub mod image_qcow2;
+pub mod image_unpack;
 mod packets;
 mod scene;
 pub mod smbios_table;
@@ -43,7 +47,7 @@ macro_rules! targets {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = targets![
+pub const TARGETS: [Target; 14] = targets![
     announcement,
     command_line,
     dhcp_answer,
@@ -52,6 +56,10 @@ pub const TARGETS: [Target; 10] = targets![
     disk_signature,
     ethernet_frame,
     http_path,
+    image_manifest,
+    image_map,
+    image_qcow2,
+    image_unpack,
     smbios_table,
     tftp_packet,
 ];

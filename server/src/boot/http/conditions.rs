@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::super::assets::Opened;
 
@@ -14,7 +14,7 @@ const LAST_DATE_SECONDS: u64 = 253_402_300_799;
 
 /// What tells one state of a file from another, to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Validators {
+pub(crate) struct Validators {
     /// The entity tag, in its quotes. Always a strong one.
     tag: String,
     /// Whole seconds, as the header has them.
@@ -24,7 +24,7 @@ pub(super) struct Validators {
 
 /// What to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// 200.
     Whole,
     /// 206.
@@ -38,6 +38,11 @@ pub(super) enum Verdict {
 }
 
 impl Validators {
+    /// Returns those of a file that never changes: its tag stands for every byte of it.
+    pub(crate) fn new(tag: &str, size_bytes: u64) -> Self {
+        Self { tag: format!("\"{tag}\""), modified: None, size_bytes }
+    }
+
     pub(super) fn of(opened: &Opened) -> Self {
         let modified = opened.modified.and_then(|modified| {
             let seconds = modified.duration_since(UNIX_EPOCH).ok()?.as_secs();
@@ -47,10 +52,10 @@ impl Validators {
     }
 
     /// Puts them into a response.
-    pub(super) fn put(&self, headers: &mut HeaderMap) {
-        super::put(headers, header::ETAG, &self.tag);
+    pub(crate) fn put(&self, headers: &mut HeaderMap) {
+        put(headers, header::ETAG, &self.tag);
         if let Some(modified) = self.modified {
-            super::put(headers, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified));
+            put(headers, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified));
         }
     }
 
@@ -72,8 +77,15 @@ enum Weak {
     DoesNot,
 }
 
+/// Puts a header that is never empty and always text.
+pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
 /// Judges a request, in the order of RFC 9110, section 13.2.2.
-pub(super) fn judge(method: &Method, headers: &HeaderMap, validators: &Validators) -> Verdict {
+pub(crate) fn judge(method: &Method, headers: &HeaderMap, validators: &Validators) -> Verdict {
     let text = |name: HeaderName| {
         // Several lines of one list are one list.
         let lines: Vec<&str> =
@@ -239,7 +251,7 @@ mod tests {
 
         #[test]
         fn no_header_panics(value in "[ -~]{0,60}") {
-            let value: axum::http::HeaderValue = value.parse().unwrap();
+            let value: HeaderValue = value.parse().unwrap();
             for name in [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_MODIFIED_SINCE] {
                 let map: HeaderMap =
                     [(header::RANGE, value.clone()), (name, value.clone())].into_iter().collect();

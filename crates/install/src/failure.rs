@@ -4,6 +4,8 @@ use std::io;
 
 use disk::{AlignedBuffer, Fault, Medium, Operation};
 
+use crate::stop::Stopped;
+
 /// Why an install failed. After every one of these the disk does not boot, unless it says that nothing was touched.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -65,6 +67,9 @@ pub enum Failure {
         /// Whether the start of the disk was zeroed again, so that it cannot boot.
         disarmed: bool,
     },
+    /// It was ended from outside. What is on the disk then is of use to the next install.
+    #[error("the install was ended: {0}")]
+    Stopped(#[from] Stopped),
     /// The engine itself failed.
     #[error("{reason}")]
     Engine {

@@ -69,7 +69,7 @@ pub fn install_foreign(
         return Err(Unfit::Plan { reason }.into());
     }
     let gauge = Gauge::new(options.order, 0);
-    let mirrors = Mirrors::new(sources, options.patience, options.seed);
+    let mirrors = Mirrors::new(sources, options);
     let work = Work { medium, foreign, mirrors: &mirrors, options, gauge: &gauge };
     told(&gauge, progress, || in_order(&work))
 }
@@ -109,7 +109,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     fits(end, None, medium)?;
     let mut chance = Chance(options.seed);
     let plan = &arrived.plan;
-    let read_back = complete(medium, plan, arrived.withheld, options.verify, gauge, &mut chance)
+    let read_back = complete(medium, plan, arrived.withheld, options, gauge, &mut chance)
         .map_err(|failure| disarmed(medium, u64::from(CHUNK_BYTES), failure))?;
     let progress = gauge.progress(Instant::now());
     Ok(InstallReport { guarantee, progress, read_back, steps: Vec::new() })
@@ -118,7 +118,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
 /// Writes everything but what makes the disk bootable; returns that, and the digest of what was fetched.
 fn stream(work: &Work<'_>) -> Result<(unpack::Arrived, [u8; 32]), Failure> {
     let Work { medium, foreign, gauge, .. } = *work;
-    let crew = Crew::new(2 + WRITERS);
+    let crew = Crew::new(2 + WRITERS, work.options.stop);
     let empty_pieces = Queue::store((0..PIECES).map(|_| fetch::Piece::new(PIECE_BYTES)));
     let pieces = Queue::new(PIECES, 1);
     let chunk_bytes = usize::try_from(CHUNK_BYTES).expect("a chunk fits in memory");

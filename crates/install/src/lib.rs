@@ -18,6 +18,7 @@ mod pipeline;
 mod plan;
 mod queue;
 mod source;
+mod stop;
 mod write;
 mod zero;
 
@@ -28,5 +29,6 @@ pub use self::{
     options::{Compare, Options, Patience, ProvenZero, SLOWEST_BYTES, Verify},
     plan::{Chunk, Plan},
     source::{FetchError, Source},
+    stop::{Stop, Stopped},
     write::{Listener, install},
 };

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroUsize, thread, time::Duration};
 use disk::{AlignedBuffer, Fault, Medium};
 use protocol::OrderId;
 
-use crate::{failure::read_into, zero::is_zero};
+use crate::{failure::read_into, stop::Stop, zero::is_zero};
 
 /// How an install is done.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Options<'a> {
     pub proven_zero: Option<ProvenZero<'a>>,
     /// How long a source is tried.
     pub patience: Patience,
+    /// What ends it early.
+    pub stop: Stop<'a>,
     /// Unpacks and hashes on so many threads.
     pub processors: NonZeroUsize,
     /// What samples and pauses are drawn from: another number in every run.
@@ -35,6 +37,7 @@ impl Options<'_> {
             verify: Verify::Sample { detects_per_thousand: 50 },
             proven_zero: None,
             patience: Patience::default(),
+            stop: Stop::default(),
             processors: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             seed,
         }

@@ -71,7 +71,7 @@ pub(crate) fn run(work: &Work<'_>, missing: &[usize], zeros: &[usize]) -> Result
     let fetchers = FETCHERS.min(frame_count);
     let unpackers = work.options.processors.get().min(8);
 
-    let crew = Crew::new(fetchers + unpackers + WRITERS);
+    let crew = Crew::new(fetchers + unpackers + WRITERS, work.options.stop);
     let requests = fetch::Requests::new(work.plan, missing);
     let empty_frames = Queue::store((0..frame_count).map(|_| Frame::new(frame_bytes)));
     let frames = Queue::new(frame_count, fetchers);

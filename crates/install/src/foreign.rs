@@ -19,6 +19,7 @@ use std::{
 };
 
 use disk::Medium;
+use image::bmap::Bmap;
 use protocol::install::{Guarantee, InstallReport};
 use sha2::{Digest as _, Sha256};
 
@@ -63,6 +64,29 @@ pub fn install_foreign(
     options: &Options<'_>,
     progress: &Listener<'_>,
 ) -> Result<InstallReport, Failure> {
+    install_any(medium, foreign, None, sources, options, progress)
+}
+
+/// The same for an image with a map, which vouches for its parts. What the map leaves out is written as zeros.
+pub fn install_mapped(
+    medium: &dyn Medium,
+    foreign: &Foreign,
+    map: &Bmap,
+    sources: &[&dyn Source],
+    options: &Options<'_>,
+    progress: &Listener<'_>,
+) -> Result<InstallReport, Failure> {
+    install_any(medium, foreign, Some(map), sources, options, progress)
+}
+
+fn install_any(
+    medium: &dyn Medium,
+    foreign: &Foreign,
+    map: Option<&Bmap>,
+    sources: &[&dyn Source],
+    options: &Options<'_>,
+    progress: &Listener<'_>,
+) -> Result<InstallReport, Failure> {
     let sector = medium.sector_bytes();
     if !(512..=65_536).contains(&sector) || !sector.is_power_of_two() {
         let reason = "the disk has sectors of no usual size".to_owned();
@@ -70,7 +94,7 @@ pub fn install_foreign(
     }
     let gauge = Gauge::new(options.order, 0);
     let mirrors = Mirrors::new(sources, options);
-    let work = Work { medium, foreign, mirrors: &mirrors, options, gauge: &gauge };
+    let work = Work { medium, foreign, map, mirrors: &mirrors, options, gauge: &gauge };
     told(&gauge, progress, || in_order(&work))
 }
 
@@ -79,6 +103,7 @@ pub fn install_foreign(
 struct Work<'a> {
     medium: &'a dyn Medium,
     foreign: &'a Foreign,
+    map: Option<&'a Bmap>,
     mirrors: &'a Mirrors<'a>,
     options: &'a Options<'a>,
     gauge: &'a Gauge,
@@ -102,6 +127,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
         return Err(Failure::BadStream { offset: end, reason });
     }
     let guarantee = match foreign.sha256 {
+        _ if work.map.is_some() => Guarantee::Ranges,
         Some(_) => Guarantee::Digest,
         None if arrived.is_compressed => Guarantee::Format,
         None => Guarantee::Length,

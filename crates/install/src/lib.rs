@@ -25,7 +25,7 @@ mod zero;
 pub use self::{
     after::{Random, StepFailure, apply, finish, name},
     failure::{Failure, Unfit},
-    foreign::{Foreign, install_foreign},
+    foreign::{Foreign, install_foreign, install_mapped},
     options::{Compare, Options, Patience, ProvenZero, SLOWEST_BYTES, Verify},
     plan::{Chunk, Plan},
     source::{FetchError, Source},

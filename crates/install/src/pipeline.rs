@@ -142,3 +142,39 @@ pub(crate) fn bottleneck(
         (false, false) => Bottleneck::Network,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_never_waits_for_what_comes_after_him_is_what_all_wait_for() {
+        let check = |fetchers: u64, unpackers: u64, expected: Bottleneck| {
+            let waited = [fetchers, unpackers].map(Duration::from_millis);
+            let found = bottleneck([Duration::ZERO; 2], waited, Duration::from_secs(1), [4, 2]);
+            assert_eq!(found, expected, "{fetchers} and {unpackers} ms");
+        };
+        check(0, 0, Bottleneck::Network);
+        check(100, 100, Bottleneck::Network);
+        check(3900, 0, Bottleneck::Processor);
+        check(3900, 1900, Bottleneck::Disk);
+        check(0, 1900, Bottleneck::Disk);
+    }
+
+    /// The rest of the 64 MiB is for the program, its manifest, what is withheld, and the decoders.
+    #[test]
+    fn buffers_take_at_most_36_mib_whatever_the_image() {
+        for chunk in [512, 64 << 10, 1 << 20, 4 << 20, 8 << 20] {
+            // The longest that a plan allows.
+            let frame = chunk + (64 << 10);
+            let frames = buffers(FRAMES_BYTES, frame, 32) * frame;
+            let empty_chunks = chunk_buffers(CHUNKS_BYTES, chunk);
+            let mut chunks = 0;
+            while let Ok(crate::queue::Popped::Thing(buffer)) = empty_chunks.try_pop() {
+                chunks += buffer.len();
+            }
+            assert!(frames + chunks <= (36 << 20) + (128 << 10), "{chunk}: {frames} + {chunks}");
+            assert!(chunks >= 2 * chunk, "one is filled while another is written");
+        }
+    }
+}

@@ -7,7 +7,10 @@ use std::{
 };
 
 use disk::AlignedBuffer;
-use image::{Format, UnpackError, Unpacked, WINDOW_LIMIT};
+use image::{
+    Format, UnpackError, WINDOW_LIMIT,
+    bmap::{Bmap, MapMismatch},
+};
 use protocol::install::InstallPhase;
 
 use super::{CHUNK_BYTES, Work, fetch::Pieces};
@@ -46,7 +49,7 @@ pub(super) struct Unpack<'a> {
 
 impl Unpack<'_> {
     pub(super) fn run(&self, input: Pieces<'_>) -> Result<Arrived, Ended> {
-        let mut image = image::unpack(input, WINDOW_LIMIT).map_err(|error| unsound(&error, 0))?;
+        let image = image::unpack(input, WINDOW_LIMIT).map_err(|error| unsound(&error, 0))?;
         let is_compressed = image.layers().iter().any(|layer| *layer != Format::Tar);
         let is_bare = image.layers().is_empty();
         let plan = Plan {
@@ -56,11 +59,15 @@ impl Unpack<'_> {
             sector_bytes: None,
             chunks: Vec::new(),
         };
+        let mut image: Box<dyn Read + '_> = match self.work.map {
+            Some(map) => Box::new(map.check(image)),
+            None => Box::new(image),
+        };
         let mut arrived = Arrived { plan, withheld: Vec::new(), table_bytes: 0, is_compressed };
         let mut zeros = 0..0;
         loop {
             let Some(mut buffer) = self.empty.pop()? else { return Err(Ended::Aborted) };
-            let length = fill(&mut image, &mut buffer)?;
+            let length = fill(&mut *image, &mut buffer, arrived.plan.image_bytes)?;
             if arrived.plan.chunks.is_empty() {
                 arrived.table_bytes = self.begin(&buffer[..length], is_bare)?;
             }
@@ -81,10 +88,11 @@ impl Unpack<'_> {
     /// Looks at the start of an image before anything is touched; then disarms the disk. Returns the length that
     /// the partition table tells of.
     fn begin(&self, start: &[u8], is_bare: bool) -> Result<u64, Failure> {
-        let Work { medium, foreign, gauge, .. } = *self.work;
+        let Work { medium, foreign, map, gauge, .. } = *self.work;
         let sector = table_sector(start, medium.sector_bytes());
         let told = sector.and_then(|sector| table_length(start, sector)).unwrap_or(0);
         let least = if is_bare { told.max(foreign.file_bytes) } else { told };
+        let least = least.max(map.map_or(0, Bmap::image_bytes));
         fits(least, sector, medium)?;
         gauge.enter(InstallPhase::Disarming, 0);
         boot::disarm(medium, u64::from(CHUNK_BYTES))?;
@@ -148,8 +156,8 @@ fn wide(length: usize) -> u64 {
     u64::try_from(length).expect("a length fits 64 bits")
 }
 
-/// Fills a buffer; less than that only at the end of the image.
-fn fill(image: &mut Unpacked<'_>, buffer: &mut [u8]) -> Result<usize, Ended> {
+/// Fills a buffer with what stands from an offset on; less than that only at the end of the image.
+fn fill(image: &mut dyn Read, buffer: &mut [u8], offset: u64) -> Result<usize, Ended> {
     let mut length = 0;
     while length < buffer.len() {
         match image.read(&mut buffer[length..]) {
@@ -157,7 +165,11 @@ fn fill(image: &mut Unpacked<'_>, buffer: &mut [u8]) -> Result<usize, Ended> {
             Ok(more) => length += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                let offset = image.delivered_bytes();
+                let offset = offset + wide(length);
+                if let Some(mismatch) = MapMismatch::of(&error) {
+                    let reason = mismatch.to_string();
+                    return Err(Ended::Failed(Failure::BadStream { offset, reason }));
+                }
                 return Err(match UnpackError::of(&error) {
                     Some(reason) => unsound(reason, offset),
                     None => Ended::Aborted,

@@ -18,7 +18,7 @@ use crate::{
 const PIECE_BYTES: u64 = 64 << 20;
 /// Zeros are written in pieces of this.
 const WRITE_BYTES: usize = 1 << 20;
-/// At both ends of the first range so much is looked at, to see whether the device does what it says.
+/// At both ends of every range so much is looked at, to see whether the device does what it says.
 const PROBE_BYTES: u64 = 4096;
 
 /// Ranges that are to read as zeros.
@@ -97,7 +97,32 @@ impl<'a> ZeroWork<'a> {
             }
             *way
         };
-        Ok(way == Way::ByItself && self.ask(range)? == Zeroing::Done)
+        if way == Way::Written || self.ask(range)? == Zeroing::Unsupported {
+            return Ok(false);
+        }
+        let is_done = self.is_zero_at(&self.ends(range))?;
+        if !is_done {
+            *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Way::Written;
+        }
+        Ok(is_done)
+    }
+
+    /// Returns where a range is looked at.
+    fn ends(&self, range: &Range<u64>) -> [Range<u64>; 2] {
+        let sector = u64::from(self.medium.sector_bytes());
+        let length = PROBE_BYTES.max(sector).min(range.end - range.start);
+        [range.start..range.start + length, range.end - length..range.end]
+    }
+
+    /// Holds when all of some places read as zeros.
+    fn is_zero_at(&self, places: &[Range<u64>]) -> Result<bool, Fault> {
+        for place in places {
+            let length = usize::try_from(place.end - place.start).expect("a few KiB");
+            if !is_zero(&read(self.medium, place.start, length)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn ask(&self, range: &Range<u64>) -> Result<Zeroing, Fault> {
@@ -108,22 +133,13 @@ impl<'a> ZeroWork<'a> {
 
     /// Tries it on a range whose ends hold something else before: some devices say "done" and do nothing.
     fn keeps_its_word(&self, range: &Range<u64>) -> Result<bool, Fault> {
-        let sector = u64::from(self.medium.sector_bytes());
-        let length = PROBE_BYTES.max(sector).min(range.end - range.start);
-        let mut marks = AlignedBuffer::zeroed(usize::try_from(length).expect("a few KiB"));
-        marks.fill(0xa5);
-        let ends = [range.start, range.end - length];
-        for offset in ends {
-            write(self.medium, offset, &marks)?;
+        let ends = self.ends(range);
+        for end in &ends {
+            let length = usize::try_from(end.end - end.start).expect("a few KiB");
+            let mut marks = AlignedBuffer::zeroed(length);
+            marks.fill(0xa5);
+            write(self.medium, end.start, &marks)?;
         }
-        if self.ask(range)? == Zeroing::Unsupported {
-            return Ok(false);
-        }
-        for offset in ends {
-            if !is_zero(&read(self.medium, offset, marks.len())?) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(self.ask(range)? == Zeroing::Done && self.is_zero_at(&ends)?)
     }
 }

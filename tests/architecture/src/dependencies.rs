@@ -11,14 +11,29 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("linux", &[]),
     ("signature", &[]),
     ("image", &[]),
+    ("startup", &["signature"]),
+    ("fetch", &[]),
     ("inventory", &["protocol", "signature", "linux"]),
     ("disk", &["linux", "protocol", "inventory", "signature"]),
     ("install", &["disk", "image", "protocol"]),
     ("wipe", &["disk", "signature"]),
-    ("agent", &["protocol", "dhcp", "linux", "inventory", "signature"]),
-    ("sunshine", &["agent", "protocol", "linux", "inventory", "install", "image", "disk"]),
+    ("agent", &["protocol", "dhcp", "linux", "inventory", "signature", "startup"]),
+    (
+        "sunshine",
+        &[
+            "agent",
+            "protocol",
+            "linux",
+            "inventory",
+            "install",
+            "image",
+            "disk",
+            "startup",
+            "fetch",
+        ],
+    ),
     ("hercules", &["agent", "protocol", "linux", "inventory", "wipe", "disk", "signature"]),
-    ("drydock", &["protocol", "dhcp", "image", "linux"]),
+    ("drydock", &["protocol", "dhcp", "image", "linux", "fetch"]),
     // What builds and measures the images.
     ("initramfs", &[]),
     ("empty-init", &[]),
@@ -36,6 +51,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("linux", &["serde", "serde_json", "tokio"]),
     ("inventory", &["tokio", "reqwest", "hyper"]),
     ("signature", &["tokio", "nix", "reqwest", "hyper"]),
+    ("startup", &["tokio", "nix", "reqwest", "hyper"]),
+    ("fetch", &["tokio", "nix", "reqwest", "hyper"]),
 ];
 
 fn metadata() -> Metadata {

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help deps image drydock empty-initrd check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
+.PHONY: help deps image drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
 .DEFAULT_GOAL := help
 
 ifneq ($(or $(ARCH),x86_64),x86_64)
@@ -92,6 +92,16 @@ target/workshop/initrd: target/image/workshop.cpio.zst image/select-modules $(pa
 	rm -r target/workshop/root target/workshop/modules.cpio.zst
 	cp $(parts)/usr/lib/modules/*/vmlinuz target/workshop/vmlinuz
 
+cloud: target/cloud/cloud.raw ## builds the cloud image that tests install
+
+target/image/cloud.stamp: $(shell find image/cloud/mkosi.conf image/cloud/mkosi.extra image/cloud/mkosi.skeleton -type f) image/build-tree
+	image/build-tree image/cloud
+	touch $@
+
+target/cloud/cloud.raw: target/image/cloud.stamp image/cloud/assemble
+	mkdir -p $(@D)
+	image/cloud/assemble target/image/cloud $@
+
 check: ## format, lints, tests without virtual machines, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -104,18 +114,18 @@ check-image: image ## says what is in the image, and fails on what does not belo
 check-reproducible: image ## builds the image again elsewhere, and compares the bytes
 	image/check-reproducible
 
-test: deps check image drydock empty-initrd ## every mechanism once, whole machines included
+test: deps check image drydock empty-initrd cloud ## every mechanism once, whole machines included
 	cargo run --locked --package qemu -- test
 
-test-qemu: deps image drydock ## CASE=name: one case, with the serial console shown
+test-qemu: deps image drydock cloud ## CASE=name: one case, with the serial console shown
 	@[ -n "$(CASE)" ] || { echo >&2 'say which: make test-qemu CASE=name'; exit 1; }
 	cargo run --locked --package qemu -- case "$(CASE)" --show-serial
 
-soak: deps image drydock ## the full matrices, for hours
+soak: deps image drydock cloud ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package install --test it cuts
 	cargo run --locked --package qemu -- soak
 
-bench: deps image drydock empty-initrd ## measures; AREA=name: one area
+bench: deps image drydock empty-initrd cloud ## measures; AREA=name: one area
 	cargo run --locked --release --package qemu -- bench $(AREA)
 
 demo: deps image drydock ## boots a machine over the network, and prints its record

@@ -8,6 +8,6 @@ mod images;
 pub mod key;
 pub mod operators;
 pub mod orders;
-mod rate;
+pub(crate) mod rate;
 mod session;
 pub mod socket;

@@ -30,6 +30,21 @@ pub struct Config {
     pub tls_port: u16,
     /// The kernel's consoles in the scripts; empty means the usual ones.
     pub consoles: Vec<String>,
+    /// Whether installed systems are answered over plain HTTP.
+    pub metadata: Metadata,
+}
+
+/// Whether installed systems are answered over plain HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Metadata {
+    /// No.
+    #[default]
+    Off,
+    /// Yes.
+    On {
+        /// Where they find this server; absent means its only address.
+        address: Option<Ipv4Addr>,
+    },
 }
 
 impl Default for Config {
@@ -41,6 +56,7 @@ impl Default for Config {
             http_port: 7480,
             tls_port: 7443,
             consoles: Vec::new(),
+            metadata: Metadata::Off,
         }
     }
 }

@@ -275,6 +275,24 @@ pub enum What {
         /// What, in words.
         became: String,
     },
+    /// An installed system fetched something of its metadata, for the first time.
+    MetadataServed {
+        /// Which order installed it.
+        order: protocol::OrderId,
+        /// What: `user-data`.
+        name: String,
+    },
+    /// An installed system said back that it is done.
+    PhonedHome {
+        /// Which order installed it.
+        order: protocol::OrderId,
+        /// Its host name, as it said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hostname: Option<String>,
+        /// Its instance-id, as it said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance_id: Option<String>,
+    },
     /// The machine goes back to waiting for approval.
     Held {
         /// Why: what changed, or which sessions collide.

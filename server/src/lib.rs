@@ -13,6 +13,7 @@ pub mod hardware;
 pub mod image;
 pub mod journal;
 pub mod machine;
+pub mod metadata;
 pub mod moment;
 pub mod seed;
 pub mod serve;

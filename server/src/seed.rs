@@ -15,11 +15,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     key::{KeyProblem, check_key, looks_like_key},
-    render::Instance,
+    render::{Documents, Instance},
 };
 
 /// The largest text of a seed.
 pub const TEXT_BYTES: usize = 256 << 10;
+/// The longest that something is served: 30 days.
+const SERVED_SECONDS: u64 = 30 * 86_400;
 /// The most keys.
 const KEYS: usize = 256;
 /// The longest name of a host that Linux takes is 64 bytes, a whole domain name has 253 at most.
@@ -48,6 +50,12 @@ pub struct Seed {
     /// cloud-init's network-config; OpenStack's `network_data.json` in a `ConfigDrive`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_config: Option<Secret>,
+    /// Whether cloud-init says back to the server that it is done. Only where the server serves metadata.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub phone_home: bool,
+    /// How long all of it is served over plain HTTP as well, from the end of the install on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serve_seconds: Option<u64>,
 }
 
 /// In which form an installed system is told.
@@ -61,6 +69,8 @@ pub enum Format {
     ConfigDrive,
     /// Talos, in its image for the platform `nocloud`: a filesystem as for cloud-init, its configuration as user-data.
     Talos,
+    /// Nothing is written: the installed system asks over HTTP.
+    Nothing,
 }
 
 /// What a problem is about.
@@ -76,6 +86,8 @@ pub enum Part {
     MetaData,
     /// The network-config.
     NetworkConfig,
+    /// How it reaches the installed system.
+    Way,
 }
 
 /// Why a seed is not taken. Says nothing of what is in it but where.
@@ -97,6 +109,7 @@ fn shown(part: Part) -> String {
         Part::UserData => "user-data".to_owned(),
         Part::MetaData => "meta-data".to_owned(),
         Part::NetworkConfig => "network-config".to_owned(),
+        Part::Way => "seed".to_owned(),
     }
 }
 
@@ -113,12 +126,12 @@ impl SeedError {
 impl Seed {
     /// Holds when nothing was said: then there is no seed at all.
     pub fn is_empty(&self) -> bool {
-        let Self { format: _, hostname, ssh_keys, user_data, meta_data, network_config } = self;
-        hostname.is_none()
-            && ssh_keys.is_empty()
-            && user_data.is_none()
-            && meta_data.is_none()
-            && network_config.is_none()
+        *self == Self { format: self.format, ..Self::default() } && self.format != Format::Nothing
+    }
+
+    /// Holds when the installed system speaks to this server by itself.
+    pub fn needs_server(&self) -> bool {
+        self.phone_home || self.serve_seconds.is_some()
     }
 
     /// Checks all of it.
@@ -141,9 +154,28 @@ impl Seed {
                 SeedError::new(Part::SshKey(index), None, problem.to_string())
             })?;
         }
+        self.check_way().map_err(|problem| SeedError::new(Part::Way, None, problem))?;
         match self.format {
-            Format::NoCloud | Format::ConfigDrive => self.check_for_cloud_init(),
+            Format::NoCloud | Format::ConfigDrive | Format::Nothing => self.check_for_cloud_init(),
             Format::Talos => self.check_for_talos(),
+        }
+    }
+
+    fn check_way(&self) -> Result<(), String> {
+        match (self.format, self.serve_seconds) {
+            (_, Some(seconds)) if !(1..=SERVED_SECONDS).contains(&seconds) => {
+                Err(format!("it may be served from 1 second to 30 days, not {seconds} seconds"))
+            }
+            (Format::ConfigDrive, Some(_)) => {
+                Err("what is served has cloud-init's form, not that of a ConfigDrive".to_owned())
+            }
+            (Format::Nothing, None) => {
+                Err("nothing is written on the disk, and nothing is served".to_owned())
+            }
+            (Format::Talos, _) if self.phone_home => {
+                Err("Talos does not say back that it is done".to_owned())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -166,7 +198,7 @@ impl Seed {
                     yaml::check_network_data(&network.0)?;
                 }
             }
-            Format::NoCloud | Format::Talos => self.check_network_config()?,
+            Format::NoCloud | Format::Talos | Format::Nothing => self.check_network_config()?,
         }
         let Some(meta_data) = self.read_meta_data()? else { return Ok(()) };
         let said = |keys: &[&str]| keys.iter().any(|key| meta_data.contains_key(*key));
@@ -207,7 +239,9 @@ impl Seed {
     fn read_meta_data(&self) -> Result<Option<yaml::Object>, SeedError> {
         let Some(text) = &self.meta_data else { return Ok(None) };
         match self.format {
-            Format::NoCloud | Format::Talos => yaml::object(Part::MetaData, &text.0).map(Some),
+            Format::NoCloud | Format::Talos | Format::Nothing => {
+                yaml::object(Part::MetaData, &text.0).map(Some)
+            }
             Format::ConfigDrive => yaml::json_object(Part::MetaData, &text.0).map(Some),
         }
     }

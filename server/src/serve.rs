@@ -25,7 +25,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
-    network::{Ports, Taken},
+    network::{Ports, Routes, Taken},
     state::{State, StateError, key_path},
 };
 use crate::{
@@ -37,12 +37,13 @@ use crate::{
     },
     boot::{self, AssetError, Assets},
     clock::{Clock, Standing, Trust},
-    config::{Config, ConfigError, Network, Plan, PlanError, interface},
+    config::{self, Config, ConfigError, Network, Plan, PlanError, interface},
     dhcp, explain,
     hardware::{Keeper, RecordSettings, Reservation, keep},
     image::{ImageError, Images},
     journal::{Entry, Journal, JournalError, What},
     machine::{self, Registry},
+    metadata::{self, Metadata},
     moment, tftp,
 };
 
@@ -210,6 +211,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     for network in &plan.networks {
         boot_settings(&config, network, Pin([0; 32]))?;
     }
+    let metadata = plan.metadata(&config)?;
     let assets = Assets::open(&options.assets)
         .map_err(|source| ServeError::Assets { path: options.assets.clone(), source })?;
     let (state, taken) = claim(&options.state, &plan, &config).await?;
@@ -224,6 +226,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     let settings = machine::Settings {
         lists: config.lists.clone(),
         home: state.home(),
+        metadata,
         ..machine::Settings::default()
     };
     let teller = teller(journal.clone(), Arc::clone(&leases));
@@ -335,7 +338,15 @@ impl Bound {
         for (port, network) in ports.into_iter().zip(&plan.networks) {
             let settings = boot_settings(&config, network, state.key.pin())?;
             let context = context(&registry, &journal, &assets, settings);
-            port.start(&mut parts, context, agents.clone(), &journal, &registry, &stopped);
+            let files = boot::router(context.clone());
+            let plain = match config.metadata {
+                config::Metadata::Off => files,
+                config::Metadata::On { .. } => {
+                    Metadata::new(registry.clone(), Arc::new(metadata::mac_of)).before(files)
+                }
+            };
+            let routes = Routes { plain, agents: agents.clone() };
+            port.start(&mut parts, context, routes, &journal, &registry, &stopped);
         }
         let bridge = Bridge {
             registry: registry.clone(),

@@ -103,7 +103,8 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vendor_data: Option<Secret>,
     },
-    /// Makes a UEFI boot entry for the disk's EFI system partition and puts it first. Nothing under BIOS.
+    /// Makes a UEFI boot entry for the disk's EFI system partition and puts it first, but for network entries that stand
+    /// at the front. Nothing under BIOS.
     BootEntry {
         /// What the firmware's menu shows.
         label: String,

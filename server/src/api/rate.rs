@@ -12,7 +12,7 @@ const GENERATION: usize = 2_048;
 
 /// The buckets of all addresses.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     burst: u32,
     refill: Duration,
     young: HashMap<IpAddr, Bucket>,
@@ -27,12 +27,12 @@ struct Bucket {
 
 impl Rate {
     /// Allows `burst` requests at once, and one more after every `refill`.
-    pub(super) fn new(burst: u32, refill: Duration) -> Self {
+    pub(crate) fn new(burst: u32, refill: Duration) -> Self {
         Self { burst, refill, young: HashMap::new(), old: HashMap::new() }
     }
 
     /// Takes a token of an address; false when there is none.
-    pub(super) fn take(&mut self, address: IpAddr, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, address: IpAddr, now: Instant) -> bool {
         let known = self.young.get(&address).or_else(|| self.old.get(&address)).copied();
         let mut bucket = known.unwrap_or(Bucket { tokens: self.burst, since: now });
         let refills = now.duration_since(bucket.since).as_nanos() / self.refill.as_nanos().max(1);

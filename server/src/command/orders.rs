@@ -10,7 +10,7 @@ use crate::{
     api::client::segment,
     machine::{
         OrderOverview,
-        install::{InstallOrder, OrderState},
+        install::{InstallOrder, OrderState, PhonedHome},
     },
     moment,
 };
@@ -103,6 +103,10 @@ pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
     order.held_back.iter().for_each(|reason| put("waits", reason.clone()));
     if let Some(at) = ended(order) {
         put("ended", format!("{}, {}", moment::show(at), moment::show_ago(at, now)));
+    }
+    if let Some(PhonedHome { at, hostname, instance_id }) = &order.phoned_home {
+        let named = [hostname, instance_id].into_iter().flatten().cloned().collect::<Vec<_>>();
+        put("says back", format!("{}, {}", named.join(", "), moment::show(*at)));
     }
     if let OrderState::Done { report, .. } = &order.state {
         put("guarantee", word(&report.guarantee));

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Config, Dhcp, Vlan, interface::Interface};
+use super::{Config, Dhcp, Metadata, Vlan, interface::Interface};
 use crate::dhcp::{self, ModeAsWritten, SubnetAsWritten};
 
 /// What the server will do.
@@ -72,6 +72,15 @@ pub enum PlanError {
         /// The interface.
         name: String,
     },
+    /// Installed systems are to find the server at an address that is none of its own.
+    #[error("spec.server.metadata.address: the server has no such address here: {0}")]
+    NotOurs(Ipv4Addr),
+    /// There are several addresses at which installed systems could find the server.
+    #[error(
+        "spec.server.metadata.address: say which one of the server's addresses installed systems reach: {}",
+        list(.0)
+    )]
+    WhichAddress(Vec<Ipv4Addr>),
     /// `--interface` and a configuration that names its own.
     #[error("--interface: the configuration's vlans say which interfaces to serve")]
     Twice,
@@ -117,6 +126,28 @@ impl Plan {
             .collect::<Result<_, _>>()?;
         Ok(Self { networks })
     }
+}
+
+impl Plan {
+    /// Returns where installed systems find this server, if they may: `http://10.0.0.1:7480`.
+    pub fn metadata(&self, config: &Config) -> Result<Option<String>, PlanError> {
+        let own: Vec<Ipv4Addr> =
+            self.networks.iter().map(|network| network.dhcp.server_address()).collect();
+        let address = match (config.metadata, own.as_slice()) {
+            (Metadata::Off, _) => return Ok(None),
+            (Metadata::On { address: Some(address) }, own) if own.contains(&address) => address,
+            (Metadata::On { address: Some(address) }, _) => {
+                return Err(PlanError::NotOurs(address));
+            }
+            (Metadata::On { address: None }, [address]) => *address,
+            (Metadata::On { address: None }, _) => return Err(PlanError::WhichAddress(own)),
+        };
+        Ok(Some(format!("http://{address}:{}", config.http_port)))
+    }
+}
+
+fn list(addresses: &[Ipv4Addr]) -> String {
+    addresses.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An interface with the VLANs that are served through it: its own first, then those behind relays.

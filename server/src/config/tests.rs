@@ -47,13 +47,40 @@ const FULL: &str = "
     httpPort: 8480
     tlsPort: 8443
     consoles: [tty0, ttyS1]
+    metadata:
+      enabled: true
+      address: 10.0.0.2
 ";
+
+#[test]
+fn metadata_is_served_only_where_that_is_said_and_at_one_of_the_servers_own_addresses() {
+    let check = |vlans: &str, server: &str| {
+        let text = format!("{HEAD}  network:\n    vlans: [{vlans}]\n  server: {{{server}}}\n");
+        let config = Config::parse(&text).map_err(|error| error.to_string())?;
+        let plan = Plan::make(&config, &interfaces(), None).map_err(|error| error.to_string())?;
+        plan.metadata(&config).map_err(|error| error.to_string())
+    };
+    let one = "{name: a, interface: eth0, dhcp: {drydockManagesDHCP: false}}";
+    let two = format!("{one}, {{name: b, interface: wlan0}}");
+    assert_eq!(check(one, ""), Ok(None));
+    assert_eq!(check(one, "metadata: {enabled: false}"), Ok(None));
+    let on = "metadata: {enabled: true}";
+    assert_eq!(check(one, on), Ok(Some("http://10.0.0.2:7480".to_owned())));
+    let named = "httpPort: 80, metadata: {enabled: true, address: 192.168.1.7}";
+    assert_eq!(check(&two, named), Ok(Some("http://192.168.1.7:80".to_owned())));
+    insta::assert_snapshot!(check(&two, on).unwrap_err(), @"spec.server.metadata.address: say which one of the server's addresses installed systems reach: 10.0.0.2, 192.168.1.7");
+    insta::assert_snapshot!(check(one, named).unwrap_err(), @"spec.server.metadata.address: the server has no such address here: 192.168.1.7");
+    insta::assert_snapshot!(check(one, "metadata: {}").unwrap_err(), @"spec.server.metadata.enabled is missing");
+    let off = "metadata: {enabled: false, address: 10.0.0.2}";
+    insta::assert_snapshot!(check(one, off).unwrap_err(), @"line 6: spec.server.metadata.address: means nothing without enabled: true: 10.0.0.2");
+}
 
 #[test]
 fn everything_that_is_built_can_be_said() {
     let text = format!("{HEAD}{FULL}");
     let config = Config::parse(&text).unwrap();
     assert_eq!((config.http_port, config.tls_port), (8480, 8443));
+    assert_eq!(config.metadata, Metadata::On { address: Some([10, 0, 0, 2].into()) });
     assert_eq!(config.consoles, ["tty0", "ttyS1"]);
     assert_eq!(config.lists.ignored.len(), 1);
     assert_eq!(config.lists.listed.as_ref().map(Vec::len), Some(2));

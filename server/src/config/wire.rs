@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{Error, Spanned};
 
-use super::{Cidr, Config, ConfigError, Dhcp, Vlan, selectors};
+use super::{Cidr, Config, ConfigError, Dhcp, Metadata, Vlan, selectors};
 use crate::decision::Lists;
 
 /// The `apiVersion` of this vocabulary.
@@ -99,6 +99,14 @@ struct Server {
     http_port: Option<Spanned<u16>>,
     tls_port: Option<Spanned<u16>>,
     consoles: Option<Vec<Text>>,
+    metadata: Option<WrittenMetadata>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenMetadata {
+    enabled: Option<bool>,
+    address: Option<Text>,
 }
 
 /// Reads the text of a file.
@@ -157,6 +165,10 @@ impl File {
                 .into_iter()
                 .map(|console| console.value)
                 .collect(),
+            metadata: match spec.server.metadata {
+                None => Metadata::Off,
+                Some(written) => written.check("spec.server.metadata")?,
+            },
         })
     }
 }
@@ -224,6 +236,19 @@ impl WrittenDhcp {
                 problem: "means nothing without drydockManagesDHCP: true".to_owned(),
             }),
             None => Ok(Dhcp::Proxy),
+        }
+    }
+}
+
+impl WrittenMetadata {
+    fn check(self, key: &str) -> Result<Metadata, ConfigError> {
+        let enabled = format!("{key}.enabled");
+        let is_on = self.enabled.ok_or_else(|| missing(&enabled))?;
+        let key = format!("{key}.address");
+        match (is_on, self.address) {
+            (true, written) => Ok(Metadata::On { address: address(&key, written)? }),
+            (false, None) => Ok(Metadata::Off),
+            (false, Some(text)) => Err(value(&key, &text, "means nothing without enabled: true")),
         }
     }
 }

@@ -71,6 +71,13 @@ pub(super) fn of(what: &What) -> (Stage, String) {
         }
         What::Ordered { order, by } => (Stage::Order, format!("{by} ordered: {order}")),
         What::Order { order, became } => (Stage::Order, format!("order {order}: {became}")),
+        What::MetadataServed { order, name } => {
+            (Stage::Order, format!("the system of order {order} fetched its {name}"))
+        }
+        What::PhonedHome { order, hostname, .. } => {
+            let host = hostname.as_deref().unwrap_or("the system");
+            (Stage::Order, format!("{host} says that it is installed, order {order}"))
+        }
         What::Held { reason } => (Stage::Order, format!("held: {reason}")),
         What::Agent(event) => (Stage::Agent, event_text(&event.kind)),
     }

@@ -12,7 +12,7 @@ use super::{
     MachineMetadata, Metadata, Netboot, OWNER, PENDING, RecordSettings, Reservation, Spec,
     attributes, label, spelled,
 };
-use crate::machine::{Approval, Machine, Strength, evidence};
+use crate::machine::{Approval, DiskState, KnownDisk, Machine, Strength, evidence};
 
 /// Leases of installed machines last a day at least (SAFETY.md 17).
 const LEASE_SECONDS: u32 = 86_400;
@@ -125,7 +125,7 @@ fn disks(machine: &Machine, inventory: &Inventory, names: DiskNames) -> Vec<Disk
     let mut disks: Vec<&Disk> = chosen.collect();
     // Who chose a disk that cannot be had did not choose another.
     if machine.chosen_disks.is_empty() {
-        disks = own().filter(|disk| is_blank(disk)).collect();
+        disks = own().filter(|disk| is_blank(machine, disk)).collect();
         disks.sort_by_key(|disk| {
             (disk.rotational != Some(false), disk.size_bytes, disk.by_id.first(), &disk.name)
         });
@@ -141,8 +141,13 @@ fn is_own(disk: &Disk) -> bool {
         && disk.size_bytes > Bytes(0)
 }
 
-fn is_blank(disk: &Disk) -> bool {
-    disk.content.as_ref().is_some_and(|content| content.blank)
+/// Blank when its machine reported, and nothing was installed on it since.
+fn is_blank(machine: &Machine, disk: &Disk) -> bool {
+    let written = |known: &KnownDisk| {
+        let this = KnownDisk::of(disk);
+        known.state != DiskState::Blank && this.is_some_and(|this| this.identity == known.identity)
+    };
+    disk.content.as_ref().is_some_and(|content| content.blank) && !machine.disks.iter().any(written)
 }
 
 fn device(disk: &Disk, names: DiskNames) -> Option<DiskSpec> {

@@ -22,6 +22,7 @@ mod index;
 mod install;
 mod lookup;
 mod order;
+mod served;
 #[cfg(test)]
 mod tests;
 
@@ -86,6 +87,8 @@ pub(super) struct Fleet {
     retired: HashMap<String, i64>,
     /// Who was just sent to its own disk and is about to come back through a port that tells nothing.
     expected: HashMap<MacAddress, Expected>,
+    /// Where installed systems find this server, if they may.
+    pub(super) metadata: Option<String>,
     limit: Limit,
     strangers: usize,
     stranger_bytes: u64,
@@ -148,6 +151,7 @@ impl Fleet {
             heard: HashMap::new(),
             retired: retired.into_iter().collect(),
             expected: HashMap::new(),
+            metadata: None,
             limit: Limit::default(),
             strangers: 0,
             stranger_bytes: 0,
@@ -338,6 +342,7 @@ impl Machine {
         self.told_to_wait = None;
         self.chosen_disks.clear();
         self.instruction = None;
+        self.serve_nothing();
         self.happens(&OrderEvent::Void { reason }, now.unix_milliseconds)?.entry
     }
 

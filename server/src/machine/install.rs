@@ -20,11 +20,13 @@ use super::Session;
 
 mod choose;
 mod plan;
+mod served;
 
-pub(in crate::machine) use self::plan::plan;
+pub(in crate::machine) use self::plan::{Drawn, plan};
 pub use self::{
     choose::{Choice, ChoiceError, ChosenDisk},
     plan::{ImageFacts, InstallRefusal, InstallRequest, Plan, Sizing},
+    served::{PhonedHome, Served},
 };
 
 /// An order to put an image on a disk of one machine.
@@ -53,6 +55,12 @@ pub struct InstallOrder {
     /// What its agent is told. Only while it is open, and only in memory and in the database: it may hold secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install: Option<Box<Install>>,
+    /// What the installed system may ask this server for. Kept as the install is, until its time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Box<Served>>,
+    /// What the installed system said back, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phoned_home: Option<PhonedHome>,
 }
 
 /// An image, as far as an order shows it.
@@ -208,7 +216,9 @@ fn told(
             Some(Failed { at, reason: reason.clone(), touched: *touched })
         }
         EventKind::Refused { sequence: Some(said), reason } if *said == sequence => {
-            Some(Failed { at, reason: format!("refused: {reason}"), touched: false })
+            // Who has begun and then refuses contradicts himself: the worse is believed.
+            let touched = matches!(order.state, Running { .. });
+            Some(Failed { at, reason: format!("refused: {reason}"), touched })
         }
         _ => None,
     }
@@ -268,6 +278,7 @@ impl InstallOrder {
     #[must_use]
     pub fn without_secrets(mut self) -> Self {
         self.install = None;
+        self.served = None;
         self
     }
 }
@@ -306,6 +317,8 @@ pub(crate) mod tests {
             state: OrderState::Ordered {},
             held_back: None,
             install: None,
+            served: None,
+            phoned_home: None,
         }
     }
 
@@ -470,6 +483,17 @@ pub(crate) mod tests {
         let after = step(&order, &Deed::Says(1, refused).event(), 6).unwrap();
         let reason = "refused: no".to_owned();
         assert_eq!(after, OrderState::Failed { at: 6, reason, touched: false });
+    }
+
+    #[test]
+    fn who_refuses_what_he_has_begun_may_have_touched_the_disk() {
+        let mut order = order(1);
+        order.state = step(&order, &Deed::Give(1, 7).event(), 5).unwrap();
+        order.state =
+            step(&order, &Deed::Says(1, EventKind::Obeys { sequence: 7 }).event(), 6).unwrap();
+        let refused = EventKind::Refused { sequence: Some(7), reason: "not newer".to_owned() };
+        let after = step(&order, &Deed::Says(1, refused).event(), 7);
+        assert!(matches!(after, Some(OrderState::Failed { touched: true, .. })), "{after:?}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod install;
+mod served;
 
 pub use self::install::OrderOverview;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub stranger_bytes: Bytes,
     /// What tells this state directory from a copy of it: orders do not hold in a copy (SAFETY.md 12).
     pub home: Option<String>,
+    /// Where installed systems find this server, if they may: `http://10.0.0.1:7480`.
+    pub metadata: Option<String>,
 }
 
 impl Default for Settings {
@@ -55,6 +58,7 @@ impl Default for Settings {
             strangers: 4096,
             stranger_bytes: Bytes(512 << 20),
             home: None,
+            metadata: None,
         }
     }
 }
@@ -109,6 +113,7 @@ impl Registry {
         let gone = retired.iter().map(|(name, _)| name.clone());
         let records = machines.iter().map(|machine| machine.name.clone()).chain(gone).collect();
         let mut fleet = Fleet::new(bounds, machines, retired);
+        fleet.metadata = settings.metadata;
         if let Some(home) = &settings.home {
             void_orders_of_a_copy(&mut fleet, &store, home, &tell)?;
         }

@@ -1,6 +1,7 @@
 //! A checked seed, as it is written for one machine.
 
 use protocol::install::{Secret, Step};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Format, Seed, SeedError, yaml::Object};
@@ -15,6 +16,30 @@ pub struct Instance<'a> {
     pub machine: &'a str,
     /// When the order was given, in milliseconds since 1970: what was installed before is another instance.
     pub ordered: i64,
+    /// Where cloud-init says that it is done. It stands in the seed where one was asked for.
+    pub phone_home: Option<&'a str>,
+}
+
+/// What is served over HTTP, as cloud-init asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Documents {
+    /// What tells this installation from all others.
+    pub instance_id: String,
+    /// The host's name.
+    pub hostname: String,
+    /// The public keys that may log in.
+    pub ssh_keys: Vec<String>,
+    /// `meta-data`.
+    pub meta_data: Secret,
+    /// `user-data`.
+    pub user_data: Secret,
+    /// `vendor-data`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor_data: Option<Secret>,
+    /// `network-config`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_config: Option<Secret>,
 }
 
 impl Instance<'_> {
@@ -25,27 +50,64 @@ impl Instance<'_> {
 }
 
 impl Seed {
-    /// Renders it, where anything was said. Checks it once more.
+    /// Renders what is written on the disk, if anything is. Checks it once more.
     pub fn render(&self, instance: Instance<'_>) -> Result<Option<Step>, SeedError> {
         if self.is_empty() {
             return Ok(None);
         }
         self.check()?;
-        let user_data = self.user_data.clone().unwrap_or_else(|| Secret(NOTHING.to_owned()));
         let network = self.network_config.clone();
-        Ok(Some(match self.format {
-            Format::NoCloud | Format::Talos => {
-                let meta_data = self.no_cloud_meta_data(instance)?;
-                Step::Seed { meta_data, user_data, network_config: network, vendor_data: None }
-            }
-            Format::ConfigDrive => Step::ConfigDrive {
+        Ok(match self.format {
+            Format::Nothing => None,
+            Format::NoCloud | Format::Talos => Some(Step::Seed {
+                meta_data: self.no_cloud_meta_data(instance)?,
+                user_data: self.any_user_data(),
+                network_config: network,
+                vendor_data: self.vendor_data(instance).map(Secret),
+            }),
+            Format::ConfigDrive => Some(Step::ConfigDrive {
                 meta_data: self.drive_meta_data(instance)?,
                 // Without any, there is no file: OpenStack has none either.
                 user_data: self.user_data.clone(),
                 network_data: network,
-                vendor_data: None,
-            },
+                vendor_data: self
+                    .vendor_data(instance)
+                    .map(|text| Secret(format!("{}\n", json!({ "cloud-init": text })))),
+            }),
+        })
+    }
+
+    /// Renders what is served over HTTP, if anything is. Checks it once more.
+    pub fn documents(&self, instance: Instance<'_>) -> Result<Option<Documents>, SeedError> {
+        if self.serve_seconds.is_none() {
+            return Ok(None);
+        }
+        self.check()?;
+        let given = self.read_meta_data()?.unwrap_or_default();
+        let said = |key: &str| given.get(key).and_then(Value::as_str).map(str::to_owned);
+        let host = || self.host(instance).to_owned();
+        Ok(Some(Documents {
+            instance_id: said("instance-id").unwrap_or_else(|| instance.id()),
+            hostname: said("local-hostname").or_else(|| said("hostname")).unwrap_or_else(host),
+            ssh_keys: self.ssh_keys.clone(),
+            meta_data: self.no_cloud_meta_data(instance)?,
+            user_data: self.any_user_data(),
+            vendor_data: self.vendor_data(instance).map(Secret),
+            network_config: self.network_config.clone(),
         }))
+    }
+
+    fn any_user_data(&self) -> Secret {
+        self.user_data.clone().unwrap_or_else(|| Secret(NOTHING.to_owned()))
+    }
+
+    /// What we ask of cloud-init ourselves; the user-data of a person stands above it.
+    fn vendor_data(&self, instance: Instance<'_>) -> Option<String> {
+        let url = instance.phone_home.filter(|_| self.phone_home)?;
+        Some(format!(
+            "#cloud-config\nphone_home:\n  url: {}\n  post: [instance_id, hostname, fqdn]\n  tries: 10\n",
+            json!(url)
+        ))
     }
 
     /// The meta-data for cloud-init and Talos. What a person wrote stays as written where nothing is to be added.

@@ -4,7 +4,8 @@ use super::*;
 
 pub(crate) use super::key::tests::KEY;
 
-const ONE: Instance<'static> = Instance { machine: "4q5hmp2", ordered: 1_700_000_000_123 };
+const ONE: Instance<'static> =
+    Instance { machine: "4q5hmp2", ordered: 1_700_000_000_123, phone_home: None };
 
 #[expect(clippy::unnecessary_wraps, reason = "every field of a seed may be absent")]
 fn secret(text: &str) -> Option<Secret> {
@@ -199,6 +200,61 @@ fn nothing_is_said_twice_and_nothing_is_too_long() {
 }
 
 #[test]
+fn cloud_init_is_asked_to_say_back_beside_what_a_person_asks_of_it() {
+    let url = "http://10.0.0.1:7480/metadata/a5/phone-home";
+    let instance = Instance { phone_home: Some(url), ..ONE };
+    let asked = Seed { phone_home: true, ..seed("#!/bin/sh\n") };
+    let shown = files(asked.render(instance).unwrap().unwrap());
+    insta::assert_snapshot!(shown, @r###"
+    --- meta-data
+    "instance-id": "4q5hmp2-1700000000"
+    "local-hostname": "4q5hmp2"
+    --- user-data
+    #!/bin/sh
+    --- vendor-data
+    #cloud-config
+    phone_home:
+      url: "http://10.0.0.1:7480/metadata/a5/phone-home"
+      post: [instance_id, hostname, fqdn]
+      tries: 10
+    "###);
+    let drive = Seed { format: Format::ConfigDrive, ..asked };
+    let shown = files(drive.render(instance).unwrap().unwrap());
+    assert!(shown.contains(r#"{"cloud-init":"#), "{shown}");
+    let not_asked = seed("#!/bin/sh\n").render(instance).unwrap().unwrap();
+    assert!(!files(not_asked).contains("phone"));
+}
+
+#[test]
+fn what_is_served_is_what_would_stand_on_the_disk() {
+    let served = Seed {
+        format: Format::Nothing,
+        serve_seconds: Some(60),
+        meta_data: secret("hostname: db1\n"),
+        ..seed("#cloud-config\n{}\n")
+    };
+    assert_eq!(served.render(ONE), Ok(None));
+    let documents = served.documents(ONE).unwrap().unwrap();
+    assert_eq!(documents.hostname, "db1");
+    assert_eq!(documents.instance_id, "4q5hmp2-1700000000");
+    assert_eq!(
+        documents.meta_data.0,
+        "\"hostname\": \"db1\"\n\"instance-id\": \"4q5hmp2-1700000000\"\n"
+    );
+    assert_eq!(seed("#!x").documents(ONE), Ok(None));
+    let wrong = [
+        Seed { format: Format::Nothing, ..Seed::default() },
+        Seed { serve_seconds: Some(0), ..Seed::default() },
+        Seed { serve_seconds: Some(SERVED_SECONDS + 1), ..Seed::default() },
+        Seed { format: Format::ConfigDrive, serve_seconds: Some(1), ..Seed::default() },
+    ];
+    for seed in wrong {
+        assert_eq!(seed.check().unwrap_err().part, Part::Way, "{seed:?}");
+        assert!(seed.render(ONE).is_err(), "{seed:?}");
+    }
+}
+
+#[test]
 fn networks_are_taken_in_the_words_of_their_form() {
     let check = |format, text: &str| {
         Seed { format, network_config: secret(text), ..Seed::default() }.check()
@@ -218,10 +274,11 @@ proptest::proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "(#cloud-config\n)?(.|\n){0,200}") {
         drop(seed(&text).render(ONE));
-        let all = [Format::NoCloud, Format::ConfigDrive, Format::Talos];
+        let all = [Format::NoCloud, Format::ConfigDrive, Format::Talos, Format::Nothing];
         for format in all {
             let all = Seed { format, meta_data: secret(&text), network_config: secret(&text), ..seed(&text) };
             drop(all.render(ONE));
+            drop(Seed { serve_seconds: Some(1), ..all }.documents(ONE));
         }
     }
 }

@@ -41,6 +41,15 @@ pub(super) struct Ports {
     tls: Arc<ServerConfig>,
 }
 
+/// What is answered over HTTP.
+#[derive(Debug)]
+pub(super) struct Routes {
+    /// On the plain port.
+    pub(super) plain: Router,
+    /// Behind the agents' door.
+    pub(super) agents: Router,
+}
+
 impl Taken {
     /// Takes all ports of a network. Nothing is answered on them yet.
     pub(super) async fn take(network: &Network, config: &Config) -> Result<Self, ServeError> {
@@ -75,12 +84,13 @@ impl Ports {
         self,
         parts: &mut JoinSet<&'static str>,
         context: boot::Context,
-        agents: Router,
+        routes: Routes,
         journal: &Journal,
         registry: &Registry,
         stopped: &watch::Receiver<()>,
     ) {
         let Self { dhcp, tftp, http, agents: listener, tls } = self;
+        let Routes { plain, agents } = routes;
         let (decides, notes, tells) = (registry.clone(), registry.clone(), journal.clone());
         let seams = dhcp::Seams::new(
             move |traveller| decides.decide(traveller),
@@ -92,16 +102,16 @@ impl Ports {
             dhcp.run(seams, until).await;
             "DHCP"
         });
-        let (until, files) = (done(stopped), context.clone());
+        let until = done(stopped);
         parts.spawn(async move {
-            if let Err(error) = tftp.run(files, tftp::Limits::default(), until).await {
+            if let Err(error) = tftp.run(context, tftp::Limits::default(), until).await {
                 error!(%error, "TFTP cannot run");
             }
             "TFTP"
         });
         let until = done(stopped);
         parts.spawn(async move {
-            boot::serve(http, boot::router(context), boot::Limits::default(), until).await;
+            boot::serve(http, plain, boot::Limits::default(), until).await;
             "plain HTTP"
         });
         let (until, journal) = (done(stopped), journal.clone());

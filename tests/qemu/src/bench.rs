@@ -2,6 +2,7 @@
 
 mod boot;
 mod fleet;
+mod install;
 mod memory;
 
 use std::fs;
@@ -14,7 +15,8 @@ use crate::{checkout, lab, story::say};
 /// One area of figures, by its name.
 type Area = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const AREAS: &[Area] = &[("boot", boot::measure), ("memory", memory::measure)];
+const AREAS: &[Area] =
+    &[("boot", boot::measure), ("install", install::measure), ("memory", memory::measure)];
 
 /// A figure beside what it is compared with.
 #[derive(Debug)]

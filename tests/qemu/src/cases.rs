@@ -4,6 +4,7 @@ mod boot;
 mod decision;
 mod explain;
 mod harness;
+mod install;
 mod life;
 mod neighbour;
 
@@ -44,6 +45,49 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 ///
 /// Above each stands by which mutation of the product, or of the harness where the case is about that, it was seen red.
 pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "install_uefi",
+        claim: "a UEFI machine gets an image on an NVMe disk full of ones, starts it, and the installed system says its name and key",
+        machines: 1,
+        when: When::Test,
+        run: install::uefi,
+    },
+    Case {
+        name: "install_bios",
+        claim: "a BIOS machine gets an image on a SATA disk, starts it, and the installed system says its name and key",
+        machines: 1,
+        when: When::Test,
+        run: install::bios,
+    },
+    Case {
+        name: "install_faults",
+        claim: "a server that is killed does not stop an install; a disk that fails, leaves or counts otherwise does, and is named",
+        machines: 1,
+        when: When::Test,
+        run: install::faults,
+    },
+    // Seen red: the engine does not destroy what was bootable before it writes.
+    Case {
+        name: "install_power_cut",
+        claim: "a machine whose power is cut while it is installed starts nothing of it, and another order finishes it",
+        machines: 1,
+        when: When::Test,
+        run: install::power_cut,
+    },
+    Case {
+        name: "install_every_disk",
+        claim: "every kind of disk under every firmware gets an image and starts it, whatever was on it",
+        machines: 1,
+        when: When::Soak,
+        run: install::every_disk,
+    },
+    Case {
+        name: "install_every_power_cut",
+        claim: "at every point of an install a power cut leaves nothing that starts, under every firmware",
+        machines: 1,
+        when: When::Soak,
+        run: install::every_power_cut,
+    },
     // Seen red: the server looks at no ignore list, under BIOS.
     Case {
         name: "uefi_ignored",
@@ -108,10 +152,11 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: boot::off_with_router_recipe,
     },
-    // Seen red: a changed set of disks changes nothing: the machine stays approved.
+    // Seen red: a changed set of disks changes nothing: the machine stays approved; the belt fails on `vda`;
+    // Ctrl-Alt-Del restarts without a word to the server.
     Case {
         name: "second_port",
-        claim: "a machine that boots through another port is the same machine, also with another disk, which puts it back to pending",
+        claim: "a machine that boots through another port is the same machine, also with another disk, which puts it back to pending; all its disks are belted, and it leaves in order by Ctrl-Alt-Del",
         machines: 1,
         when: When::Test,
         run: life::second_port,

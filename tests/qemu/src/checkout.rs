@@ -23,11 +23,20 @@ pub(crate) fn image() -> Result<PathBuf> {
     Ok(root().join("dist"))
 }
 
+/// Returns the disk image that machines install: a Debian with cloud-init, for BIOS and UEFI.
+pub(crate) fn cloud() -> Result<PathBuf> {
+    there("target/cloud/cloud.raw", "make cloud")
+}
+
 /// Returns a file in `dist/`; where it is missing, the case is left out.
 fn built(name: &str, by: &str) -> Result<PathBuf> {
-    let path = root().join("dist").join(name);
+    there(&format!("dist/{name}"), by)
+}
+
+fn there(name: &str, by: &str) -> Result<PathBuf> {
+    let path = root().join(name);
     if !path.exists() {
-        return Err(LeftOut(format!("dist/{name} is missing: run `{by}`")).into());
+        return Err(LeftOut(format!("{name} is missing: run `{by}`")).into());
     }
     Ok(path)
 }

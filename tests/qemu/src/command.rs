@@ -48,7 +48,7 @@ enum Verb {
     Soak,
     /// Measures, prints a table, and writes target/bench/AREA.json.
     Bench {
-        /// One area only: boot or memory.
+        /// One area only: boot, install or memory.
         area: Option<String>,
     },
     /// Prints the names of all cases and what they show.

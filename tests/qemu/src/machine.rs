@@ -215,6 +215,12 @@ impl Machine {
         self
     }
 
+    /// Has that much memory instead of 256 MiB.
+    pub(crate) fn memory(mut self, mebibytes: u32) -> Machine {
+        self.memory_mib = mebibytes;
+        self
+    }
+
     /// Loads this kernel without firmware's help.
     pub(crate) fn kernel(mut self, kernel: Kernel) -> Machine {
         self.kernel = Some(kernel);
@@ -338,7 +344,8 @@ impl Machine {
         disks.try_for_each(|(number, disk)| disk.is_unchanged(&self.disk_file(lab, number)))
     }
 
-    fn disk_file(&self, lab: &Lab, number: usize) -> PathBuf {
+    /// Returns the file that is one of its disks, counted from 0.
+    pub(crate) fn disk_file(&self, lab: &Lab, number: usize) -> PathBuf {
         lab.scratch(&format!("{}-{number}.disk", self.name))
     }
 
@@ -349,25 +356,8 @@ impl Machine {
         for (number, disk) in self.disks.iter().enumerate() {
             let file = self.disk_file(lab, number);
             disk.create(&file)?;
-            line.add(
-                "-drive",
-                format!(
-                    "if=none,id=medium{number},format=raw,cache=unsafe,file={}",
-                    file.display()
-                ),
-            );
-            let device = match disk.bus {
-                Bus::Virtio => "virtio-blk-pci".to_owned(),
-                Bus::Nvme => "nvme".to_owned(),
-                Bus::Sata => format!("ide-hd,bus=ide.{number},wwn={}", disk.wwn),
-                Bus::Scsi => format!("scsi-hd,bus=scsi.0,wwn={}", disk.wwn),
-            };
-            let order = number + 1;
-            let serial = &disk.serial;
-            line.add(
-                "-device",
-                format!("{device},drive=medium{number},serial={serial},bootindex={order}"),
-            );
+            line.add("-drive", disk.medium(number, &file));
+            line.add("-device", disk.device(number));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod demo;
 mod image;
 mod interrupt;
 mod lab;
+mod listener;
 mod machine;
 mod process;
 mod router;

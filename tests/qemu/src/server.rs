@@ -2,13 +2,14 @@
 
 mod explained;
 mod known;
+mod orders;
 
 use std::{
     ffi::OsString,
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -36,6 +37,9 @@ pub(crate) const HTTP_PORT: u16 = 7480;
 /// The agents' door.
 pub(crate) const TLS_PORT: u16 = 7443;
 
+/// How its command ends when the server refuses.
+const REFUSED: i32 = 4;
+
 /// How it shares the network with a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -57,6 +61,14 @@ pub(crate) struct Server {
     config: PathBuf,
     assets: PathBuf,
     log: PathBuf,
+    clock: ClockIs,
+}
+
+/// Whether somebody vouches for the server's clock: without a time service nothing is installed otherwise (SAFETY.md 12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClockIs {
+    TakenAsItIs,
+    Trusted,
 }
 
 impl Server {
@@ -70,6 +82,11 @@ impl Server {
         Server::serving(lab, mode, discovery, checkout::image()?)
     }
 
+    /// Starts a server whose clock a person vouches for: it may install.
+    pub(crate) fn trusting_its_clock(lab: &Lab, mode: Mode) -> Result<Server> {
+        Server::launched(lab, mode, "", checkout::image()?, ClockIs::Trusted)
+    }
+
     /// Starts a server that serves these boot programs and images.
     pub(crate) fn serving(
         lab: &Lab,
@@ -77,13 +94,23 @@ impl Server {
         discovery: &str,
         assets: PathBuf,
     ) -> Result<Server> {
+        Server::launched(lab, mode, discovery, assets, ClockIs::TakenAsItIs)
+    }
+
+    fn launched(
+        lab: &Lab,
+        mode: Mode,
+        discovery: &str,
+        assets: PathBuf,
+        clock: ClockIs,
+    ) -> Result<Server> {
         let station = lab.station("server", SERVER)?;
         let config = lab.log("drydock.yaml");
         fs::write(&config, configuration(mode, discovery)).context("writing the configuration")?;
         let (state, hardware) = (lab.scratch("state"), lab.log("hardware"));
         let log = lab.log("server.log");
-        let process = Server::launch(&station, &config, &state, &hardware, &assets, &log)?;
-        let mut server = Server { station, process, state, hardware, config, assets, log };
+        let process = Server::launch(&station, &config, &state, &hardware, &assets, &log, clock)?;
+        let mut server = Server { station, process, state, hardware, config, assets, log, clock };
         server.answers()?;
         Ok(server)
     }
@@ -100,8 +127,8 @@ impl Server {
 
     /// Starts it again, on what is on its disk.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        let Server { station, config, state, hardware, assets, log, .. } = &*self;
-        self.process = Server::launch(station, config, state, hardware, assets, log)?;
+        let Server { station, config, state, hardware, assets, log, clock, .. } = &*self;
+        self.process = Server::launch(station, config, state, hardware, assets, log, *clock)?;
         self.answers()
     }
 
@@ -112,20 +139,39 @@ impl Server {
 
     /// Runs one of its verbs beside it and returns what it printed.
     pub(crate) fn command(&self, words: &[&str]) -> Result<String> {
+        let output = self.output_of(words)?;
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            bail!("drydock {}: {}: {}", words.join(" "), output.status, complaint.trim());
+        }
+        String::from_utf8(output.stdout).with_context(|| format!("reading what {words:?} printed"))
+    }
+
+    /// Runs one of its verbs, which it must refuse, and returns the sentence that says why.
+    pub(crate) fn refuses(&self, words: &[&str]) -> Result<String> {
+        let output = self.output_of(words)?;
+        let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let code = output.status.code();
+        if code != Some(REFUSED) {
+            bail!("drydock {} was not refused: {code:?}: {complaint}", words.join(" "));
+        }
+        Ok(complaint)
+    }
+
+    fn output_of(&self, words: &[&str]) -> Result<Output> {
         let program = checkout::drydock()?;
-        let line = format!("drydock {}", words.join(" "));
-        let output = Command::new(&program)
+        Command::new(&program)
             .args(words)
             .arg("--state")
             .arg(&self.state)
             .stdin(Stdio::null())
             .output()
-            .with_context(|| format!("running {line}"))?;
-        if !output.status.success() {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            bail!("{line}: {}: {}", output.status, complaint.trim());
-        }
-        String::from_utf8(output.stdout).with_context(|| format!("reading what {line} printed"))
+            .with_context(|| format!("running drydock {}", words.join(" ")))
+    }
+
+    /// Returns the computer that it runs on.
+    pub(crate) fn station(&self) -> &Station {
+        &self.station
     }
 
     /// Returns what its command prints for the owner of a router of this kind.
@@ -215,9 +261,13 @@ impl Server {
         hardware: &Path,
         assets: &Path,
         log: &Path,
+        clock: ClockIs,
     ) -> Result<Process> {
         let program = checkout::drydock()?;
         let mut arguments: Vec<OsString> = vec!["serve".into()];
+        if clock == ClockIs::Trusted {
+            arguments.push("--trust-clock".into());
+        }
         let named = [
             ("--config", config),
             ("--state", state),

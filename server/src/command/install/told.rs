@@ -30,9 +30,15 @@ pub(super) struct Told {
     /// cloud-init's network-config; what OpenStack calls network data, in JSON, for a config-drive.
     #[arg(long, value_name = "FILE")]
     network_config: Option<PathBuf>,
-    /// In which form it is written: cloud-init reads both.
+    /// In which form it is written on the disk: cloud-init reads both.
     #[arg(long, value_enum, default_value = "no-cloud", conflicts_with = "talos_config")]
     seed: Form,
+    /// Has cloud-init say back to the server that it is done, for drydock orders and explain.
+    #[arg(long, conflicts_with = "talos_config")]
+    phone_home: bool,
+    /// Serves all of it over plain HTTP as well, so long from the end of the install on: 15m, 24h; 30 days at most.
+    #[arg(long, value_name = "TIME", value_parser = super::seconds)]
+    serve_metadata: Option<u64>,
     /// A machine configuration of Talos, for its image of the platform nocloud.
     #[arg(long, value_name = "FILE", conflicts_with = "user_data")]
     talos_config: Option<PathBuf>,
@@ -48,6 +54,9 @@ enum Form {
     /// OpenStack's: a filesystem labelled config-2, the data in JSON.
     #[value(alias = "configdrive")]
     ConfigDrive,
+    /// Nothing is written: the installed system asks over HTTP.
+    #[value(name = "none")]
+    Nothing,
 }
 
 impl Told {
@@ -62,12 +71,15 @@ impl Told {
                 (Some(_), _) => Format::Talos,
                 (None, Form::NoCloud) => Format::NoCloud,
                 (None, Form::ConfigDrive) => Format::ConfigDrive,
+                (None, Form::Nothing) => Format::Nothing,
             },
             hostname: self.hostname.clone(),
             ssh_keys,
             user_data: self.user_data().map(read).transpose()?,
             meta_data: self.meta_data.as_deref().map(read).transpose()?,
             network_config: self.network_config.as_deref().map(read).transpose()?,
+            phone_home: self.phone_home,
+            serve_seconds: self.serve_metadata,
         };
         if seed.is_empty() {
             return Ok(seed);
@@ -79,7 +91,7 @@ impl Told {
                     Part::UserData => self.user_data(),
                     Part::MetaData => self.meta_data.as_deref(),
                     Part::NetworkConfig => self.network_config.as_deref(),
-                    Part::Hostname | Part::SshKey(_) => None,
+                    Part::Hostname | Part::SshKey(_) | Part::Way => None,
                 };
                 match (file, error.line) {
                     (Some(file), Some(line)) => {

@@ -262,6 +262,17 @@ fn the_disk_to_install_on_comes_first_and_has_a_stable_name() {
 }
 
 #[test]
+fn a_disk_that_something_was_installed_on_is_not_offered_although_it_was_blank_when_it_was_seen() {
+    let mut sample = sample();
+    let mut installed = KnownDisk::of(&sample.inventory.disks[1]).unwrap();
+    sample.machine.disks = sample.inventory.disks.iter().filter_map(KnownDisk::of).collect();
+    assert_eq!(sample.devices().len(), 2);
+    installed.state = DiskState::Data;
+    sample.machine.disks[1] = installed;
+    assert_eq!(sample.devices(), ["/dev/disk/by-id/ata-PM883_S3Z1NB0K-sda"]);
+}
+
+#[test]
 fn a_chosen_disk_is_the_only_one_even_with_data() {
     let mut sample = sample();
     sample.inventory.disks[0].content = Some(Content::default());

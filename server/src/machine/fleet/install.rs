@@ -35,7 +35,9 @@ impl Fleet {
     ) -> Result<Plan, InstallRefusal> {
         let machine = self.get(name).ok_or_else(|| InstallRefusal::NoMachine(name.to_owned()))?;
         let shown_by = |identity: &str| self.shown_by(name, identity);
-        install::plan(machine, inventory, request, image, shown_by, now.unix_milliseconds)
+        let metadata = self.metadata.as_deref();
+        let now = now.unix_milliseconds;
+        install::plan(machine, inventory, request, image, shown_by, metadata, now)
     }
 
     /// Takes an order that was checked at this same moment.
@@ -54,6 +56,7 @@ impl Fleet {
             format!("install {} on {}, order {}", order.image.name, order.disk.identity, order.id);
         let by = order.by.clone();
         machine.inventory_digest = order.install.as_ref().map(|install| install.order.inventory);
+        machine.serve_nothing();
         if machine.orders.len() >= REMEMBERED {
             machine.orders.remove(0);
         }
@@ -103,10 +106,7 @@ impl Fleet {
             matches!(state, OrderState::Given { session: its, sequence: number, .. }
                 if *its == session && *number == sequence)
         };
-        if is_its(&order.state) {
-            // The answer was lost: the same session asks for the same instruction.
-            return Handing::Out(instruction.clone());
-        }
+        let is_given = is_its(&order.state);
         let name = machine.name.clone();
         if let Some(reason) = machine.unfit_for(order) {
             self.happens(&name, &OrderEvent::Void { reason }, now, effects);
@@ -115,6 +115,10 @@ impl Fleet {
         if let Err(reason) = fit {
             self.hold_back(&name, &reason, now, effects);
             return Handing::Not;
+        }
+        if is_given {
+            // The answer was lost: the same session asks for the same instruction.
+            return Handing::Out(instruction.clone());
         }
         self.happens(&name, &OrderEvent::Give { session, sequence }, now, effects);
         let is_given = self.get(&name).and_then(Machine::open_order);
@@ -200,6 +204,7 @@ impl Fleet {
         for name in due {
             self.happens(&name, &OrderEvent::Time, now, effects);
         }
+        self.stop_serving(now, effects);
     }
 
     /// Ends every order: the state directory is not where it was, or not what it was (SAFETY.md 12).
@@ -211,6 +216,12 @@ impl Fleet {
             .collect();
         for name in open {
             self.happens(&name, &OrderEvent::GiveUp { reason }, now, effects);
+        }
+        let serving =
+            |machine: &&mut Box<Machine>| machine.orders.iter().any(|order| order.served.is_some());
+        for machine in self.machines.values_mut().filter(serving) {
+            machine.serve_nothing();
+            effects.changed.insert(machine.name.clone());
         }
     }
 
@@ -305,6 +316,9 @@ impl Machine {
             return Some(Change { entry });
         }
         order.install = None;
+        if !matches!(order.state, OrderState::Done { .. }) {
+            order.served = None;
+        }
         let disk = order.disk.identity.clone();
         let told = Told { by: format!("order {id}"), at };
         match order.state {

@@ -7,9 +7,11 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Choice, ChoiceError, ChosenDisk, InstallOrder, OrderState, OrderedImage, choose};
+use super::{
+    Choice, ChoiceError, ChosenDisk, InstallOrder, OrderState, OrderedImage, Served, choose,
+};
 use crate::{
-    machine::{Approval, Machine, Strength},
+    machine::{Approval, Machine, Strength, hexadecimal},
     seed::{Instance, Seed, SeedError, TEXT_BYTES},
 };
 
@@ -97,6 +99,18 @@ pub struct Plan {
     pub deadline: i64,
     /// Of the inventory that it rests on.
     pub inventory: InventoryDigest,
+    /// Where the installed system finds this server.
+    #[serde(skip)]
+    pub metadata: Option<String>,
+}
+
+/// What chance gives an order.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::machine) struct Drawn {
+    /// Its name, for everybody.
+    pub(in crate::machine) id: OrderId,
+    /// What only its agent and the installed system know.
+    pub(in crate::machine) token: [u8; 16],
 }
 
 /// Why an order to install is not taken.
@@ -178,18 +192,25 @@ pub enum InstallRefusal {
     /// It could not be put on disk, so it does not hold.
     #[error("the order was not stored and is void: {0}")]
     NotStored(String),
+    /// The installed system would ask this server, which does not answer.
+    #[error(
+        "this server serves no metadata and hears no phone-home: spec.server.metadata.enabled is not set"
+    )]
+    NotServed,
     /// No random number could be had for its name.
     #[error("this machine has no random numbers")]
     NoRandom,
 }
 
-/// Checks what a person asks for. `shown_by` says which machines show a disk of an identity, this one first.
+/// Checks what a person asks for. `shown_by` says which machines show a disk of an identity, this one first;
+/// `metadata` is where the installed system finds this server, if it may.
 pub(in crate::machine) fn plan(
     machine: &Machine,
     inventory: &Inventory,
     request: &InstallRequest,
     image: &ImageFacts,
     shown_by: impl Fn(&str) -> Vec<String>,
+    metadata: Option<&str>,
     now: i64,
 ) -> Result<Plan, InstallRefusal> {
     let name = || machine.name.clone();
@@ -229,10 +250,11 @@ pub(in crate::machine) fn plan(
         evidence: MachineEvidence::of(inventory),
         disk,
         image: image.shown.clone(),
-        steps: steps(&machine.name, request, image, now)?.iter().map(step_name).collect(),
+        steps: after(&machine.name, request, image, metadata, now)?,
         finish: request.finish,
         deadline: now.saturating_add(within.saturating_mul(1000)),
         inventory: digest,
+        metadata: metadata.map(str::to_owned),
     })
 }
 
@@ -263,22 +285,43 @@ fn check_steps(steps: &[Step]) -> Result<(), InstallRefusal> {
 /// What is done after the image: what was asked for, a GPT's backup moved before all else, and the seed where others
 /// leave room for it: before the firmware is told.
 fn steps(
-    machine: &str,
+    instance: Instance<'_>,
     request: &InstallRequest,
     image: &ImageFacts,
-    now: i64,
 ) -> Result<Vec<Step>, InstallRefusal> {
     let mut steps = request.steps.clone();
     if image.has_gpt && !steps.contains(&Step::MoveBackupGpt {}) {
         steps.insert(0, Step::MoveBackupGpt {});
     }
-    let instance = Instance { machine, ordered: now };
     if let Some(seed) = request.seed.render(instance)? {
         let is_firmware = |step: &Step| matches!(step, Step::BootEntry { .. });
         let place = steps.iter().position(is_firmware).unwrap_or(steps.len());
         steps.insert(place, seed);
     }
     Ok(steps)
+}
+
+/// Names what is done after the image, for a person.
+fn after(
+    machine: &str,
+    request: &InstallRequest,
+    image: &ImageFacts,
+    metadata: Option<&str>,
+    now: i64,
+) -> Result<Vec<String>, InstallRefusal> {
+    if request.seed.needs_server() && metadata.is_none() {
+        return Err(InstallRefusal::NotServed);
+    }
+    // The true address is drawn with the order.
+    let instance = Instance { machine, ordered: now, phone_home: Some("http://") };
+    let mut names: Vec<String> = steps(instance, request, image)?.iter().map(step_name).collect();
+    if request.seed.documents(instance)?.is_some() {
+        names.push("serve the metadata over plain HTTP".to_owned());
+    }
+    if request.seed.phone_home {
+        names.push("hear whether it says back that it is done".to_owned());
+    }
+    Ok(names)
 }
 
 fn step_name(step: &Step) -> String {
@@ -297,12 +340,21 @@ impl Plan {
     /// Makes the order that does this.
     pub(in crate::machine) fn order(
         &self,
-        id: OrderId,
+        drawn: Drawn,
         by: &str,
         now: i64,
         request: &InstallRequest,
         image: &ImageFacts,
     ) -> Result<InstallOrder, InstallRefusal> {
+        let Drawn { id, token } = drawn;
+        let token = hexadecimal(&token);
+        let base = self.metadata.as_deref().filter(|_| request.seed.needs_server());
+        let phone_home = base.map(|base| format!("{base}/metadata/{token}/phone-home"));
+        let instance =
+            Instance { machine: &self.machine, ordered: now, phone_home: phone_home.as_deref() };
+        let told = phone_home.as_ref().map(|_| -> Result<_, InstallRefusal> {
+            Ok(Box::new(Served::new(token, &request.seed, request.seed.documents(instance)?)))
+        });
         let disk = OrderedDisk { identity: self.disk.named.clone(), overwrite: request.overwrite };
         let order = Order {
             id,
@@ -315,7 +367,7 @@ impl Plan {
         let install = Install {
             order,
             image: image.source.clone(),
-            steps: steps(&self.machine, request, image, now)?,
+            steps: steps(instance, request, image)?,
             finish: request.finish,
         };
         Ok(InstallOrder {
@@ -329,6 +381,8 @@ impl Plan {
             state: OrderState::Ordered {},
             held_back: None,
             install: Some(Box::new(install)),
+            served: told.transpose()?,
+            phoned_home: None,
         })
     }
 }
@@ -398,53 +452,4 @@ fn check_url(url: &str) -> Result<(), InstallRefusal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(image: &str) -> InstallRequest {
-        InstallRequest {
-            image: image.to_owned(),
-            mirrors: vec![],
-            sha256: None,
-            token: None,
-            disk: "only".parse().unwrap(),
-            overwrite: false,
-            within_seconds: 3600,
-            steps: vec![],
-            seed: Seed::default(),
-            finish: Finish::Reboot,
-            dry_run: false,
-        }
-    }
-
-    #[test]
-    fn no_secret_of_a_url_is_shown() {
-        let facts = request("https://images.example/a.qcow2?signature=secret").foreign().unwrap();
-        assert_eq!(facts.shown.name, "https://images.example/a.qcow2");
-        let error = request("https://user:secret@images.example/a").foreign().unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn only_urls_that_an_agent_can_fetch_are_taken() {
-        for url in ["file:///etc/shadow", "ftp://a/b", "https://", "https://a b/c", "://a"] {
-            assert!(request(url).foreign().is_err(), "{url}");
-        }
-        let mirrored = InstallRequest { mirrors: vec!["x".to_owned()], ..request("http://a/b") };
-        assert!(matches!(mirrored.foreign(), Err(InstallRefusal::Url { .. })));
-        let digest = InstallRequest { sha256: Some("A5".repeat(32)), ..request("oci://a/b:c") };
-        let ImageSource::Foreign { sha256, .. } = digest.foreign().unwrap().source else {
-            panic!("not foreign")
-        };
-        assert_eq!(sha256, Some("a5".repeat(32)));
-        let wrong = InstallRequest { sha256: Some("a5".to_owned()), ..request("http://a/b") };
-        assert!(matches!(wrong.foreign(), Err(InstallRefusal::Digest(_))));
-    }
-
-    #[test]
-    fn what_goes_with_a_url_goes_with_no_name() {
-        assert_eq!(request("debian").check_named(), Ok(()));
-        let with = InstallRequest { token: Some(Secret("s".to_owned())), ..request("debian") };
-        assert!(with.check_named().is_err());
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use crate::{
     machine::{
         InstallOrder, Machine,
         fleet::{CancelError, Fleet, Handing},
-        install::{ImageFacts, InstallRefusal, InstallRequest, OrderState, Plan},
+        install::{Drawn, ImageFacts, InstallRefusal, InstallRequest, OrderState, Plan},
     },
     text::chain,
 };
@@ -49,14 +49,17 @@ impl Registry {
             let plan = self.read().plan_install(name, &inventory, request, image, self.now())?;
             return Ok((plan, None));
         }
-        let mut id = OrderId([0; 16]);
-        SystemRandom::new().fill(&mut id.0).map_err(|_| InstallRefusal::NoRandom)?;
+        let mut drawn = Drawn { id: OrderId([0; 16]), token: [0; 16] };
+        let random = SystemRandom::new();
+        random.fill(&mut drawn.id.0).map_err(|_| InstallRefusal::NoRandom)?;
+        random.fill(&mut drawn.token).map_err(|_| InstallRefusal::NoRandom)?;
+        let id = drawn.id;
         may_destroy(clock).map_err(|doubt| InstallRefusal::Clock(chain(&doubt)))?;
         let mut effects = Effects::default();
         let plan = {
             let (mut fleet, now) = (self.write(), self.now());
             let plan = fleet.plan_install(name, &inventory, request, image, now)?;
-            let order = plan.order(id, by, now.unix_milliseconds, request, image)?;
+            let order = plan.order(drawn, by, now.unix_milliseconds, request, image)?;
             fleet.take_install(name, order, now, &mut effects);
             plan
         };

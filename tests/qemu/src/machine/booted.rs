@@ -19,7 +19,7 @@ use serde_json::json;
 use super::{Files, Machine, qmp::Qmp};
 use crate::{
     lab::{Lab, START_PATIENCE},
-    process::Process,
+    process::{Process, run},
     wait,
 };
 
@@ -58,6 +58,27 @@ impl Booted {
         Ok(Booted { machine, files, qmp, process, _show: show, taps, lab: lab.clone() })
     }
 
+    /// Freezes it, between two of its instructions.
+    pub(crate) fn freeze(&mut self) -> Result<()> {
+        self.qmp.command("stop", &json!({})).map(drop)
+    }
+
+    /// Lets it go on after [`Booted::freeze`].
+    pub(crate) fn thaw(&mut self) -> Result<()> {
+        self.qmp.command("cont", &json!({})).map(drop)
+    }
+
+    /// Pulls a disk out, counted from 0. SCSI only: others ask their system first.
+    pub(crate) fn unplug(&mut self, disk: usize) -> Result<()> {
+        self.qmp.command("device_del", &json!({ "id": format!("disk{disk}") })).map(drop)
+    }
+
+    /// Cuts its power (SIGKILL of QEMU).
+    pub(crate) fn cut_power(mut self) -> Result<Machine> {
+        self.process.kill()?;
+        Ok(self.machine.clone())
+    }
+
     /// Presses its reset button.
     pub(crate) fn reset(&mut self) -> Result<()> {
         self.qmp.command("system_reset", &json!({})).map(drop)
@@ -77,6 +98,15 @@ impl Booted {
     /// Puts the cable of a port back.
     pub(crate) fn put_cable_back(&mut self, port: usize) -> Result<()> {
         self.set_link(port, true)
+    }
+
+    /// Has so much at most come through the cable of a port in a second, counted from 0.
+    pub(crate) fn slow_cable(&self, port: usize, bytes_per_second: u64) -> Result<()> {
+        let switch = self.lab.switch();
+        let rate = format!("{}bit", bytes_per_second * 8);
+        let queue = ["-n", switch.name(), "qdisc", "add", "dev", &self.taps[port], "root"];
+        let pace = ["tbf", "rate", &rate, "burst", "128kb", "latency", "100ms"];
+        run("tc", &[&queue[..], &pace[..]].concat()).map(drop)
     }
 
     /// Returns how often the machine restarted of itself since it was switched on; the reset button does not count.

@@ -35,6 +35,12 @@ pub(crate) struct Disk {
     pub(crate) serial: String,
     /// Its world wide name; on SATA and SCSI only.
     pub(crate) wwn: u64,
+    /// What it counts in. SATA has 512 only.
+    pub(crate) sector_bytes: u32,
+    /// How much can be written in a second; absent: as much as comes.
+    pub(crate) bytes_per_second: Option<u64>,
+    /// Where, in sectors of 512 bytes, it cannot be written to.
+    pub(crate) fails_at_sector: Option<u64>,
 }
 
 /// How a disk is attached.
@@ -58,6 +64,8 @@ pub(crate) enum Content {
     Blank,
     /// A partition table, an EFI system partition, and something that starts under BIOS and UEFI and says [`OWN_DISK`].
     Bootable,
+    /// Nothing but ones.
+    Ones,
 }
 
 impl Disk {
@@ -69,12 +77,56 @@ impl Disk {
             size_bytes: 1 << 30,
             serial: format!("DISK{}", chance::digits(8)),
             wwn: 0x5000_c500_0000_0000 | u64::from(chance::number()),
+            sector_bytes: 512,
+            bytes_per_second: None,
+            fails_at_sector: None,
         }
     }
 
     /// Describes a disk that a machine can start from.
     pub(crate) fn bootable(bus: Bus) -> Disk {
         Disk { content: Content::Bootable, ..Disk::blank(bus) }
+    }
+
+    /// Describes a disk on which every bit is set.
+    pub(crate) fn of_ones(bus: Bus) -> Disk {
+        Disk { content: Content::Ones, ..Disk::blank(bus) }
+    }
+
+    /// Returns QEMU's `-drive` for the disk with this number.
+    pub(super) fn medium(&self, number: usize, file: &Path) -> String {
+        let file = file.display();
+        let path = match self.fails_at_sector {
+            None => format!("format=raw,file={file}"),
+            Some(sector) => format!(
+                "driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={file},\
+                 file.inject-error.0.event=none,file.inject-error.0.iotype=write,\
+                 file.inject-error.0.sector={sector},file.inject-error.0.errno=5"
+            ),
+        };
+        let pace = self.bytes_per_second;
+        let pace = pace.map(|pace| format!(",throttling.bps-write={pace}")).unwrap_or_default();
+        format!("if=none,id=medium{number},cache=unsafe,discard=unmap,{path}{pace}")
+    }
+
+    /// Returns QEMU's `-device` for the disk with this number, from which the machine tries to start after the network.
+    pub(super) fn device(&self, number: usize) -> String {
+        let wwn = self.wwn;
+        let device = match self.bus {
+            Bus::Virtio => "virtio-blk-pci".to_owned(),
+            Bus::Nvme => "nvme".to_owned(),
+            Bus::Sata => format!("ide-hd,bus=ide.{number},wwn={wwn}"),
+            Bus::Scsi => format!("scsi-hd,bus=scsi.0,wwn={wwn}"),
+        };
+        let size = self.sector_bytes;
+        let sectors = match self.bus {
+            Bus::Sata => String::new(),
+            _ => format!(",logical_block_size={size},physical_block_size={size}"),
+        };
+        let (serial, order) = (&self.serial, number + 1);
+        format!(
+            "{device},id=disk{number},drive=medium{number},serial={serial},bootindex={order}{sectors}"
+        )
     }
 
     /// Writes the disk's first content to a sparse file, unless the file is there.
@@ -87,6 +139,11 @@ impl Disk {
         fs::write(first_content(path), &bytes).with_context(context)?;
         let mut file = File::create_new(path).with_context(context)?;
         file.write_all(&bytes).with_context(context)?;
+        if self.content.rest() != 0 {
+            let ones = vec![self.content.rest(); MIB];
+            let mebibytes = 0..self.size_bytes >> 20;
+            mebibytes.into_iter().try_for_each(|_| file.write_all(&ones)).with_context(context)?;
+        }
         file.set_len(self.size_bytes).with_context(context)
     }
 
@@ -100,7 +157,7 @@ impl Disk {
         let (mut expected, mut found) = (vec![0; MIB], vec![0; MIB]);
         let parts = first.chunks(MIB).chain(std::iter::repeat(&[][..]));
         for (number, part) in (0..length >> 20).zip(parts) {
-            expected.fill(0);
+            expected.fill(self.content.rest());
             expected[..part.len()].copy_from_slice(part);
             file.read_exact(&mut found).with_context(context)?;
             ensure!(found == expected, "MiB {number} of disk {} was written to", self.serial);
@@ -110,9 +167,17 @@ impl Disk {
 }
 
 impl Content {
+    /// Returns the byte that fills a disk behind [`Content::bytes`].
+    fn rest(self) -> u8 {
+        match self {
+            Content::Blank | Content::Bootable => 0,
+            Content::Ones => 0xff,
+        }
+    }
+
     fn bytes(self) -> Vec<u8> {
         match self {
-            Content::Blank => Vec::new(),
+            Content::Blank | Content::Ones => Vec::new(),
             Content::Bootable => {
                 let mut bytes = boot_sector();
                 bytes.resize(MIB, 0);

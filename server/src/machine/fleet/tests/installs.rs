@@ -6,7 +6,7 @@ use protocol::{EventKind, InventoryDigest, OrderId, install::Finish};
 
 use super::*;
 use crate::machine::install::{
-    Choice, ImageFacts, InstallRefusal, InstallRequest, OrderState,
+    Choice, Drawn, ImageFacts, InstallRefusal, InstallRequest, OrderState,
     tests::{installed, progress},
 };
 
@@ -40,9 +40,10 @@ impl Story {
         request: &InstallRequest,
     ) -> Result<OrderId, InstallRefusal> {
         let (id, image) = (OrderId([number; 16]), facts(request));
+        let drawn = Drawn { id, token: [number; 16] };
         self.with(|fleet, now, effects| {
             let plan = fleet.plan_install(name, &inventory(text), request, &image, now)?;
-            let order = plan.order(id, "uid 0", now.unix_milliseconds, request, &image)?;
+            let order = plan.order(drawn, "uid 0", now.unix_milliseconds, request, &image)?;
             fleet.take_install(name, order, now, effects);
             Ok(id)
         })
@@ -108,6 +109,44 @@ fn a_machine_that_waits_is_given_its_order_and_then_boots_its_own_disk() {
 }
 
 #[test]
+fn a_blank_machine_boots_its_own_disk_after_an_install_also_when_firmware_asks_first() {
+    let mut story = Story::new();
+    let (name, after) = story.stands_ready(1, ONE);
+    story.seconds += 600;
+    assert_eq!(story.decides_for(mac(1)), SUNSHINE, "all its disks are blank");
+    story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    story.given(1, after).unwrap();
+    story.tells(1, &installed(1));
+    // The installed system was never seen by an agent, however often it starts.
+    for _ in 0..3 {
+        story.seconds += 86_400;
+        assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
+    }
+}
+
+#[test]
+fn what_would_be_served_is_forgotten_when_its_time_is_over_or_nothing_comes_of_it() {
+    let mut story = Story::new();
+    story.fleet.metadata = Some("http://10.0.0.1:7480".to_owned());
+    let seed = crate::seed::Seed { phone_home: true, ..crate::seed::Seed::default() };
+    let request = InstallRequest { seed, ..request("only", true) };
+    let (name, after) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request).unwrap();
+    let is_kept = |story: &Story| story.fleet.find_order(id).unwrap().1.served.is_some();
+    story.given(1, after).unwrap();
+    story.tells(1, &installed(1));
+    story.seconds += 86_000;
+    story.with(Fleet::expire);
+    assert!(is_kept(&story));
+    story.seconds += 400;
+    story.with(Fleet::expire);
+    assert!(!is_kept(&story));
+    let id = story.installs(2, &name, ONE, &request).unwrap();
+    story.with(|fleet, now, effects| fleet.cancel_install(id, "uid 0", now, effects)).unwrap();
+    assert!(story.fleet.find_order(id).unwrap().1.served.is_none());
+}
+
+#[test]
 fn a_machine_that_is_off_finds_its_order_at_its_next_boot() {
     let mut story = Story::new();
     let data = ONE.replace("blank", "data");
@@ -151,6 +190,18 @@ fn nothing_is_handed_out_while_the_clock_is_in_doubt() {
     assert_eq!(said.count(), 1, "once");
     assert_eq!(story.given(1, after), Some(id));
     assert_eq!(story.fleet.find_order(id).unwrap().1.held_back, None);
+}
+
+#[test]
+fn an_answer_that_was_lost_is_not_repeated_while_the_clock_is_in_doubt() {
+    let mut story = Story::new();
+    let (name, after) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    assert_eq!(story.given(1, after), Some(id));
+    let asked = story.asks(1, after, Err("behind its own journal".to_owned()));
+    assert_eq!(asked, Ok(None));
+    assert!(matches!(story.state(id), OrderState::Given { .. }));
+    assert_eq!(story.given(1, after), Some(id), "trusted again");
 }
 
 #[test]

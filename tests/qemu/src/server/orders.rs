@@ -1,0 +1,113 @@
+//! Images and orders to install them, given and followed through the command.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::Server;
+use crate::wait;
+
+/// An order that was given.
+#[derive(Debug, Clone)]
+pub(crate) struct Ordered {
+    /// Its name.
+    pub(crate) id: String,
+    /// What the command printed when it was given.
+    pub(crate) given: Value,
+}
+
+impl Server {
+    /// Puts an image into the store under a name, and returns what is known of it.
+    pub(crate) fn adds_image(&self, file: &Path, name: &str) -> Result<Value> {
+        let file = file.to_str().context("the checkout's path is no UTF-8")?;
+        self.ask(&["image", "add", file, "--name", name])
+    }
+
+    /// Orders an image onto a machine's disk, with these further options, and does not wait for it.
+    pub(crate) fn installs(
+        &self,
+        machine: &str,
+        image: &str,
+        disk: &str,
+        options: &[&str],
+    ) -> Result<Ordered> {
+        let order = ["install", machine, "--image", image, "--disk", disk, "--detach"];
+        let given = self.ask(&[&order[..], options].concat())?;
+        let id = given["id"].as_str().with_context(|| format!("an order without id: {given}"))?;
+        Ok(Ordered { id: id.to_owned(), given })
+    }
+
+    /// Returns what became of an order.
+    pub(crate) fn state_of(&self, order: &Ordered) -> Result<Value> {
+        let shown = self.ask(&["orders", "show", &order.id])?;
+        let state = shown.get("state").filter(|state| state["is"].is_string());
+        Ok(state.with_context(|| format!("an order without state: {shown}"))?.clone())
+    }
+
+    /// Waits until so many bytes of an image stand on the disk while the order is carried out.
+    pub(crate) fn is_midway(&mut self, order: &Ordered, bytes: u64, limit: Duration) -> Result<()> {
+        wait::until(&format!("{bytes} bytes of {} on the disk", order.id), limit, || {
+            self.must_run()?;
+            let state = self.state_of(order)?;
+            let phase = &state["progress"]["phase"];
+            match state["is"].as_str() {
+                Some("ordered" | "given") => Ok(None),
+                Some("running") => {
+                    let written = state["progress"]["writtenBytes"].as_u64();
+                    Ok((phase == "writing" && written >= Some(bytes)).then_some(()))
+                }
+                _ => bail!("it was over before: {state}"),
+            }
+        })
+    }
+
+    /// Waits until an order was carried out, looking at how far it is each time, and returns its report.
+    pub(crate) fn is_done(
+        &mut self,
+        order: &Ordered,
+        limit: Duration,
+        mut look: impl FnMut(&Value) -> Result<()>,
+    ) -> Result<Value> {
+        let state = self.is_over(order, limit, |state| look(&state["progress"]))?;
+        ensure!(state["is"] == "done", "the order was not carried out: {state}");
+        Ok(state["report"].clone())
+    }
+
+    /// Waits until an order has failed on its machine, and returns why.
+    pub(crate) fn has_failed(&mut self, order: &Ordered, limit: Duration) -> Result<Failure> {
+        let state = self.is_over(order, limit, |_| Ok(()))?;
+        ensure!(state["is"] == "failed", "the order did not fail: {state}");
+        let reason = state["reason"].as_str().context("a failure without a reason")?.to_owned();
+        let touched = state["touched"].as_bool().context("it does not say what of the disk")?;
+        Ok(Failure { reason, touched })
+    }
+
+    fn is_over(
+        &mut self,
+        order: &Ordered,
+        limit: Duration,
+        mut look: impl FnMut(&Value) -> Result<()>,
+    ) -> Result<Value> {
+        let mut last = Value::Null;
+        wait::until(&format!("the end of order {}", order.id), limit, || {
+            self.must_run()?;
+            last = self.state_of(order)?;
+            if matches!(last["is"].as_str(), Some("ordered" | "given" | "running")) {
+                look(&last)?;
+                return Ok(None);
+            }
+            Ok(Some(last.clone()))
+        })
+        .with_context(|| format!("at last: {last}"))
+    }
+}
+
+/// Why an order failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// In words.
+    pub(crate) reason: String,
+    /// Whether the disk may have been changed.
+    pub(crate) touched: bool,
+}

@@ -3,7 +3,7 @@
 //! What a map leaves out are zeros, which are written as everything else is: a disk that held something else before
 //! would keep it (<https://github.com/yoctoproject/bmaptool>).
 
-#[cfg(feature = "convert")]
+#[cfg(feature = "bmap")]
 mod parse;
 
 use std::{
@@ -23,7 +23,7 @@ pub enum BmapError {
     #[error("the map is longer than {LIMIT_BYTES} bytes")]
     TooLong,
     /// No XML.
-    #[cfg(feature = "convert")]
+    #[cfg(feature = "bmap")]
     #[error("reading the map")]
     Xml(#[source] roxmltree::Error),
     /// XML of something else, or of another version.

@@ -14,7 +14,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "convert")]
 pub mod bmap;
 mod chunk;
 #[cfg(feature = "convert")]

@@ -9,11 +9,10 @@ mod guids;
 mod seed;
 mod table;
 
-use disk::Medium;
+use disk::{Fault, Medium};
 use protocol::install::{Step, StepOutcome};
 
 use self::table::Table;
-use crate::failure::MediumError;
 
 /// Why a step after the image was not done. The image itself stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +45,7 @@ pub enum StepFailure {
     },
     /// The disk failed.
     #[error(transparent)]
-    Medium(#[from] MediumError),
+    Medium(#[from] Fault),
     /// What was written reads back otherwise.
     #[error("the disk gives back something else than was written at byte {offset}")]
     ReadBack {

@@ -5,19 +5,19 @@
 //! written last, in layers with a flush between each two, the very first sector alone at the end. A sector is
 //! written whole or not at all, so: while anything is missing, the first sector reads as zeros.
 
-use disk::Medium;
+use disk::{AlignedBuffer, Fault, Medium};
 
 use crate::{
-    buffer::{Buffer, is_zero},
-    failure::{Failure, MediumError, flush, read, write},
+    failure::{Failure, flush, read, write},
     plan::END_BYTES,
+    zero::is_zero,
 };
 
 /// Partition entries, boot code, volume descriptors of hybrid images: below this, and above the two first sectors.
 const DESCRIPTORS_END: u64 = 64 << 10;
 
 /// A part of an image that is written last: its offset, and whole sectors.
-pub(crate) type Withheld = (u64, Buffer);
+pub(crate) type Withheld = (u64, AlignedBuffer);
 
 /// Makes both ends of a disk zeros, if they are not, flushes, and reads them back.
 pub(crate) fn disarm(medium: &dyn Medium, first_bytes: u64) -> Result<(), Failure> {
@@ -31,7 +31,7 @@ pub(crate) fn disarm(medium: &dyn Medium, first_bytes: u64) -> Result<(), Failur
     for (offset, length) in ranges {
         // What cannot be read is no zeros; writing may heal it.
         if !read(medium, offset, length).is_ok_and(|bytes| is_zero(&bytes)) {
-            write(medium, offset, &Buffer::zeroed(length))?;
+            write(medium, offset, &AlignedBuffer::zeroed(length))?;
         }
     }
     flush(medium)?;
@@ -44,7 +44,7 @@ pub(crate) fn disarm(medium: &dyn Medium, first_bytes: u64) -> Result<(), Failur
 }
 
 /// Writes what was withheld, layer by layer.
-pub(crate) fn arm(medium: &dyn Medium, withheld: &[Withheld]) -> Result<(), MediumError> {
+pub(crate) fn arm(medium: &dyn Medium, withheld: &[Withheld]) -> Result<(), Fault> {
     let (sector, disk_bytes) = (u64::from(medium.sector_bytes()), medium.size_bytes());
     let descriptors_end = DESCRIPTORS_END.max(2 * sector);
     let cuts = [sector, 2 * sector, descriptors_end, disk_bytes - sector];
@@ -94,8 +94,8 @@ fn cut<'b>(offset: u64, bytes: &'b [u8], at: &[u64]) -> Vec<(u64, &'b [u8])> {
 }
 
 /// Writes bytes that may not begin at a page.
-fn write_anywhere(medium: &dyn Medium, offset: u64, bytes: &[u8]) -> Result<(), MediumError> {
-    let mut buffer = Buffer::zeroed(bytes.len());
+fn write_anywhere(medium: &dyn Medium, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+    let mut buffer = AlignedBuffer::zeroed(bytes.len());
     buffer.copy_from_slice(bytes);
     write(medium, offset, &buffer)
 }

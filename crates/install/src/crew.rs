@@ -6,7 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{failure::Failure, failure::MediumError, queue::Aborted};
+use disk::Fault;
+
+use crate::{
+    failure::Failure,
+    queue::Aborted,
+    stop::{STOP_PERIOD, Stop},
+};
 
 /// Why a stage is over before its work is.
 #[derive(Debug)]
@@ -31,15 +37,16 @@ impl From<Failure> for Ended {
     }
 }
 
-impl From<MediumError> for Ended {
-    fn from(error: MediumError) -> Self {
+impl From<Fault> for Ended {
+    fn from(error: Fault) -> Self {
         Self::Failed(error.into())
     }
 }
 
 /// What the threads have in common.
 #[derive(Debug)]
-pub(crate) struct Crew {
+pub(crate) struct Crew<'a> {
+    stop: Stop<'a>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -52,11 +59,11 @@ struct State {
     dry: bool,
 }
 
-impl Crew {
+impl<'a> Crew<'a> {
     /// Returns one of so many threads.
-    pub(crate) fn new(working: usize) -> Self {
+    pub(crate) fn new(working: usize, stop: Stop<'a>) -> Self {
         let state = State { working, failure: None, failed: false, dry: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self { stop, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,15 +95,27 @@ impl Crew {
     pub(crate) fn pause(&self, duration: Duration) -> Result<(), Aborted> {
         let until = Instant::now() + duration;
         let mut state = self.state();
-        while !state.failed && !state.dry {
-            let left = until.saturating_duration_since(Instant::now());
+        loop {
+            self.see_stop(&mut state);
+            if state.failed || state.dry {
+                return Err(Aborted);
+            }
+            let left = until.saturating_duration_since(Instant::now()).min(STOP_PERIOD);
             if left.is_zero() {
                 return Ok(());
             }
             state =
                 self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Err(Aborted)
+    }
+
+    /// Makes a failure of an end from outside.
+    fn see_stop(&self, state: &mut State) {
+        if let Some(stopped) = self.stop.reason(Instant::now()).filter(|_| !state.failed) {
+            state.failed = true;
+            state.failure.get_or_insert(stopped.into());
+            self.changed.notify_all();
+        }
     }
 
     /// Says, every now and then, how it goes, until all are done; calls `abort` when one has failed.
@@ -110,6 +129,7 @@ impl Crew {
         let mut next = Instant::now() + period;
         let mut aborted = false;
         while state.working > 0 {
+            self.see_stop(&mut state);
             if state.failed && !aborted {
                 aborted = true;
                 drop(state);
@@ -123,6 +143,7 @@ impl Crew {
                 now_and_then();
                 continue;
             }
+            let left = left.min(STOP_PERIOD);
             state =
                 self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -143,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_all_and_is_named() {
-        let crew = Crew::new(2);
+        let crew = Crew::new(2, Stop::default());
         thread::scope(|scope| {
             scope.spawn(|| crew.work(|| Ok(crew.pause(Duration::from_mins(1))?)));
             scope.spawn(|| crew.work(|| panic!("as a test")));

@@ -10,16 +10,17 @@ use std::{
     time::Duration,
 };
 
-use disk::Medium;
+use disk::{AlignedBuffer, Fault, Medium};
 use protocol::{Bytes, install::ReadBack};
 
 use crate::{
-    buffer::{Buffer, is_zero},
     chance::Chance,
     crew::{Crew, Ended},
-    failure::{Failure, MediumError, read_into},
+    failure::{Failure, read_into},
     gauge::Gauge,
     options::Verify,
+    stop::Stop,
+    zero::is_zero,
 };
 
 /// Reads in flight, each with a buffer of its own.
@@ -40,7 +41,7 @@ fn is_right(
     expected: &dyn Expected,
     index: usize,
     buffer: &mut [u8],
-) -> Result<bool, MediumError> {
+) -> Result<bool, Fault> {
     let (offset, length, digest) = expected.chunk(index);
     let sector = usize::try_from(medium.sector_bytes()).expect("a sector fits in memory");
     let buffer = &mut buffer[..length.next_multiple_of(sector)];
@@ -55,14 +56,15 @@ fn look(
     medium: &dyn Medium,
     expected: &dyn Expected,
     chunks: &[usize],
-    each: impl Fn(usize, Result<bool, MediumError>) -> Result<(), Failure> + Sync,
+    stop: Stop<'_>,
+    each: impl Fn(usize, Result<bool, Fault>) -> Result<(), Failure> + Sync,
 ) -> Result<(), Failure> {
     let longest = chunks.iter().map(|index| expected.chunk(*index).1).max().unwrap_or(0);
     let longest = longest.next_multiple_of(4096).max(64 << 10);
     let readers = READERS.min(chunks.len());
-    let (crew, next) = (Crew::new(readers), AtomicUsize::new(0));
+    let (crew, next) = (Crew::new(readers, stop), AtomicUsize::new(0));
     let read = || -> Result<(), Ended> {
-        let mut buffer = Buffer::zeroed(longest);
+        let mut buffer = AlignedBuffer::zeroed(longest);
         while let Some(index) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
             crew.pause(Duration::ZERO)?;
             each(*index, is_right(medium, expected, *index, &mut buffer))?;
@@ -82,9 +84,10 @@ pub(crate) fn unchanged(
     medium: &dyn Medium,
     expected: &dyn Expected,
     chunks: &[usize],
+    stop: Stop<'_>,
 ) -> Result<BTreeSet<usize>, Failure> {
     let right = Mutex::new(BTreeSet::new());
-    look(medium, expected, chunks, |index, result| {
+    look(medium, expected, chunks, stop, |index, result| {
         if result.unwrap_or(false) {
             right.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
         }
@@ -100,11 +103,12 @@ pub(crate) fn is_worthwhile(
     expected: &dyn Expected,
     data: &[usize],
     chance: &mut Chance,
+    stop: Stop<'_>,
 ) -> Result<bool, Failure> {
     let (first, rest) = data.split_at(data.len().min(TASTERS / 2));
     let mut chosen = first.to_vec();
     chosen.extend(chance.sample(rest, TASTERS / 2));
-    Ok(!unchanged(medium, expected, &chosen)?.is_empty())
+    Ok(!unchanged(medium, expected, &chosen, stop)?.is_empty())
 }
 
 /// Reads back some chunks; the first that is not right is a failure.
@@ -113,8 +117,9 @@ pub(crate) fn verify(
     expected: &dyn Expected,
     chunks: &[usize],
     gauge: &Gauge,
+    stop: Stop<'_>,
 ) -> Result<(), Failure> {
-    look(medium, expected, chunks, |index, result| {
+    look(medium, expected, chunks, stop, |index, result| {
         let (offset, length, _) = expected.chunk(index);
         if !result? {
             return Err(Failure::ReadBack { offset, disarmed: false });

@@ -1,10 +1,10 @@
 //! Why an image is not on a disk, so that a person knows what to do.
 
-use std::{fmt, io};
+use std::io;
 
-use disk::Medium;
+use disk::{AlignedBuffer, Fault, Medium, Operation};
 
-use crate::buffer::Buffer;
+use crate::stop::Stopped;
 
 /// Why an install failed. After every one of these the disk does not boot, unless it says that nothing was touched.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum Failure {
     Unfit(#[from] Unfit),
     /// The disk failed, or is gone.
     #[error(transparent)]
-    Medium(#[from] MediumError),
+    Medium(#[from] Fault),
     /// Zeros were written over the old start or end, flushed, and something else was read.
     #[error("the disk does not keep zeros at byte {offset}: it would still start what was on it")]
     NotDisarmed {
@@ -67,6 +67,9 @@ pub enum Failure {
         /// Whether the start of the disk was zeroed again, so that it cannot boot.
         disarmed: bool,
     },
+    /// It was ended from outside. What is on the disk then is of use to the next install.
+    #[error("the install was ended: {0}")]
+    Stopped(#[from] Stopped),
     /// The engine itself failed.
     #[error("{reason}")]
     Engine {
@@ -108,72 +111,45 @@ pub enum Unfit {
     },
 }
 
-/// Something that a disk did not do.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} {length} bytes at byte {offset} of the disk")]
-pub struct MediumError {
-    /// What was asked for.
-    pub operation: Operation,
-    /// Where.
-    pub offset: u64,
-    /// How much.
-    pub length: u64,
-    /// What the kernel says.
-    pub source: io::Error,
-}
-
-/// What a disk is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// To read.
-    Read,
-    /// To write.
-    Write,
-    /// To make zeros by itself.
-    Zero,
-    /// To bring everything onto the medium.
-    Flush,
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Read => "reading",
-            Self::Write => "writing",
-            Self::Zero => "zeroing",
-            Self::Flush => "flushing",
-        })
+/// Says what a disk was asked for when it failed; one of ours knows better itself.
+pub(crate) fn failed(
+    operation: Operation,
+    offset: u64,
+    length: u64,
+) -> impl Fn(io::Error) -> Fault {
+    move |source| match source.downcast::<Fault>() {
+        Ok(fault) => fault,
+        Err(source) => Fault { operation, offset, length, is_gone: false, source },
     }
 }
 
-fn failed(operation: Operation, offset: u64, length: usize) -> impl Fn(io::Error) -> MediumError {
-    let length = u64::try_from(length).unwrap_or(u64::MAX);
-    move |source| MediumError { operation, offset, length, source }
+fn wide(length: usize) -> u64 {
+    u64::try_from(length).expect("a length fits 64 bits")
 }
 
 /// Reads a range of whole sectors.
-pub(crate) fn read(medium: &dyn Medium, offset: u64, length: usize) -> Result<Buffer, MediumError> {
-    let mut buffer = Buffer::zeroed(length);
+pub(crate) fn read(
+    medium: &dyn Medium,
+    offset: u64,
+    length: usize,
+) -> Result<AlignedBuffer, Fault> {
+    let mut buffer = AlignedBuffer::zeroed(length);
     read_into(medium, offset, &mut buffer)?;
     Ok(buffer)
 }
 
 /// Fills an aligned buffer.
-pub(crate) fn read_into(
-    medium: &dyn Medium,
-    offset: u64,
-    buffer: &mut [u8],
-) -> Result<(), MediumError> {
+pub(crate) fn read_into(medium: &dyn Medium, offset: u64, buffer: &mut [u8]) -> Result<(), Fault> {
     let length = buffer.len();
-    medium.read(offset, buffer).map_err(failed(Operation::Read, offset, length))
+    medium.read(offset, buffer).map_err(failed(Operation::Read, offset, wide(length)))
 }
 
 /// Writes an aligned buffer.
-pub(crate) fn write(medium: &dyn Medium, offset: u64, buffer: &[u8]) -> Result<(), MediumError> {
-    medium.write(offset, buffer).map_err(failed(Operation::Write, offset, buffer.len()))
+pub(crate) fn write(medium: &dyn Medium, offset: u64, buffer: &[u8]) -> Result<(), Fault> {
+    medium.write(offset, buffer).map_err(failed(Operation::Write, offset, wide(buffer.len())))
 }
 
 /// Brings everything onto the medium.
-pub(crate) fn flush(medium: &dyn Medium) -> Result<(), MediumError> {
+pub(crate) fn flush(medium: &dyn Medium) -> Result<(), Fault> {
     medium.flush().map_err(failed(Operation::Flush, 0, 0))
 }

@@ -19,6 +19,7 @@ use std::{
 };
 
 use disk::Medium;
+use image::bmap::Bmap;
 use protocol::install::{Guarantee, InstallReport};
 use sha2::{Digest as _, Sha256};
 
@@ -63,14 +64,37 @@ pub fn install_foreign(
     options: &Options<'_>,
     progress: &Listener<'_>,
 ) -> Result<InstallReport, Failure> {
+    install_any(medium, foreign, None, sources, options, progress)
+}
+
+/// The same for an image with a map, which vouches for its parts. What the map leaves out is written as zeros.
+pub fn install_mapped(
+    medium: &dyn Medium,
+    foreign: &Foreign,
+    map: &Bmap,
+    sources: &[&dyn Source],
+    options: &Options<'_>,
+    progress: &Listener<'_>,
+) -> Result<InstallReport, Failure> {
+    install_any(medium, foreign, Some(map), sources, options, progress)
+}
+
+fn install_any(
+    medium: &dyn Medium,
+    foreign: &Foreign,
+    map: Option<&Bmap>,
+    sources: &[&dyn Source],
+    options: &Options<'_>,
+    progress: &Listener<'_>,
+) -> Result<InstallReport, Failure> {
     let sector = medium.sector_bytes();
     if !(512..=65_536).contains(&sector) || !sector.is_power_of_two() {
         let reason = "the disk has sectors of no usual size".to_owned();
         return Err(Unfit::Plan { reason }.into());
     }
     let gauge = Gauge::new(options.order, 0);
-    let mirrors = Mirrors::new(sources, options.patience, options.seed);
-    let work = Work { medium, foreign, mirrors: &mirrors, options, gauge: &gauge };
+    let mirrors = Mirrors::new(sources, options);
+    let work = Work { medium, foreign, map, mirrors: &mirrors, options, gauge: &gauge };
     told(&gauge, progress, || in_order(&work))
 }
 
@@ -79,6 +103,7 @@ pub fn install_foreign(
 struct Work<'a> {
     medium: &'a dyn Medium,
     foreign: &'a Foreign,
+    map: Option<&'a Bmap>,
     mirrors: &'a Mirrors<'a>,
     options: &'a Options<'a>,
     gauge: &'a Gauge,
@@ -102,6 +127,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
         return Err(Failure::BadStream { offset: end, reason });
     }
     let guarantee = match foreign.sha256 {
+        _ if work.map.is_some() => Guarantee::Ranges,
         Some(_) => Guarantee::Digest,
         None if arrived.is_compressed => Guarantee::Format,
         None => Guarantee::Length,
@@ -109,7 +135,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     fits(end, None, medium)?;
     let mut chance = Chance(options.seed);
     let plan = &arrived.plan;
-    let read_back = complete(medium, plan, arrived.withheld, options.verify, gauge, &mut chance)
+    let read_back = complete(medium, plan, arrived.withheld, options, gauge, &mut chance)
         .map_err(|failure| disarmed(medium, u64::from(CHUNK_BYTES), failure))?;
     let progress = gauge.progress(Instant::now());
     Ok(InstallReport { guarantee, progress, read_back, steps: Vec::new() })
@@ -118,7 +144,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
 /// Writes everything but what makes the disk bootable; returns that, and the digest of what was fetched.
 fn stream(work: &Work<'_>) -> Result<(unpack::Arrived, [u8; 32]), Failure> {
     let Work { medium, foreign, gauge, .. } = *work;
-    let crew = Crew::new(2 + WRITERS);
+    let crew = Crew::new(2 + WRITERS, work.options.stop);
     let empty_pieces = Queue::store((0..PIECES).map(|_| fetch::Piece::new(PIECE_BYTES)));
     let pieces = Queue::new(PIECES, 1);
     let chunk_bytes = usize::try_from(CHUNK_BYTES).expect("a chunk fits in memory");

@@ -6,7 +6,6 @@
 
 mod after;
 mod boot;
-mod buffer;
 mod chance;
 mod crew;
 mod examine;
@@ -19,14 +18,17 @@ mod pipeline;
 mod plan;
 mod queue;
 mod source;
+mod stop;
 mod write;
+mod zero;
 
 pub use self::{
     after::{Random, StepFailure, apply, finish, name},
-    failure::{Failure, MediumError, Operation, Unfit},
-    foreign::{Foreign, install_foreign},
+    failure::{Failure, Unfit},
+    foreign::{Foreign, install_foreign, install_mapped},
     options::{Compare, Options, Patience, ProvenZero, SLOWEST_BYTES, Verify},
     plan::{Chunk, Plan},
     source::{FetchError, Source},
+    stop::{Stop, Stopped},
     write::{Listener, install},
 };

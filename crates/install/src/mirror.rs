@@ -17,7 +17,8 @@ use crate::{
     crew::{Crew, Ended},
     failure::Failure,
     gauge::Gauge,
-    options::{Patience, SLOWEST_BYTES},
+    options::{Options, Patience, SLOWEST_BYTES},
+    stop::Stop,
 };
 
 /// What is read at once. Small, so that a source that sends a byte now and then is noticed.
@@ -32,18 +33,20 @@ pub(crate) struct Mirrors<'a> {
     /// Holds once bytes have come that nothing vouches for: those of another mirror would not fit them.
     is_fixed: AtomicBool,
     patience: Patience,
+    stop: Stop<'a>,
     chance: Mutex<Chance>,
 }
 
 impl<'a> Mirrors<'a> {
-    pub(crate) fn new(sources: &'a [&'a dyn Source], patience: Patience, seed: u64) -> Self {
+    pub(crate) fn new(sources: &'a [&'a dyn Source], options: &Options<'a>) -> Self {
         Self {
             sources,
             refused: sources.iter().map(|_| AtomicBool::new(false)).collect(),
             preferred: AtomicUsize::new(0),
             is_fixed: AtomicBool::new(false),
-            patience,
-            chance: Mutex::new(Chance(seed)),
+            patience: options.patience,
+            stop: options.stop,
+            chance: Mutex::new(Chance(options.seed)),
         }
     }
 
@@ -52,17 +55,18 @@ impl<'a> Mirrors<'a> {
     }
 
     /// Begins to read a range at the mirror that worked last.
-    pub(crate) fn open(&self, range: Range<u64>) -> (usize, Result<Reading, FetchError>) {
+    pub(crate) fn open(&self, range: Range<u64>) -> (usize, Result<Reading<'a>, FetchError>) {
         let mirror = self.preferred.load(Ordering::Relaxed);
         (mirror, self.open_at(mirror, range))
     }
 
-    fn open_at(&self, mirror: usize, range: Range<u64>) -> Result<Reading, FetchError> {
+    fn open_at(&self, mirror: usize, range: Range<u64>) -> Result<Reading<'a>, FetchError> {
         let Some(source) = self.sources.get(mirror) else {
             return Err(FetchError::Never { reason: "there is no mirror".to_owned() });
         };
         let reader = source.fetch(range)?;
-        Ok(Reading { reader, stall: self.patience.stall, since: Instant::now(), arrived: 0 })
+        let Patience { stall, .. } = self.patience;
+        Ok(Reading { reader, stop: self.stop, stall, since: Instant::now(), arrived: 0 })
     }
 
     /// Stays with the mirror that works, from now on.
@@ -121,8 +125,10 @@ impl<'a> Attempts<'a> {
         mirror: usize,
         offset: u64,
         error: FetchError,
-        crew: &Crew,
+        crew: &Crew<'_>,
     ) -> Result<(), Ended> {
+        // That it was ended from outside comes before what that has caused.
+        crew.pause(Duration::ZERO)?;
         match error {
             FetchError::Replaced { reason } => Err(Failure::Replaced { reason }.into()),
             FetchError::Never { reason } => {
@@ -155,20 +161,21 @@ impl<'a> Attempts<'a> {
 }
 
 /// A range that is being read.
-pub(crate) struct Reading {
+pub(crate) struct Reading<'a> {
     reader: Box<dyn Read + Send>,
+    stop: Stop<'a>,
     stall: Duration,
     since: Instant,
     arrived: u64,
 }
 
-impl fmt::Debug for Reading {
+impl fmt::Debug for Reading<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reading").field("arrived", &self.arrived).finish_non_exhaustive()
     }
 }
 
-impl Reading {
+impl Reading<'_> {
     /// Fills a buffer.
     pub(crate) fn fill(&mut self, mut into: &mut [u8], gauge: &Gauge) -> Result<(), FetchError> {
         while !into.is_empty() {
@@ -185,6 +192,7 @@ impl Reading {
 
     /// Reads some bytes; none at the end.
     pub(crate) fn some(&mut self, into: &mut [u8]) -> Result<usize, FetchError> {
+        self.stop.check().map_err(|stopped| FetchError::Again { reason: stopped.to_string() })?;
         let limit = into.len().min(PIECE_BYTES);
         let length = loop {
             match self.reader.read(&mut into[..limit]) {

@@ -2,13 +2,10 @@
 
 use std::{fmt, num::NonZeroUsize, thread, time::Duration};
 
-use disk::Medium;
+use disk::{AlignedBuffer, Fault, Medium};
 use protocol::OrderId;
 
-use crate::{
-    buffer::{Buffer, is_zero},
-    failure::{MediumError, read_into},
-};
+use crate::{failure::read_into, stop::Stop, zero::is_zero};
 
 /// How an install is done.
 #[derive(Debug)]
@@ -23,6 +20,8 @@ pub struct Options<'a> {
     pub proven_zero: Option<ProvenZero<'a>>,
     /// How long a source is tried.
     pub patience: Patience,
+    /// What ends it early.
+    pub stop: Stop<'a>,
     /// Unpacks and hashes on so many threads.
     pub processors: NonZeroUsize,
     /// What samples and pauses are drawn from: another number in every run.
@@ -38,6 +37,7 @@ impl Options<'_> {
             verify: Verify::Sample { detects_per_thousand: 50 },
             proven_zero: None,
             patience: Patience::default(),
+            stop: Stop::default(),
             processors: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             seed,
         }
@@ -103,9 +103,9 @@ pub struct ProvenZero<'a> {
 
 impl<'a> ProvenZero<'a> {
     /// Reads a whole disk; `None` when it holds anything else than zeros.
-    pub fn by_reading(medium: &'a dyn Medium) -> Result<Option<Self>, MediumError> {
+    pub fn by_reading(medium: &'a dyn Medium) -> Result<Option<Self>, Fault> {
         let step = 4 << 20;
-        let mut buffer = Buffer::zeroed(step);
+        let mut buffer = AlignedBuffer::zeroed(step);
         let mut offset = 0;
         while offset < medium.size_bytes() {
             let left = usize::try_from(medium.size_bytes() - offset).unwrap_or(usize::MAX);

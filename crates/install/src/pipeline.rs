@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disk::Medium;
+use disk::{AlignedBuffer, Medium};
 use protocol::install::Bottleneck;
 
 pub(crate) use self::{
@@ -28,8 +28,8 @@ pub(crate) use self::{
     zeros::{ZeroWork, runs},
 };
 use crate::{
-    buffer::Buffer, crew::Crew, failure::Failure, gauge::Gauge, mirror::Mirrors, options::Options,
-    plan::Plan, queue::Queue,
+    crew::Crew, failure::Failure, gauge::Gauge, mirror::Mirrors, options::Options, plan::Plan,
+    queue::Queue,
 };
 
 /// All frames that are in memory at once.
@@ -58,9 +58,9 @@ fn buffers(memory: usize, size: usize, most: usize) -> usize {
 }
 
 /// Returns as many buffers for chunks as an amount of memory allows.
-pub(crate) fn chunk_buffers(memory: usize, chunk_bytes: usize) -> Queue<Buffer> {
+pub(crate) fn chunk_buffers(memory: usize, chunk_bytes: usize) -> Queue<AlignedBuffer> {
     let count = buffers(memory, chunk_bytes, 32);
-    Queue::store((0..count).map(|_| Buffer::zeroed(chunk_bytes)))
+    Queue::store((0..count).map(|_| AlignedBuffer::zeroed(chunk_bytes)))
 }
 
 /// Puts chunks on the medium: those of `missing` from their frames, those of `zeros` as zeros. Both are sorted.
@@ -71,7 +71,7 @@ pub(crate) fn run(work: &Work<'_>, missing: &[usize], zeros: &[usize]) -> Result
     let fetchers = FETCHERS.min(frame_count);
     let unpackers = work.options.processors.get().min(8);
 
-    let crew = Crew::new(fetchers + unpackers + WRITERS);
+    let crew = Crew::new(fetchers + unpackers + WRITERS, work.options.stop);
     let requests = fetch::Requests::new(work.plan, missing);
     let empty_frames = Queue::store((0..frame_count).map(|_| Frame::new(frame_bytes)));
     let frames = Queue::new(frame_count, fetchers);
@@ -140,5 +140,41 @@ pub(crate) fn bottleneck(
         (_, true) => Bottleneck::Disk,
         (true, false) => Bottleneck::Processor,
         (false, false) => Bottleneck::Network,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_never_waits_for_what_comes_after_him_is_what_all_wait_for() {
+        let check = |fetchers: u64, unpackers: u64, expected: Bottleneck| {
+            let waited = [fetchers, unpackers].map(Duration::from_millis);
+            let found = bottleneck([Duration::ZERO; 2], waited, Duration::from_secs(1), [4, 2]);
+            assert_eq!(found, expected, "{fetchers} and {unpackers} ms");
+        };
+        check(0, 0, Bottleneck::Network);
+        check(100, 100, Bottleneck::Network);
+        check(3900, 0, Bottleneck::Processor);
+        check(3900, 1900, Bottleneck::Disk);
+        check(0, 1900, Bottleneck::Disk);
+    }
+
+    /// The rest of the 64 MiB is for the program, its manifest, what is withheld, and the decoders.
+    #[test]
+    fn buffers_take_at_most_36_mib_whatever_the_image() {
+        for chunk in [512, 64 << 10, 1 << 20, 4 << 20, 8 << 20] {
+            // The longest that a plan allows.
+            let frame = chunk + (64 << 10);
+            let frames = buffers(FRAMES_BYTES, frame, 32) * frame;
+            let empty_chunks = chunk_buffers(CHUNKS_BYTES, chunk);
+            let mut chunks = 0;
+            while let Ok(crate::queue::Popped::Thing(buffer)) = empty_chunks.try_pop() {
+                chunks += buffer.len();
+            }
+            assert!(frames + chunks <= (36 << 20) + (128 << 10), "{chunk}: {frames} + {chunks}");
+            assert!(chunks >= 2 * chunk, "one is filled while another is written");
+        }
     }
 }

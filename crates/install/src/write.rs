@@ -5,22 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disk::Medium;
+use disk::{AlignedBuffer, Medium};
 use image::Unpacker;
 use protocol::install::{Guarantee, InstallPhase, InstallReport, Progress, ReadBack};
 
 use crate::{
     Source, boot,
-    buffer::Buffer,
     chance::Chance,
     crew::{Crew, Ended},
     examine::{self, Expected},
     failure::{Failure, Unfit, flush},
     gauge::Gauge,
     mirror::Mirrors,
-    options::{Compare, Options, Verify},
+    options::{Compare, Options},
     pipeline::{self, Frame, Work},
     plan::{Chunk, Plan, table_sector},
+    stop::Stop,
 };
 
 /// How often progress is told.
@@ -41,7 +41,7 @@ pub fn install(
 ) -> Result<InstallReport, Failure> {
     plan.check(medium)?;
     let gauge = Gauge::new(options.order, plan.image_bytes);
-    let mirrors = Mirrors::new(sources, options.patience, options.seed);
+    let mirrors = Mirrors::new(sources, options);
     let work = Work { medium, plan, mirrors: &mirrors, options, gauge: &gauge };
     told(&gauge, progress, || in_order(&work))
 }
@@ -52,7 +52,7 @@ pub(crate) fn told(
     progress: &Listener<'_>,
     work: impl FnOnce() -> Result<InstallReport, Failure> + Send,
 ) -> Result<InstallReport, Failure> {
-    let crew = Crew::new(1);
+    let crew = Crew::new(1, Stop::default());
     let mut report = None;
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -73,6 +73,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     let Work { medium, plan, options, gauge, .. } = *work;
     let mut chance = Chance(options.seed);
 
+    options.stop.check()?;
     gauge.enter(InstallPhase::Disarming, 0);
     boot::disarm(medium, u64::from(plan.chunk_bytes))?;
 
@@ -83,7 +84,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     pipeline::run(work, &todo.missing, &todo.zeros)?;
     let withheld = fetch_withheld(work)?;
 
-    let read_back = complete(medium, plan, withheld, options.verify, gauge, &mut chance)
+    let read_back = complete(medium, plan, withheld, options, gauge, &mut chance)
         .map_err(|failure| disarmed(medium, u64::from(plan.chunk_bytes), failure))?;
     Ok(InstallReport {
         guarantee: Guarantee::SignedChunks,
@@ -98,20 +99,21 @@ pub(crate) fn complete(
     medium: &dyn Medium,
     plan: &Plan,
     withheld: Vec<boot::Withheld>,
-    verify: Verify,
+    options: &Options<'_>,
     gauge: &Gauge,
     chance: &mut Chance,
 ) -> Result<ReadBack, Failure> {
     gauge.enter(InstallPhase::Flushing, 0);
     flush(medium)?;
+    options.stop.check()?;
     boot::arm(medium, &withheld)?;
     for (_, bytes) in &withheld {
         gauge.written.add(bytes.len());
     }
     drop(withheld);
-    let (chosen, read_back) = examine::choose(plan, plan.chunks.len(), verify, chance);
+    let (chosen, read_back) = examine::choose(plan, plan.chunks.len(), options.verify, chance);
     gauge.enter(InstallPhase::Verifying, chosen.iter().map(|index| length(plan, *index)).sum());
-    examine::verify(medium, plan, &chosen, gauge)?;
+    examine::verify(medium, plan, &chosen, gauge, options.stop)?;
     Ok(read_back)
 }
 
@@ -161,12 +163,12 @@ fn compare(work: &Work<'_>, chance: &mut Chance) -> Result<Todo, Failure> {
         Compare::Never => false,
         Compare::Always => true,
         Compare::Auto if is_proven => false,
-        Compare::Auto => examine::is_worthwhile(medium, plan, &data, chance)?,
+        Compare::Auto => examine::is_worthwhile(medium, plan, &data, chance, options.stop)?,
     };
     let right = if is_compared {
         let mut both = [&data[..], &zeros[..]].concat();
         both.sort_unstable();
-        examine::unchanged(medium, plan, &both)?
+        examine::unchanged(medium, plan, &both, options.stop)?
     } else {
         [].into()
     };
@@ -188,17 +190,21 @@ fn fetch_withheld(work: &Work<'_>) -> Result<Vec<boot::Withheld>, Failure> {
     let Work { medium, plan, .. } = *work;
     let disk_bytes = medium.size_bytes();
     let is_wanted = |index: &usize| !plan.is_zeros(*index) && plan.is_withheld(*index, disk_bytes);
-    let crew = Crew::new(1);
+    let crew = Crew::new(1, work.options.stop);
     let mut unpacker = Unpacker::new();
     let mut frame = Frame::new(plan.longest_frame());
     let mut withheld = Vec::new();
     for index in (0..plan.chunks.len()).filter(is_wanted) {
-        let mut bytes = Buffer::zeroed(plan.padded(index, medium));
+        let mut bytes = AlignedBuffer::zeroed(plan.padded(index, medium));
         let fetched = pipeline::one(work, &crew, &mut unpacker, &mut frame, index, &mut bytes);
-        fetched.map_err(|ended| match ended {
-            Ended::Failed(failure) | Ended::Dry(failure) => failure,
-            Ended::Aborted => Failure::Engine { reason: "aborted".to_owned() },
-        })?;
+        match fetched {
+            Ok(()) => {}
+            Err(Ended::Failed(failure) | Ended::Dry(failure)) => return Err(failure),
+            Err(Ended::Aborted) => {
+                crew.result()?;
+                return Err(Failure::Engine { reason: "aborted".to_owned() });
+            }
+        }
         withheld.push((plan.offset(index), bytes));
     }
     check_table(medium, withheld.first())?;

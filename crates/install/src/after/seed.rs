@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read as _, Write as _};
 
-use disk::Medium;
+use disk::{AlignedBuffer, Medium};
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 use protocol::install::Step;
 
@@ -10,10 +10,7 @@ use super::{
     Random, StepFailure, guids,
     table::{ALIGNMENT_BYTES, Table, name_field},
 };
-use crate::{
-    buffer::Buffer,
-    failure::{flush, read, write},
-};
+use crate::failure::{flush, read, write};
 
 /// The labels of `NoCloud` and `ConfigDrive`. cloud-init finds a seed by the filesystem's label, we find it again by
 /// the partition's name, which is the same.
@@ -143,8 +140,12 @@ fn made(error: impl std::fmt::Display) -> StepFailure {
 }
 
 /// Returns a FAT12 filesystem with the files in it.
-fn filesystem(sector_bytes: u32, length: u64, seed: &Seed<'_>) -> Result<Buffer, StepFailure> {
-    let mut volume = Buffer::zeroed(usize::try_from(length).map_err(made)?);
+fn filesystem(
+    sector_bytes: u32,
+    length: u64,
+    seed: &Seed<'_>,
+) -> Result<AlignedBuffer, StepFailure> {
+    let mut volume = AlignedBuffer::zeroed(usize::try_from(length).map_err(made)?);
     let mut label = [b' '; 11];
     label[..seed.label.len()].copy_from_slice(seed.label.as_bytes());
     let options = FormatVolumeOptions::new()

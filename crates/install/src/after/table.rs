@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use disk::Medium;
+use disk::{AlignedBuffer, Medium};
 
 use super::{StepFailure, crc::crc32};
 use crate::{
-    buffer::{Buffer, is_zero},
     failure::{flush, read, write},
+    zero::is_zero,
 };
 
 const MAGIC: &[u8] = b"EFI PART";
@@ -213,7 +213,7 @@ impl Table {
         at: u64,
         bytes: &[u8],
     ) -> Result<(), StepFailure> {
-        let mut buffer = Buffer::zeroed(bytes.len());
+        let mut buffer = AlignedBuffer::zeroed(bytes.len());
         buffer.copy_from_slice(bytes);
         Ok(write(medium, at * self.sector_bytes, &buffer)?)
     }

@@ -32,7 +32,7 @@ impl Piece {
 #[derive(Debug)]
 pub(super) struct Fetch<'a> {
     pub(super) work: &'a Work<'a>,
-    pub(super) crew: &'a Crew,
+    pub(super) crew: &'a Crew<'a>,
     pub(super) empty: &'a Queue<Piece>,
     pub(super) out: &'a Queue<Piece>,
     pub(super) hash: &'a Mutex<Sha256>,
@@ -62,7 +62,11 @@ impl Fetch<'_> {
     }
 
     /// Passes on what comes, and says why nothing more does; `at` moves on.
-    fn read(&self, mut reading: Reading, at: &mut u64) -> Result<Result<(), FetchError>, Ended> {
+    fn read(
+        &self,
+        mut reading: Reading<'_>,
+        at: &mut u64,
+    ) -> Result<Result<(), FetchError>, Ended> {
         let end = self.work.foreign.file_bytes;
         while *at < end {
             let Some(mut piece) = self.empty.pop()? else { return Err(Ended::Aborted) };

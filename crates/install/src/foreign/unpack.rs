@@ -6,18 +6,22 @@ use std::{
     ops::Range,
 };
 
-use image::{Format, UnpackError, Unpacked, WINDOW_LIMIT};
+use disk::AlignedBuffer;
+use image::{
+    Format, UnpackError, WINDOW_LIMIT,
+    bmap::{Bmap, MapMismatch},
+};
 use protocol::install::InstallPhase;
 
 use super::{CHUNK_BYTES, Work, fetch::Pieces};
 use crate::{
     boot::{self, Withheld},
-    buffer::{Buffer, is_zero},
     crew::Ended,
     failure::Failure,
     pipeline::Full,
     plan::{Chunk, Plan, fits, table_length, table_sector},
     queue::Queue,
+    zero::is_zero,
 };
 
 /// So many bytes of zeros are passed on at once.
@@ -39,13 +43,13 @@ pub(super) struct Arrived {
 #[derive(Debug)]
 pub(super) struct Unpack<'a> {
     pub(super) work: &'a Work<'a>,
-    pub(super) empty: &'a Queue<Buffer>,
+    pub(super) empty: &'a Queue<AlignedBuffer>,
     pub(super) out: &'a Queue<Full>,
 }
 
 impl Unpack<'_> {
     pub(super) fn run(&self, input: Pieces<'_>) -> Result<Arrived, Ended> {
-        let mut image = image::unpack(input, WINDOW_LIMIT).map_err(|error| unsound(&error, 0))?;
+        let image = image::unpack(input, WINDOW_LIMIT).map_err(|error| unsound(&error, 0))?;
         let is_compressed = image.layers().iter().any(|layer| *layer != Format::Tar);
         let is_bare = image.layers().is_empty();
         let plan = Plan {
@@ -55,11 +59,15 @@ impl Unpack<'_> {
             sector_bytes: None,
             chunks: Vec::new(),
         };
+        let mut image: Box<dyn Read + '_> = match self.work.map {
+            Some(map) => Box::new(map.check(image)),
+            None => Box::new(image),
+        };
         let mut arrived = Arrived { plan, withheld: Vec::new(), table_bytes: 0, is_compressed };
         let mut zeros = 0..0;
         loop {
             let Some(mut buffer) = self.empty.pop()? else { return Err(Ended::Aborted) };
-            let length = fill(&mut image, &mut buffer)?;
+            let length = fill(&mut *image, &mut buffer, arrived.plan.image_bytes)?;
             if arrived.plan.chunks.is_empty() {
                 arrived.table_bytes = self.begin(&buffer[..length], is_bare)?;
             }
@@ -80,10 +88,11 @@ impl Unpack<'_> {
     /// Looks at the start of an image before anything is touched; then disarms the disk. Returns the length that
     /// the partition table tells of.
     fn begin(&self, start: &[u8], is_bare: bool) -> Result<u64, Failure> {
-        let Work { medium, foreign, gauge, .. } = *self.work;
+        let Work { medium, foreign, map, gauge, .. } = *self.work;
         let sector = table_sector(start, medium.sector_bytes());
         let told = sector.and_then(|sector| table_length(start, sector)).unwrap_or(0);
         let least = if is_bare { told.max(foreign.file_bytes) } else { told };
+        let least = least.max(map.map_or(0, Bmap::image_bytes));
         fits(least, sector, medium)?;
         gauge.enter(InstallPhase::Disarming, 0);
         boot::disarm(medium, u64::from(CHUNK_BYTES))?;
@@ -96,7 +105,7 @@ impl Unpack<'_> {
         &self,
         arrived: &mut Arrived,
         zeros: &mut Range<u64>,
-        mut buffer: Buffer,
+        mut buffer: AlignedBuffer,
         length: usize,
     ) -> Result<(), Ended> {
         let Work { medium, gauge, .. } = *self.work;
@@ -120,7 +129,7 @@ impl Unpack<'_> {
         }
         plan.chunks.push(Chunk::Data { digest: image::digest(&buffer[..length]), frame: 0..0 });
         if plan.is_withheld(index, medium.size_bytes()) {
-            let mut kept = Buffer::zeroed(padded);
+            let mut kept = AlignedBuffer::zeroed(padded);
             kept.copy_from_slice(&buffer[..padded]);
             withheld.push((offset, kept));
             self.empty.give_back(buffer);
@@ -147,8 +156,8 @@ fn wide(length: usize) -> u64 {
     u64::try_from(length).expect("a length fits 64 bits")
 }
 
-/// Fills a buffer; less than that only at the end of the image.
-fn fill(image: &mut Unpacked<'_>, buffer: &mut [u8]) -> Result<usize, Ended> {
+/// Fills a buffer with what stands from an offset on; less than that only at the end of the image.
+fn fill(image: &mut dyn Read, buffer: &mut [u8], offset: u64) -> Result<usize, Ended> {
     let mut length = 0;
     while length < buffer.len() {
         match image.read(&mut buffer[length..]) {
@@ -156,7 +165,11 @@ fn fill(image: &mut Unpacked<'_>, buffer: &mut [u8]) -> Result<usize, Ended> {
             Ok(more) => length += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                let offset = image.delivered_bytes();
+                let offset = offset + wide(length);
+                if let Some(mismatch) = MapMismatch::of(&error) {
+                    let reason = mismatch.to_string();
+                    return Err(Ended::Failed(Failure::BadStream { offset, reason }));
+                }
                 return Err(match UnpackError::of(&error) {
                     Some(reason) => unsound(reason, offset),
                     None => Ended::Aborted,

@@ -84,7 +84,7 @@ impl<'a> Requests<'a> {
 #[derive(Debug)]
 pub(super) struct Fetch<'a> {
     pub(super) work: &'a Work<'a>,
-    pub(super) crew: &'a Crew,
+    pub(super) crew: &'a Crew<'a>,
     pub(super) requests: Requests<'a>,
     pub(super) empty: &'a Queue<Frame>,
     pub(super) out: &'a Queue<Frame>,

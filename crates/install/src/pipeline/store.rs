@@ -5,13 +5,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use disk::Medium;
+use disk::{AlignedBuffer, Fault, Medium};
 
 use super::ZeroWork;
 use crate::{
-    buffer::Buffer,
     crew::Ended,
-    failure::{MediumError, flush, write},
+    failure::{flush, write},
     gauge::Gauge,
     queue::{Popped, Queue},
 };
@@ -24,7 +23,7 @@ pub(crate) enum Full {
         offset: u64,
         /// How much of the buffer: whole sectors.
         length: usize,
-        buffer: Buffer,
+        buffer: AlignedBuffer,
     },
     /// Zeros, perhaps of many chunks.
     Zeros(Range<u64>),
@@ -36,7 +35,7 @@ pub(crate) struct Store<'a> {
     pub(crate) medium: &'a dyn Medium,
     pub(crate) gauge: &'a Gauge,
     pub(crate) chunks: &'a Queue<Full>,
-    pub(crate) empty: &'a Queue<Buffer>,
+    pub(crate) empty: &'a Queue<AlignedBuffer>,
     pub(crate) zeros: ZeroWork<'a>,
     pub(crate) flushing: Flushing,
 }
@@ -57,7 +56,7 @@ impl Store<'_> {
         }
     }
 
-    fn write(&self, full: Full) -> Result<(), MediumError> {
+    fn write(&self, full: Full) -> Result<(), Fault> {
         let (offset, length, buffer) = match full {
             Full::Chunk { offset, length, buffer } => (offset, length, buffer),
             Full::Zeros(range) => return self.zeros.zero(range),
@@ -83,7 +82,7 @@ impl Flushing {
         Self { unflushed: AtomicU64::new(0), interval }
     }
 
-    fn wrote(&self, medium: &dyn Medium, length: usize) -> Result<(), MediumError> {
+    fn wrote(&self, medium: &dyn Medium, length: usize) -> Result<(), Fault> {
         let length = u64::try_from(length).expect("a length fits 64 bits");
         if self.unflushed.fetch_add(length, Ordering::Relaxed) + length < self.interval {
             return Ok(());

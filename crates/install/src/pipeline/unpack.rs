@@ -1,11 +1,11 @@
 //! Unpacks frames and checks what was in them. A chunk that arrived wrong is fetched again, elsewhere.
 
+use disk::AlignedBuffer;
 use image::Unpacker;
 
 use super::{Frame, Full, Work};
 use crate::{
     FetchError,
-    buffer::Buffer,
     crew::{Crew, Ended},
     failure::Failure,
     mirror::Attempts,
@@ -20,10 +20,10 @@ const CHANCES: usize = 2;
 #[derive(Debug)]
 pub(super) struct Unpack<'a> {
     pub(super) work: &'a Work<'a>,
-    pub(super) crew: &'a Crew,
+    pub(super) crew: &'a Crew<'a>,
     pub(super) frames: &'a Queue<Frame>,
     pub(super) empty_frames: &'a Queue<Frame>,
-    pub(super) empty_chunks: &'a Queue<Buffer>,
+    pub(super) empty_chunks: &'a Queue<AlignedBuffer>,
     pub(super) out: &'a Queue<Full>,
 }
 
@@ -47,7 +47,7 @@ impl Unpack<'_> {
 /// Unpacks a frame that has arrived; as long as what is in it is wrong, fetches it again.
 fn unpack(
     work: &Work<'_>,
-    crew: &Crew,
+    crew: &Crew<'_>,
     unpacker: &mut Unpacker,
     frame: &mut Frame,
     into: &mut [u8],
@@ -91,7 +91,7 @@ fn checked(
 }
 
 /// Fetches the frame of a chunk again, from the next mirror.
-fn fetch_elsewhere(work: &Work<'_>, crew: &Crew, frame: &mut Frame) -> Result<(), Ended> {
+fn fetch_elsewhere(work: &Work<'_>, crew: &Crew<'_>, frame: &mut Frame) -> Result<(), Ended> {
     let index = frame.index;
     let range = work.plan.frame(index).unwrap_or_default();
     work.mirrors.leave(frame.mirror);
@@ -101,7 +101,7 @@ fn fetch_elsewhere(work: &Work<'_>, crew: &Crew, frame: &mut Frame) -> Result<()
 /// Fetches the frame of a chunk, with patience.
 fn fetch(
     work: &Work<'_>,
-    crew: &Crew,
+    crew: &Crew<'_>,
     frame: &mut Frame,
     index: usize,
     range: std::ops::Range<u64>,
@@ -109,7 +109,7 @@ fn fetch(
     let mut attempts = Attempts::new(work.mirrors);
     loop {
         let (mirror, opened) = work.mirrors.open(range.clone());
-        let read = |mut reading: crate::mirror::Reading| -> Result<(), FetchError> {
+        let read = |mut reading: crate::mirror::Reading<'_>| -> Result<(), FetchError> {
             reading.fill(frame.prepare(index, &range, mirror), work.gauge)
         };
         match opened.and_then(read) {
@@ -122,7 +122,7 @@ fn fetch(
 /// Fetches and unpacks one chunk outside the pipeline. The buffer is filled up with zeros.
 pub(crate) fn one(
     work: &Work<'_>,
-    crew: &Crew,
+    crew: &Crew<'_>,
     unpacker: &mut Unpacker,
     frame: &mut Frame,
     index: usize,

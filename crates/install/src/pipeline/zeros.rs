@@ -5,20 +5,20 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use disk::{Medium, Zeroing};
+use disk::{AlignedBuffer, Fault, Medium, Operation, Zeroing};
 
 use crate::{
-    buffer::{Buffer, is_zero},
-    failure::{MediumError, Operation, read, write},
+    failure::{failed, read, write},
     gauge::Gauge,
     plan::Plan,
+    zero::is_zero,
 };
 
 /// One request for zeros is at most this long, so that progress is seen.
 const PIECE_BYTES: u64 = 64 << 20;
 /// Zeros are written in pieces of this.
 const WRITE_BYTES: usize = 1 << 20;
-/// At both ends of the first range so much is looked at, to see whether the device does what it says.
+/// At both ends of every range so much is looked at, to see whether the device does what it says.
 const PROBE_BYTES: u64 = 4096;
 
 /// Ranges that are to read as zeros.
@@ -28,7 +28,7 @@ pub(crate) struct ZeroWork<'a> {
     gauge: &'a Gauge,
     ranges: Mutex<std::vec::IntoIter<Range<u64>>>,
     way: Mutex<Way>,
-    zeros: Buffer,
+    zeros: AlignedBuffer,
 }
 
 /// How zeros come onto a medium.
@@ -61,7 +61,7 @@ impl<'a> ZeroWork<'a> {
             gauge,
             ranges: Mutex::new(ranges.into_iter()),
             way: Mutex::new(Way::Untried),
-            zeros: Buffer::zeroed(WRITE_BYTES),
+            zeros: AlignedBuffer::zeroed(WRITE_BYTES),
         }
     }
 
@@ -71,7 +71,7 @@ impl<'a> ZeroWork<'a> {
     }
 
     /// Makes a range read as zeros.
-    pub(crate) fn zero(&self, range: Range<u64>) -> Result<(), MediumError> {
+    pub(crate) fn zero(&self, range: Range<u64>) -> Result<(), Fault> {
         let length = range.end - range.start;
         if self.by_itself(&range)? {
             self.gauge.zeroed.add_wide(length);
@@ -88,7 +88,7 @@ impl<'a> ZeroWork<'a> {
     }
 
     /// Lets the device do it; says whether it did. The first time nobody else does anything with zeros meanwhile.
-    fn by_itself(&self, range: &Range<u64>) -> Result<bool, MediumError> {
+    fn by_itself(&self, range: &Range<u64>) -> Result<bool, Fault> {
         let way = {
             let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
             if *way == Way::Untried {
@@ -97,37 +97,49 @@ impl<'a> ZeroWork<'a> {
             }
             *way
         };
-        Ok(way == Way::ByItself && self.ask(range)? == Zeroing::Done)
-    }
-
-    fn ask(&self, range: &Range<u64>) -> Result<Zeroing, MediumError> {
-        let length = range.end - range.start;
-        self.medium.zero(range.start, length).map_err(|source| MediumError {
-            operation: Operation::Zero,
-            offset: range.start,
-            length,
-            source,
-        })
-    }
-
-    /// Tries it on a range whose ends hold something else before: some devices say "done" and do nothing.
-    fn keeps_its_word(&self, range: &Range<u64>) -> Result<bool, MediumError> {
-        let sector = u64::from(self.medium.sector_bytes());
-        let length = PROBE_BYTES.max(sector).min(range.end - range.start);
-        let mut marks = Buffer::zeroed(usize::try_from(length).expect("a few KiB"));
-        marks.fill(0xa5);
-        let ends = [range.start, range.end - length];
-        for offset in ends {
-            write(self.medium, offset, &marks)?;
-        }
-        if self.ask(range)? == Zeroing::Unsupported {
+        if way == Way::Written || self.ask(range)? == Zeroing::Unsupported {
             return Ok(false);
         }
-        for offset in ends {
-            if !is_zero(&read(self.medium, offset, marks.len())?) {
+        let is_done = self.is_zero_at(&self.ends(range))?;
+        if !is_done {
+            *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Way::Written;
+        }
+        Ok(is_done)
+    }
+
+    /// Returns where a range is looked at.
+    fn ends(&self, range: &Range<u64>) -> [Range<u64>; 2] {
+        let sector = u64::from(self.medium.sector_bytes());
+        let length = PROBE_BYTES.max(sector).min(range.end - range.start);
+        [range.start..range.start + length, range.end - length..range.end]
+    }
+
+    /// Holds when all of some places read as zeros.
+    fn is_zero_at(&self, places: &[Range<u64>]) -> Result<bool, Fault> {
+        for place in places {
+            let length = usize::try_from(place.end - place.start).expect("a few KiB");
+            if !is_zero(&read(self.medium, place.start, length)?) {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    fn ask(&self, range: &Range<u64>) -> Result<Zeroing, Fault> {
+        let length = range.end - range.start;
+        let zeroed = self.medium.zero(range.start, length);
+        zeroed.map_err(failed(Operation::Zero, range.start, length))
+    }
+
+    /// Tries it on a range whose ends hold something else before: some devices say "done" and do nothing.
+    fn keeps_its_word(&self, range: &Range<u64>) -> Result<bool, Fault> {
+        let ends = self.ends(range);
+        for end in &ends {
+            let length = usize::try_from(end.end - end.start).expect("a few KiB");
+            let mut marks = AlignedBuffer::zeroed(length);
+            marks.fill(0xa5);
+            write(self.medium, end.start, &marks)?;
+        }
+        Ok(self.ask(range)? == Zeroing::Done && self.is_zero_at(&ends)?)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use install::{Failure, Operation, Options, Source, Verify};
+use disk::Operation;
+use install::{Failure, Options, Source, Verify};
 
 use crate::{
     medium::{ByItself, Chance, Faults, Memory},
@@ -10,14 +11,14 @@ use crate::{
     source::{Fault, Image, wide},
 };
 
-const DISK: usize = 4 * MIB;
+pub(crate) const DISK: usize = 4 * MIB;
 
-fn image() -> Image {
+pub(crate) fn image() -> Image {
     Image::by_chance(2 * MIB, CHUNK, 61)
 }
 
 /// The disk does not boot: both ends are zeros.
-fn assert_disarmed(medium: &Memory) {
+pub(crate) fn assert_disarmed(medium: &Memory) {
     let bytes = medium.bytes();
     assert!(
         bytes[..usize::try_from(CHUNK).expect("small")].iter().all(|byte| *byte == 0),
@@ -65,6 +66,24 @@ fn a_server_that_never_sends_a_whole_frame_is_given_up() {
 fn a_server_that_restarts_is_waited_for() {
     survives(&image(), &[&image().faulty(Fault::Down { requests: 5 })]);
     survives(&image(), &[&image().faulty(Fault::TimesOut { requests: 5 })]);
+}
+
+#[test]
+fn a_server_that_comes_back_after_a_time_is_waited_for_and_nothing_is_asked_twice() {
+    let image = image();
+    let half = wide(image.frames.len() / 2);
+    let away = image.faulty(Fault::Away { after_bytes: half, requests: 4 });
+    survives(&image, &[&away]);
+    assert!(away.served() <= wide(image.frames.len()) + 2 * u64::from(CHUNK), "{}", away.served());
+}
+
+#[test]
+fn a_refusal_in_the_middle_is_named_and_the_rest_comes_another_time() {
+    fails(
+        &image(),
+        &[&image().faulty(Fault::RefusedMidway)],
+        |failure| matches!(failure, Failure::Refused { reason } if reason == "401"),
+    );
 }
 
 #[test]
@@ -192,7 +211,7 @@ fn a_source_that_sends_a_byte_now_and_then_is_left() {
 }
 
 /// What a disk with faults makes of an install.
-fn on(faults: Faults) -> (Memory, Result<protocol::install::InstallReport, Failure>) {
+pub(crate) fn on(faults: Faults) -> (Memory, Result<protocol::install::InstallReport, Failure>) {
     let image = image();
     let medium = Memory::with_faults(vec![0xff; DISK], 512, faults);
     let whole = Options { verify: Verify::Whole, ..options() };
@@ -200,7 +219,10 @@ fn on(faults: Faults) -> (Memory, Result<protocol::install::InstallReport, Failu
     (medium, result)
 }
 
-fn is_failed(result: Result<impl std::fmt::Debug, Failure>, operations: &[Operation]) -> bool {
+pub(crate) fn is_failed(
+    result: Result<impl std::fmt::Debug, Failure>,
+    operations: &[Operation],
+) -> bool {
     matches!(result, Err(Failure::Medium(error)) if operations.contains(&error.operation))
 }
 
@@ -283,9 +305,10 @@ fn what_cannot_be_read_back_is_a_failure() {
 #[test]
 fn a_disk_that_is_unplugged_at_any_write_is_named() {
     for write in (1..).map(|step| step * 7).take(10) {
-        let (_, result) = on(Faults { gone_from_write: Some(write), ..Faults::default() });
+        let (medium, result) = on(Faults { gone_from_write: Some(write), ..Faults::default() });
         let Err(Failure::Medium(error)) = result else { panic!("{result:?}") };
         assert_eq!(error.source.raw_os_error(), Some(19), "{error:?}");
+        assert_disarmed(&medium);
     }
 }
 

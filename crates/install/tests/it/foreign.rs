@@ -2,7 +2,8 @@
 
 use std::{io::Read as _, sync::Arc};
 
-use install::{Failure, Foreign, Options, Source, Unfit, Verify, install_foreign};
+use image::bmap::{Bmap, Mapped};
+use install::{Failure, Foreign, Options, Source, Unfit, Verify, install_foreign, install_mapped};
 use protocol::{
     Bytes,
     install::{Guarantee, InstallReport, ReadBack},
@@ -25,9 +26,20 @@ enum Packing {
     Gz,
     Xz,
     Zst,
+    Bz2,
+    Lz4,
+    Tar,
 }
 
-const ALL: [Packing; 4] = [Packing::Raw, Packing::Gz, Packing::Xz, Packing::Zst];
+const ALL: [Packing; 7] = [
+    Packing::Raw,
+    Packing::Gz,
+    Packing::Xz,
+    Packing::Zst,
+    Packing::Bz2,
+    Packing::Lz4,
+    Packing::Tar,
+];
 
 fn pack(packing: Packing, bytes: &[u8]) -> Vec<u8> {
     let mut packed = Vec::new();
@@ -49,8 +61,52 @@ fn pack(packing: Packing, bytes: &[u8]) -> Vec<u8> {
             let length = context.compress2(&mut packed[..], bytes).expect("there is room");
             packed.truncate(length);
         }
+        Packing::Bz2 => {
+            let mut encoder = bzip2::read::BzEncoder::new(bytes, bzip2::Compression::fast());
+            encoder.read_to_end(&mut packed).expect("it packs");
+        }
+        Packing::Lz4 => lz4(bytes, &mut packed),
+        Packing::Tar => tar(bytes, &mut packed),
     }
     packed
+}
+
+/// A frame of stored blocks of 4 MiB at most.
+fn lz4(bytes: &[u8], packed: &mut Vec<u8>) {
+    let descriptor = [0x60, 0x70];
+    packed.extend(0x184d_2204_u32.to_le_bytes());
+    packed.extend(descriptor);
+    packed.push(twox_hash::XxHash32::oneshot(0, &descriptor).to_le_bytes()[1]);
+    for block in bytes.chunks(4 * MIB) {
+        let length = u32::try_from(block.len()).expect("4 MiB") | 1 << 31;
+        packed.extend(length.to_le_bytes());
+        packed.extend(block);
+    }
+    packed.extend([0; 4]);
+}
+
+/// An archive of one file (POSIX.1-1988).
+fn tar(bytes: &[u8], packed: &mut Vec<u8>) {
+    let mut header = [0; 512];
+    let fields = [
+        (0, "disk.raw".to_owned()),
+        (100, "0000644".to_owned()),
+        (108, "0000000".to_owned()),
+        (116, "0000000".to_owned()),
+        (124, format!("{:011o}", bytes.len())),
+        (136, "00000000000".to_owned()),
+        (148, " ".repeat(8)),
+        (156, "0".to_owned()),
+        (257, "ustar\x0000".to_owned()),
+    ];
+    for (at, text) in fields {
+        header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    }
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    packed.extend(header);
+    packed.extend(bytes);
+    packed.resize(packed.len().next_multiple_of(512) + 1024, 0);
 }
 
 /// Five and a half MiB: three chunks, the last one short.
@@ -118,8 +174,8 @@ fn whatever_it_is_packed_in_arrives_and_says_what_vouches_for_it() {
             assert_holds(&medium, &image);
             let expected = match packing {
                 _ if with_digest => Guarantee::Digest,
-                Packing::Raw => Guarantee::Length,
-                Packing::Gz | Packing::Xz | Packing::Zst => Guarantee::Format,
+                Packing::Raw | Packing::Tar => Guarantee::Length,
+                _ => Guarantee::Format,
             };
             assert_eq!(report.guarantee, expected);
             assert_eq!(report.read_back, ReadBack::Whole {});
@@ -283,6 +339,72 @@ fn without_a_table_a_packed_image_that_is_too_long_ends_at_the_disks_end_and_doe
     let failure = put(&medium, &foreign(&file, true), &[&server(&file, Fault::None)]).unwrap_err();
     assert!(matches!(failure, Failure::Unfit(Unfit::TooSmall { .. })), "{failure:?}");
     assert_disarmed(&medium);
+}
+
+/// A frame of zstd whose header asks for 128 MiB, with one stored block.
+#[test]
+fn a_stream_with_too_large_a_window_is_refused_with_the_advice_to_convert_it() {
+    let content = Chance(89).bytes(1024);
+    let mut file = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3];
+    file.extend(&((1024_u32 << 3) | 1).to_le_bytes()[..3]);
+    file.extend(&content);
+    let medium = Memory::new(vec![0xff; DISK], 512);
+    let source = server(&file, Fault::None);
+    let failure = put(&medium, &foreign(&file, true), &[&source]).unwrap_err();
+    let Failure::BadStream { reason, .. } = &failure else { panic!("{failure:?}") };
+    assert!(reason.contains("drydock image add"), "{reason}");
+    assert_untouched(&medium);
+}
+
+/// Two parts: all but the zeros in the middle.
+fn map(image: &Image) -> Bmap {
+    let part = |bytes: std::ops::Range<usize>| Mapped {
+        sha256: Sha256::digest(&image.bytes[bytes.clone()]).into(),
+        bytes: wide(bytes.start)..wide(bytes.end),
+    };
+    let parts = vec![part(0..2 * MIB), part(4 * MIB..image.bytes.len())];
+    Bmap::new(wide(image.bytes.len()), parts).expect("a sound map")
+}
+
+fn put_mapped(medium: &Memory, file: &[u8], map: &Bmap) -> Result<InstallReport, Failure> {
+    let source = server(file, Fault::None);
+    let foreign = foreign(file, false);
+    install_mapped(medium, &foreign, map, &[&source], &options(), &|_| {})
+}
+
+#[test]
+fn an_image_with_a_map_arrives_whole_over_old_bytes_and_says_that_its_parts_were_vouched_for() {
+    let image = image();
+    for packing in ALL {
+        let medium = Memory::new(vec![0xff; DISK], 512);
+        let report = put_mapped(&medium, &pack(packing, &image.bytes), &map(&image)).unwrap();
+        assert_eq!(report.guarantee, Guarantee::Ranges);
+        assert_holds(&medium, &image);
+    }
+}
+
+#[test]
+fn an_image_that_is_not_its_maps_does_not_become_bootable() {
+    let image = image();
+    for at in [0, MIB, 3 * MIB, image.bytes.len() - 1] {
+        let mut other = image.bytes.clone();
+        other[at] ^= 1;
+        let medium = Memory::new(vec![0xff; DISK], 512);
+        let failure = put_mapped(&medium, &other, &map(&image)).unwrap_err();
+        assert!(matches!(failure, Failure::BadStream { .. }), "byte {at}: {failure:?}");
+        assert_not_bootable(&medium);
+    }
+    // Without its table, which tells the length too.
+    let mut longer = image.bytes.clone();
+    longer[..34 * 512].fill(0);
+    let shorter = &longer[..longer.len() - 512];
+    let map = map(&Image::of(longer.clone(), 64 << 10, None));
+    for file in [shorter.to_vec(), [&longer[..], &[0; 512]].concat()] {
+        let medium = Memory::new(vec![0xff; DISK], 512);
+        let failure = put_mapped(&medium, &file, &map).unwrap_err();
+        assert!(matches!(failure, Failure::BadStream { .. }), "{failure:?}");
+        assert_not_bootable(&medium);
+    }
 }
 
 #[test]

@@ -3,9 +3,14 @@
 
 mod after;
 mod cuts;
+mod fault_table;
 mod faults;
 mod foreign;
 mod medium;
 mod order;
+mod progress;
 mod source;
+mod stop;
 mod table;
+mod torn;
+mod zeroing;

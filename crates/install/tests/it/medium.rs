@@ -19,6 +19,12 @@ pub(crate) enum ByItself {
     Refuses,
     /// Says that it did, and did not.
     Lies,
+    /// Does as it says this often, then only says so.
+    LiesAfter(u64),
+    /// Says that it did, and something else stands there.
+    Spoils,
+    /// Fails.
+    Fails,
 }
 
 /// What is wrong with a disk.
@@ -35,8 +41,17 @@ pub(crate) struct Faults {
     pub(crate) forgetful: BTreeSet<u64>,
     /// From this write on the disk is gone.
     pub(crate) gone_from_write: Option<u64>,
+    /// Of this write only the first half comes onto the medium.
+    pub(crate) torn_write: Option<(u64, Torn)>,
     /// From this flush on every flush fails.
     pub(crate) no_flush_from: Option<u64>,
+}
+
+/// What a disk says of a write of which it kept a half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Torn {
+    Failed,
+    Done,
 }
 
 /// Something that was done to a disk.
@@ -61,6 +76,7 @@ struct State {
     bytes: Vec<u8>,
     log: Option<Vec<Done>>,
     writes: u64,
+    zeroings: u64,
     flushes: u64,
 }
 
@@ -81,7 +97,7 @@ impl Memory {
         Self {
             sector_bytes,
             faults,
-            state: Mutex::new(State { bytes, log: None, writes: 0, flushes: 0 }),
+            state: Mutex::new(State { bytes, log: None, writes: 0, zeroings: 0, flushes: 0 }),
             written: AtomicU64::new(0),
             read: AtomicU64::new(0),
             zeroed: AtomicU64::new(0),
@@ -129,8 +145,11 @@ impl Memory {
         if self.faults.unwritable.range(sectors.clone()).next().is_some() {
             return Err(broken());
         }
-        let mut bytes = buffer.to_vec();
+        let torn = self.faults.torn_write.filter(|(write, _)| *write == state.writes);
         let sector_length = usize::try_from(self.sector_bytes).map_err(io::Error::other)?;
+        let half = buffer.len() / 2 / sector_length * sector_length;
+        let kept = if torn.is_some() { half } else { buffer.len() };
+        let mut bytes = buffer[..kept].to_vec();
         for (number, sector) in sectors.zip(bytes.chunks_mut(sector_length)) {
             if self.faults.flipping.contains(&number) {
                 sector[7] ^= 0x10;
@@ -144,7 +163,7 @@ impl Memory {
         if let Some(log) = &mut state.log {
             log.push(Done::Write { offset: at, bytes });
         }
-        Ok(())
+        if matches!(torn, Some((_, Torn::Failed))) { Err(broken()) } else { Ok(()) }
     }
 }
 
@@ -180,11 +199,23 @@ impl Medium for Memory {
     }
 
     fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
+        let before = {
+            let mut state = self.state();
+            state.zeroings += 1;
+            state.zeroings - 1
+        };
+        let length_here = usize::try_from(length).map_err(io::Error::other)?;
         match self.faults.by_itself {
             ByItself::Refuses => Ok(Zeroing::Unsupported),
             ByItself::Lies => Ok(Zeroing::Done),
-            ByItself::Zeroes => {
-                self.place(offset, &vec![0; usize::try_from(length).map_err(io::Error::other)?])?;
+            ByItself::LiesAfter(requests) if before >= requests => Ok(Zeroing::Done),
+            ByItself::Fails => Err(broken()),
+            ByItself::Spoils => {
+                self.place(offset, &vec![0xee; length_here])?;
+                Ok(Zeroing::Done)
+            }
+            ByItself::Zeroes | ByItself::LiesAfter(_) => {
+                self.place(offset, &vec![0; length_here])?;
                 self.zeroed.fetch_add(length, Ordering::Relaxed);
                 Ok(Zeroing::Done)
             }
@@ -269,6 +300,9 @@ fn a_disk_zeroes_by_itself_or_does_not_as_told() {
         (ByItself::Zeroes, Zeroing::Done, 0),
         (ByItself::Refuses, Zeroing::Unsupported, 0xff),
         (ByItself::Lies, Zeroing::Done, 0xff),
+        (ByItself::LiesAfter(0), Zeroing::Done, 0xff),
+        (ByItself::LiesAfter(1), Zeroing::Done, 0),
+        (ByItself::Spoils, Zeroing::Done, 0xee),
     ] {
         let faults = Faults { by_itself, ..Faults::default() };
         let disk = Memory::with_faults(vec![0xff; 8192], 512, faults);

@@ -121,6 +121,13 @@ pub(crate) enum Fault {
     TimesOut {
         requests: u64,
     },
+    /// Nothing comes for a time after so many bytes; then all is well.
+    Away {
+        after_bytes: u64,
+        requests: u64,
+    },
+    /// The first request breaks in the middle, and from then on all are refused.
+    RefusedMidway,
     /// After so many bytes in all, nothing comes any more.
     DiesAfter {
         bytes: u64,
@@ -133,12 +140,19 @@ pub(crate) struct Server {
     file: Arc<Vec<u8>>,
     fault: Fault,
     pub(crate) requests: AtomicU64,
+    failed: AtomicU64,
     pub(crate) served: Arc<AtomicU64>,
 }
 
 impl Server {
     pub(crate) fn new(file: Arc<Vec<u8>>, fault: Fault) -> Self {
-        Self { file, fault, requests: AtomicU64::new(0), served: Arc::new(AtomicU64::new(0)) }
+        Self {
+            file,
+            fault,
+            requests: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            served: Arc::new(AtomicU64::new(0)),
+        }
     }
 
     pub(crate) fn served(&self) -> u64 {
@@ -182,6 +196,19 @@ impl Source for Server {
             }
             Fault::ErrorPage => bytes = b"<html><h1>Not here</h1></html>".to_vec(),
             Fault::Slow { pause: time } => pause = time,
+            Fault::Away { after_bytes, requests }
+                if self.served() >= after_bytes
+                    && self.failed.fetch_add(1, Ordering::Relaxed) < requests =>
+            {
+                return again("no route to host");
+            }
+            Fault::RefusedMidway if request > 1 => {
+                return Err(FetchError::Never { reason: "401".to_owned() });
+            }
+            Fault::RefusedMidway => {
+                bytes.truncate(bytes.len() / 2);
+                end = End::Error(io::ErrorKind::ConnectionReset.into());
+            }
             Fault::TooMuch => bytes.extend([0; 100]),
             Fault::DiesAfter { bytes: limit } => {
                 let left = limit.saturating_sub(self.served());

@@ -22,19 +22,19 @@ fn noise(length: usize) -> Vec<u8> {
 struct Halts<'a> {
     bytes: &'a [u8],
     given: usize,
-    halts: Vec<usize>,
+    until: Vec<usize>,
     say: mpsc::Sender<usize>,
     go_on: mpsc::Receiver<()>,
 }
 
 impl Read for Halts<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.halts.first() == Some(&self.given) {
-            self.halts.remove(0);
+        if self.until.first() == Some(&self.given) {
+            self.until.remove(0);
             self.say.send(self.given).unwrap();
             self.go_on.recv().unwrap();
         }
-        let next = self.halts.first().copied().unwrap_or(self.bytes.len());
+        let next = self.until.first().copied().unwrap_or(self.bytes.len());
         let count = buffer.len().min(next - self.given);
         buffer[..count].copy_from_slice(&self.bytes[self.given..][..count]);
         self.given += count;
@@ -65,7 +65,7 @@ fn a_server_that_is_killed_while_an_image_comes_starts_without_it() {
     let halts = vec![0, 1 << 20, 9 << 20, 20 << 20, 24 << 20];
     let (say, said) = mpsc::channel();
     let (let_go, go_on) = mpsc::channel();
-    let source = Halts { bytes: &disk, given: 0, halts: halts.clone(), say, go_on };
+    let source = Halts { bytes: &disk, given: 0, until: halts.clone(), say, go_on };
     let mut found = 0;
     thread::scope(|scope| {
         let adding = scope.spawn(|| images.add(&arrival("debian"), source));
@@ -93,7 +93,7 @@ fn of_two_images_at_once_one_waits_and_of_one_name_there_is_one() {
     let images = shelf.open();
     let (say, said) = mpsc::channel();
     let (let_go, go_on) = mpsc::channel();
-    let source = Halts { bytes: &disk, given: 0, halts: vec![1 << 20], say, go_on };
+    let source = Halts { bytes: &disk, given: 0, until: vec![1 << 20], say, go_on };
     thread::scope(|scope| {
         let adding = scope.spawn(|| images.add(&arrival("debian"), source));
         said.recv().unwrap();

@@ -57,10 +57,13 @@ const MOUNTS: [Mount; 6] = [
 /// Read-only: one wrong variable can keep a machine from ever starting again.
 const EFI_VARIABLES: Mount = Mount {
     kind: "efivarfs",
-    target: "/sys/firmware/efi/efivars",
+    target: EFI_VARIABLES_PATH,
     rights: Rights::ReadOnly,
-    needs: Some("/sys/firmware/efi/efivars"),
+    needs: Some(EFI_VARIABLES_PATH),
 };
+
+/// Where the EFI variables are.
+pub const EFI_VARIABLES_PATH: &str = "/sys/firmware/efi/efivars";
 
 /// What the kernel is told before anything else.
 const KERNEL_SETTINGS: [(&str, &str); 4] = [

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod boot_entry;
 pub mod console;
 pub mod devices;
 mod engine;

@@ -11,6 +11,7 @@
 
 mod bulk;
 mod client;
+mod http;
 mod patience;
 
 use std::{
@@ -105,7 +106,7 @@ impl Session {
 
     /// Makes a second line to the server, for what is large.
     pub fn bulk(&self) -> Result<Bulk, BulkError> {
-        Bulk::new(self.client.for_transfers()?)
+        Bulk::new(self.client.for_transfers())
     }
 
     /// Keeps an event until the server takes it.

@@ -14,6 +14,7 @@ pub mod image;
 pub mod journal;
 pub mod machine;
 pub mod moment;
+pub mod seed;
 pub mod serve;
 pub mod text;
 pub mod tftp;

@@ -10,15 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyper::{StatusCode, header};
 use protocol::{Event, EventKind, Level, install::Progress};
-use reqwest::{Response, StatusCode, header};
 use tokio::{
     runtime::{Builder, Handle},
     sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 
-use super::client::{CallError, Client, ClientError, accepted};
+use super::{
+    client::{CallError, Client, accepted},
+    http::{Answer, Ask},
+};
 
 /// How long a connection may be silent: a server whose disk wakes up takes ten seconds.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -48,9 +51,6 @@ pub struct Bulk {
 /// Says why nothing comes over the line.
 #[derive(Debug, thiserror::Error)]
 pub enum BulkError {
-    /// The line could not be made.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The thread could not be made.
     #[error("starting the thread for transfers")]
     Thread(#[source] io::Error),
@@ -159,7 +159,7 @@ async fn transfer(
     tell_start: oneshot::Sender<Result<u64, BulkError>>,
     give: mpsc::Sender<Result<Piece, String>>,
 ) {
-    let (mut response, length) = match ask(&client, &path, range).await {
+    let (mut answer, length) = match ask(&client, &path, range).await {
         Ok(answer) => answer,
         Err(error) => {
             let _nobody_waits = tell_start.send(Err(error));
@@ -174,7 +174,7 @@ async fn transfer(
     let mut received = 0_u64;
     loop {
         let asked = Instant::now();
-        let piece = match timeout(SILENCE, response.chunk()).await {
+        let piece = match timeout(SILENCE, answer.piece()).await {
             Ok(Ok(Some(piece))) => Ok(piece),
             Ok(Ok(None)) => return,
             Ok(Err(error)) => Err(error.to_string()),
@@ -199,33 +199,34 @@ async fn ask(
     client: &Client,
     path: &str,
     range: Option<Range<u64>>,
-) -> Result<(Response, u64), BulkError> {
-    let mut request = client.http.get(format!("{}{path}", client.server));
-    if let Some(Range { start, end }) = &range {
+) -> Result<(Answer, u64), BulkError> {
+    let header = range.as_ref().map(|Range { start, end }| {
         // RFC 9110 §14.1.2: both ends belong to it.
-        request = request.header(header::RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
-    }
-    let answer = timeout(SILENCE, request.send()).await;
-    let response = answer
+        (header::RANGE, format!("bytes={start}-{}", end.saturating_sub(1)))
+    });
+    let ask = client.http.ask(Ask { path: path.to_owned(), header, ..Ask::default() });
+    let answer = timeout(SILENCE, ask).await;
+    let answer = answer
         .map_err(|_| BulkError::Again(format!("no answer for {} seconds", SILENCE.as_secs())))?
         .map_err(|error| BulkError::Again(CallError::Unreachable(error).to_string()))?;
-    let status = response.status();
+    let status = answer.status;
     let temporary = status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-    let response = accepted(response).await.map_err(|error| match error {
+    let accepted = timeout(SILENCE, accepted(answer)).await;
+    let accepted = accepted.map_err(|_| BulkError::Again(format!("{path}: half an answer")))?;
+    let answer = accepted.map_err(|error| match error {
         _ if temporary => BulkError::Again(error.to_string()),
         // It restarted, and the session is about to announce again.
         CallError::UnknownSession => BulkError::Again(error.to_string()),
         error => BulkError::Never(error.to_string()),
     })?;
-    let length = response.content_length().ok_or_else(|| {
+    let length = answer.length().ok_or_else(|| {
         BulkError::Never(format!("{path}: the server does not say how long it is"))
     })?;
     if let Some(range) = range {
         let asked = range.end.saturating_sub(range.start);
         let expected = format!("bytes {}-{}/", range.start, range.end.saturating_sub(1));
-        let said =
-            response.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        let said = answer.headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
         if status != StatusCode::PARTIAL_CONTENT
             || length != asked
             || !said.is_some_and(|said| said.starts_with(&expected))
@@ -236,7 +237,7 @@ async fn ask(
             )));
         }
     }
-    Ok((response, length))
+    Ok((answer, length))
 }
 
 /// Passes progress on. What the server does not take is replaced by the next word.

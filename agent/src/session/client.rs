@@ -2,16 +2,19 @@
 
 use std::{error::Error, fmt::Write as _, io, sync::Arc, time::Duration};
 
+use hyper::{Method, StatusCode};
 use protocol::{Announce, Event, Pin, Welcome};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
-use reqwest::{Response, StatusCode};
 use rustls::{
     CertificateError, ClientConfig,
     crypto::ring,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     version::TLS13,
 };
+use serde::Serialize;
+use tokio::time::timeout;
 
+use super::http::{Answer, Ask, Http, HttpError};
 use crate::pin::{Distrust, PinVerifier};
 
 /// How long the server may hold back its answer to the question for instructions.
@@ -20,19 +23,13 @@ const WAIT: Duration = Duration::from_secs(30);
 /// How long everything else may take: a large inventory over a slow line.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long a connection may take to come about.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-
 /// The largest answer that is read.
 const ANSWER_LIMIT: usize = 64 << 10;
 
 /// The door to one server, with the key of this boot.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    pub(super) http: reqwest::Client,
-    pub(super) server: String,
-    /// What every connection of this boot begins with.
-    tls: ClientConfig,
+    pub(super) http: Http,
 }
 
 /// Says why there is no door.
@@ -44,9 +41,6 @@ pub enum ClientError {
     /// The key cannot be used.
     #[error("preparing TLS")]
     Tls(#[source] rustls::Error),
-    /// The client cannot be built.
-    #[error("preparing HTTP")]
-    Http(#[source] reqwest::Error),
 }
 
 /// Says why a call had no answer that can be used.
@@ -54,7 +48,7 @@ pub enum ClientError {
 pub(super) enum CallError {
     /// No connection, no trust, or no answer in time.
     #[error("{}", chain(.0))]
-    Unreachable(reqwest::Error),
+    Unreachable(HttpError),
     /// The server does not know this session: announce again.
     #[error("the server does not know this session")]
     UnknownSession,
@@ -69,6 +63,9 @@ pub(super) enum CallError {
     /// The answer is larger than anything honest.
     #[error("the answer is larger than {ANSWER_LIMIT} bytes")]
     TooLarge,
+    /// What is to be said cannot be written.
+    #[error("writing the question: {0}")]
+    Question(serde_json::Error),
     /// The answer cannot be read.
     #[error("reading the answer: {0}")]
     Answer(serde_json::Error),
@@ -91,74 +88,80 @@ impl Client {
             .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(vec![certificate.der().clone()], key)
             .map_err(ClientError::Tls)?;
-        let http = http(&tls).timeout(PATIENCE).build().map_err(ClientError::Http)?;
-        Ok(Self { http, server: server.trim_end_matches('/').to_owned(), tls })
+        Ok(Self { http: Http::new(server, Arc::new(tls)) })
     }
 
-    /// Returns the same door for another runtime: with connections of its own, and without a limit on the whole time.
-    pub(super) fn for_transfers(&self) -> Result<Self, ClientError> {
-        let http = http(&self.tls).build().map_err(ClientError::Http)?;
-        Ok(Self { http, server: self.server.clone(), tls: self.tls.clone() })
+    /// Returns the same door for another runtime, with connections of its own.
+    pub(super) fn for_transfers(&self) -> Self {
+        Self { http: self.http.apart() }
     }
 
     /// `POST /v1/announce`.
     pub(super) async fn announce(&self, announce: &Announce) -> Result<Welcome, CallError> {
-        let request = self.http.post(format!("{}/v1/announce", self.server)).json(announce);
-        let response = request.send().await.map_err(CallError::Unreachable)?;
-        let body = body(accepted(response).await?).await?;
-        serde_json::from_slice(&body).map_err(CallError::Answer)
+        let body = self.call(PATIENCE, post("/v1/announce", announce)?).await?;
+        serde_json::from_slice(&body.unwrap_or_default()).map_err(CallError::Answer)
     }
 
     /// Comes into contact with the server, so that the announcement finds the connection made.
     pub(super) async fn greet(&self) -> Result<(), CallError> {
-        let url = format!("{}/v1/instruction?after=0&wait=0", self.server);
-        let response = self.http.get(url).send().await.map_err(CallError::Unreachable)?;
-        // It says that it does not know us, which is true.
-        body(response).await.map(drop)
+        let ask = get("/v1/instruction?after=0&wait=0".to_owned());
+        match self.call(PATIENCE, ask).await {
+            // It says that it does not know us, which is true.
+            Ok(_) | Err(CallError::UnknownSession | CallError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// `GET /v1/instruction`: the next instruction as it came, or nothing within the time.
     pub(super) async fn instruction(&self, after: u64) -> Result<Option<Vec<u8>>, CallError> {
         let wait = WAIT.as_secs();
-        let url = format!("{}/v1/instruction?after={after}&wait={wait}", self.server);
-        let request = self.http.get(url).timeout(WAIT + PATIENCE);
-        let response = accepted(request.send().await.map_err(CallError::Unreachable)?).await?;
-        if response.status() == StatusCode::NO_CONTENT {
-            return Ok(None);
-        }
-        body(response).await.map(Some)
+        let ask = get(format!("/v1/instruction?after={after}&wait={wait}"));
+        self.call(WAIT + PATIENCE, ask).await
     }
 
     /// `POST /v1/events`.
     pub(super) async fn report(&self, events: &[Event]) -> Result<(), CallError> {
-        let url = format!("{}/v1/events", self.server);
-        let request = self.http.post(url).timeout(PATIENCE).json(events);
-        let response = request.send().await.map_err(CallError::Unreachable)?;
-        accepted(response).await.map(drop)
+        self.call(PATIENCE, post("/v1/events", events)?).await.map(drop)
+    }
+
+    /// Asks, and reads the whole answer within the time; nothing where it says that it has no content.
+    async fn call(&self, limit: Duration, ask: Ask) -> Result<Option<Vec<u8>>, CallError> {
+        let call = async {
+            let answer = self.http.ask(ask).await.map_err(CallError::Unreachable)?;
+            let mut answer = accepted(answer).await?;
+            match answer.status {
+                StatusCode::NO_CONTENT => Ok(None),
+                _ => read(&mut answer).await.map(Some),
+            }
+        };
+        let late = CallError::Unreachable(HttpError::Late(limit));
+        timeout(limit, call).await.unwrap_or(Err(late))
     }
 }
 
-/// Prepares connections with this key, to the pinned server only.
-fn http(tls: &ClientConfig) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls.clone())
-        .https_only(true)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_PATIENCE)
-        .pool_max_idle_per_host(2)
+fn get(path: String) -> Ask {
+    Ask { path, ..Ask::default() }
+}
+
+fn post(path: &str, value: &(impl Serialize + ?Sized)) -> Result<Ask, CallError> {
+    let body = serde_json::to_vec(value).map_err(CallError::Question)?;
+    Ok(Ask { method: Method::POST, path: path.to_owned(), body: Some(body), ..Ask::default() })
 }
 
 /// Tells answers from refusals.
-pub(super) async fn accepted(response: Response) -> Result<Response, CallError> {
-    match response.status() {
-        status if status.is_success() => Ok(response),
+pub(super) async fn accepted(mut answer: Answer) -> Result<Answer, CallError> {
+    match answer.status {
+        status if status.is_success() => Ok(answer),
         StatusCode::NOT_FOUND
         | StatusCode::UNAUTHORIZED
         | StatusCode::GONE
-        | StatusCode::CONFLICT => Err(CallError::UnknownSession),
+        | StatusCode::CONFLICT => {
+            // Read to its end, it leaves the connection to the next question.
+            let _nobody_reads = read(&mut answer).await;
+            Err(CallError::UnknownSession)
+        }
         status => {
-            let text = body(response).await.unwrap_or_default();
+            let text = read(&mut answer).await.unwrap_or_default();
             let text = String::from_utf8_lossy(&text).chars().take(200).collect();
             Err(CallError::Refused { status, text })
         }
@@ -166,10 +169,10 @@ pub(super) async fn accepted(response: Response) -> Result<Response, CallError> 
 }
 
 /// Reads an answer up to the limit.
-async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
+async fn read(answer: &mut Answer) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(CallError::Unreachable)? {
-        body.extend_from_slice(&chunk);
+    while let Some(piece) = answer.piece().await.map_err(CallError::Unreachable)? {
+        body.extend_from_slice(&piece);
         if body.len() > ANSWER_LIMIT {
             return Err(CallError::TooLarge);
         }
@@ -177,8 +180,8 @@ async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
     Ok(body)
 }
 
-/// Shows an error with its causes, which reqwest's own text hides; only why the server is not trusted, where that is it.
-fn chain(error: &reqwest::Error) -> String {
+/// Shows an error with its causes; only why the server is not trusted, where that is it.
+fn chain(error: &HttpError) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {

@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod install;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match agent::boot::check() {
-        Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), None),
+        Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), Some(install::WORKER)),
         Err(not_ours) => command::run(&not_ours),
     }
 }

@@ -1,4 +1,4 @@
-//! What is done to a disk once its image is on it: its partition table, a seed for cloud-init.
+//! What is done to a disk once its image is on it: its partition table, a seed for the installed system.
 //!
 //! Every step reads the table, changes it in memory, and writes it back with the backup at the disk's real end.
 //! A power cut in the middle leaves at least one sound table; which steps were done is then seen by doing them again.
@@ -84,11 +84,9 @@ pub fn apply(
         Step::MoveBackupGpt {} => Table::read(medium)?.write(medium),
         Step::RenewGuids {} => guids::renew(medium, random),
         Step::GrowLastPartition {} => grow::grow_last(medium, seed::room(later)),
-        Step::Seed { meta_data, user_data, network_config } => {
-            let network_config = network_config.as_ref().map(|text| text.0.as_str());
-            let files =
-                seed::Files { meta_data: &meta_data.0, user_data: &user_data.0, network_config };
-            seed::append(medium, &files, random)
+        Step::Seed { .. } | Step::ConfigDrive { .. } => {
+            let seed = seed::Seed::of(step).expect("these two are seeds");
+            seed::append(medium, &seed, random)
         }
         Step::BootEntry { .. } => Err(StepFailure::Elsewhere),
     }
@@ -101,6 +99,7 @@ pub fn name(step: &Step) -> &'static str {
         Step::RenewGuids {} => "renewGuids",
         Step::GrowLastPartition {} => "growLastPartition",
         Step::Seed { .. } => "seed",
+        Step::ConfigDrive { .. } => "configDrive",
         Step::BootEntry { .. } => "bootEntry",
     }
 }

@@ -1,6 +1,10 @@
-//! What a path lies on, and what names can do at once.
+//! What a path lies on, what names can do at once, and what nobody may change.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd as _},
+    path::Path,
+};
 
 use nix::{
     NixPath,
@@ -11,6 +15,16 @@ use nix::{
         statfs::{FsType, TMPFS_MAGIC, statfs},
     },
 };
+
+mod raw {
+    use nix::libc::c_long;
+
+    nix::ioctl_read!(flags, b'f', 1, c_long);
+    nix::ioctl_write_ptr!(set_flags, b'f', 2, c_long);
+}
+
+/// Linux, `include/uapi/linux/fs.h`, `FS_IMMUTABLE_FL`.
+const IMMUTABLE: libc::c_long = 0x10;
 
 /// Linux, `include/uapi/linux/magic.h`.
 const RAMFS: FsType = FsType(0x8584_58f6);
@@ -45,6 +59,37 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a file can be changed or removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutability {
+    /// It can, by who may.
+    Mutable,
+    /// It cannot, not even by root.
+    Immutable,
+}
+
+/// Returns whether a file can be changed (`FS_IOC_GETFLAGS`, `FS_IMMUTABLE_FL`).
+pub fn mutability(file: impl AsFd) -> io::Result<Mutability> {
+    let mut flags = 0;
+    // SAFETY: `FS_IOC_GETFLAGS` writes at most one `long`, and `flags` is one.
+    unsafe { raw::flags(file.as_fd().as_raw_fd(), &raw mut flags) }?;
+    Ok(if flags & IMMUTABLE == 0 { Mutability::Mutable } else { Mutability::Immutable })
+}
+
+/// Says whether a file can be changed (`FS_IOC_SETFLAGS`); needs `CAP_LINUX_IMMUTABLE`.
+pub fn set_mutability(file: impl AsFd, mutability: Mutability) -> io::Result<()> {
+    let mut flags = 0;
+    // SAFETY: `FS_IOC_GETFLAGS` writes at most one `long`, and `flags` is one.
+    unsafe { raw::flags(file.as_fd().as_raw_fd(), &raw mut flags) }?;
+    match mutability {
+        Mutability::Mutable => flags &= !IMMUTABLE,
+        Mutability::Immutable => flags |= IMMUTABLE,
+    }
+    // SAFETY: `FS_IOC_SETFLAGS` reads at most one `long`, and `flags` is one that outlives the call.
+    unsafe { raw::set_flags(file.as_fd().as_raw_fd(), &raw const flags) }?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -65,6 +110,23 @@ mod tests {
         let error = exchange(&one, &none).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert_eq!(who(&one), "other");
+    }
+
+    #[test]
+    fn a_pipe_has_no_flags() {
+        let (pipe, _other) = io::pipe().unwrap();
+        assert!(mutability(&pipe).is_err());
+        assert!(set_mutability(&pipe, Mutability::Mutable).is_err());
+    }
+
+    #[test]
+    fn a_file_that_can_be_changed_says_so() {
+        // Not every file system under a temporary directory has flags.
+        let file = fs::File::open(env!("CARGO_MANIFEST_PATH")).unwrap();
+        match mutability(&file) {
+            Ok(found) => assert_eq!(found, Mutability::Mutable),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOTTY)),
+        }
     }
 
     #[test]

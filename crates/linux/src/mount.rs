@@ -17,11 +17,22 @@ pub enum Rights {
 
 /// Mounts a file system that has no device (`mount`): `proc`, `sysfs`, `devtmpfs`, `tmpfs`, `efivarfs`.
 pub fn virtual_filesystem(kind: &str, target: &Path, rights: Rights) -> io::Result<()> {
+    Ok(nix::mount::mount(Some(kind), target, Some(kind), flags(rights), None::<&str>)?)
+}
+
+/// Changes what may be done with a file system that is mounted (`mount`, `MS_REMOUNT`): all of it, at every mount.
+///
+/// `EBUSY` where files are open for writing and it is to be read only.
+pub fn change(target: &Path, rights: Rights) -> io::Result<()> {
+    let flags = flags(rights) | MsFlags::MS_REMOUNT;
+    Ok(nix::mount::mount(None::<&str>, target, None::<&str>, flags, None::<&str>)?)
+}
+
+fn flags(rights: Rights) -> MsFlags {
     let flags = MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID;
-    let flags = match rights {
+    match rights {
         Rights::Files => flags | MsFlags::MS_NODEV,
         Rights::ReadOnly => flags | MsFlags::MS_NODEV | MsFlags::MS_RDONLY,
         Rights::Devices => flags,
-    };
-    Ok(nix::mount::mount(Some(kind), target, Some(kind), flags, None::<&str>)?)
+    }
 }

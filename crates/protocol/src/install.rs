@@ -84,6 +84,24 @@ pub enum Step {
         /// The content of `network-config`, where there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         network_config: Option<Secret>,
+        /// The content of `vendor-data`, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor_data: Option<Secret>,
+    },
+    /// Writes a `ConfigDrive` as `OpenStack` has it: a partition labelled `config-2` at the end of the disk, its files below
+    /// `openstack/latest`.
+    ConfigDrive {
+        /// The content of `meta_data.json`.
+        meta_data: Secret,
+        /// The content of `user_data`, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_data: Option<Secret>,
+        /// The content of `network_data.json`, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network_data: Option<Secret>,
+        /// The content of `vendor_data.json`, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor_data: Option<Secret>,
     },
     /// Makes a UEFI boot entry for the disk's EFI system partition and puts it first. Nothing under BIOS.
     BootEntry {

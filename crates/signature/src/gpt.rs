@@ -126,6 +126,7 @@ fn partition(number: u32, entry: &[u8], sector: u64) -> Option<Partition> {
         start: first.checked_mul(sector)?,
         size: sectors.checked_mul(sector)?,
         kind,
+        uuid: field::guid(entry, 16),
         name: field::text16(entry, 56, 72),
         signatures: Vec::new(),
     })

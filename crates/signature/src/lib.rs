@@ -68,6 +68,8 @@ pub struct Partition {
     pub size: u64,
     /// Its type: a GUID in lower case, or an MBR type as `0x83`.
     pub kind: String,
+    /// Its own GUID in lower case (GPT), or the disk's signature with the number, as `1234abcd-01` (MBR).
+    pub uuid: Option<String>,
     /// Its name in the table (GPT only).
     pub name: Option<String>,
     /// What was recognised in it.

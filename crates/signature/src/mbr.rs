@@ -38,9 +38,10 @@ pub(crate) fn find(disk: &mut Region<'_, '_>, sector: u64) -> Table {
     };
     let protects = entries.iter().any(|entry| entry.kind == 0xee);
     let identifier = disk.at(440, 4).and_then(|bytes| field::le32(&bytes, 0));
-    let signature = Signature::new(if protects { "pmbr" } else { "mbr" }, 0).uuid(
-        identifier.filter(|identifier| *identifier != 0).map(|number| format!("{number:08x}")),
-    );
+    let identifier =
+        identifier.filter(|identifier| *identifier != 0).map(|number| format!("{number:08x}"));
+    let kind = if protects { "pmbr" } else { "mbr" };
+    let signature = Signature::new(kind, 0).uuid(identifier.clone());
     let mut partitions = Vec::new();
     for (number, entry) in (1_u32..).zip(entries) {
         if entry.kind == 0 || entry.sectors == 0 {
@@ -50,6 +51,9 @@ pub(crate) fn find(disk: &mut Region<'_, '_>, sector: u64) -> Table {
     }
     if let Some(extended) = entries.into_iter().find(|entry| entry.is_extended()) {
         partitions.extend(logical(disk, extended, sector));
+    }
+    for partition in &mut partitions {
+        partition.uuid = identifier.as_ref().map(|disk| format!("{disk}-{:02x}", partition.number));
     }
     Table { signatures: vec![signature], partitions }
 }
@@ -77,6 +81,7 @@ fn partition(number: u32, kind: u8, start: u64, sectors: u64, sector: u64) -> Op
         start: start.checked_mul(sector)?,
         size: sectors.checked_mul(sector)?,
         kind: format!("0x{kind:02x}"),
+        uuid: None,
         name: None,
         signatures: Vec::new(),
     })

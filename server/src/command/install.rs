@@ -1,19 +1,14 @@
 //! `drydock install`: gives the order, and follows it to its end.
 
-use std::{
-    fmt,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use protocol::{
     OrderId,
     install::{Bottleneck, Finish, Secret, Step},
 };
 
+use self::told::Told;
 use super::{
     Server,
     line::Line,
@@ -32,10 +27,10 @@ use crate::{
     moment,
 };
 
+mod told;
+
 /// How often the server is asked how far it is.
 const LOOK: Duration = Duration::from_millis(500);
-/// The largest text of a seed: the server takes no larger one.
-const SEED_BYTES: u64 = 256 << 10;
 
 const AFTER: &str = "\
 Without --detach the command ends when the order does: 0 only after the machine's own report of success.
@@ -78,6 +73,9 @@ pub(super) struct Install {
     output: Format,
     #[command(flatten)]
     server: Server,
+    // Last: its heading would stand above what follows it.
+    #[command(flatten)]
+    told: Told,
 }
 
 /// What goes with a URL.
@@ -97,21 +95,15 @@ struct Source {
 /// What is done after the image.
 #[derive(Debug, clap::Args)]
 struct Steps {
+    /// Moves the backup of the partition table to the disk's end: for images from a URL. It is done for those of the store anyway.
+    #[arg(long)]
+    move_backup_gpt: bool,
     /// Gives the disk and its partitions new GUIDs.
     #[arg(long)]
     new_guids: bool,
-    /// Grows the last partition to the end of the disk.
+    /// Grows the last partition to the end of the disk. Most cloud images do that themselves at their first boot.
     #[arg(long)]
     grow: bool,
-    /// cloud-init's user-data, for a seed on the disk.
-    #[arg(long, value_name = "FILE")]
-    user_data: Option<PathBuf>,
-    /// cloud-init's meta-data. Without it, with --user-data: the machine's name.
-    #[arg(long, value_name = "FILE", requires = "user_data")]
-    meta_data: Option<PathBuf>,
-    /// cloud-init's network-config.
-    #[arg(long, value_name = "FILE", requires = "user_data")]
-    network_config: Option<PathBuf>,
     /// Makes a UEFI boot entry of this name and puts it first.
     #[arg(long, value_name = "LABEL")]
     boot_entry: Option<String>,
@@ -125,6 +117,7 @@ enum After {
     /// Starts the installed system at once, without the firmware.
     Kexec,
     /// Switches off.
+    #[value(alias = "poweroff")]
     PowerOff,
     /// Stays in SunshineOS.
     Stay,
@@ -183,7 +176,7 @@ impl Install {
     }
 
     fn request(&self) -> anyhow::Result<InstallRequest> {
-        let token = self.source.token.as_deref().map(read).transpose()?;
+        let token = self.source.token.as_deref().map(told::read).transpose()?;
         Ok(InstallRequest {
             image: self.image.clone(),
             mirrors: self.source.mirror.clone(),
@@ -192,7 +185,8 @@ impl Install {
             disk: self.disk.clone(),
             overwrite: self.overwrite,
             within_seconds: self.within,
-            steps: self.steps.wanted(&self.machine)?,
+            steps: self.steps.wanted(),
+            seed: self.told.seed()?,
             finish: match self.finish {
                 After::Reboot => Finish::Reboot,
                 After::Kexec => Finish::Kexec,
@@ -228,24 +222,13 @@ impl Install {
 }
 
 impl Steps {
-    fn wanted(&self, machine: &str) -> anyhow::Result<Vec<Step>> {
+    fn wanted(&self) -> Vec<Step> {
         let mut steps = Vec::new();
+        steps.extend(self.move_backup_gpt.then_some(Step::MoveBackupGpt {}));
         steps.extend(self.new_guids.then_some(Step::RenewGuids {}));
         steps.extend(self.grow.then_some(Step::GrowLastPartition {}));
-        if let Some(user_data) = &self.user_data {
-            let meta_data = match &self.meta_data {
-                Some(path) => read(path)?,
-                None => Secret(format!(
-                    "instance-id: {0}-{1}\nlocal-hostname: {0}\n",
-                    machine.replace(':', "-"),
-                    moment::now()
-                )),
-            };
-            let network_config = self.network_config.as_deref().map(read).transpose()?;
-            steps.push(Step::Seed { meta_data, user_data: read(user_data)?, network_config });
-        }
         steps.extend(self.boot_entry.clone().map(|label| Step::BootEntry { label }));
-        Ok(steps)
+        steps
     }
 }
 
@@ -325,17 +308,6 @@ fn plan(plan: &Plan) -> String {
     let rows: Vec<Vec<String>> =
         rows.into_iter().map(|(key, value)| vec![key.to_owned(), value]).collect();
     output::align(&rows).trim_end().to_owned()
-}
-
-fn read(path: &Path) -> anyhow::Result<Secret> {
-    let context = || format!("reading {}", path.display());
-    let mut text = String::new();
-    let file = File::open(path).with_context(context)?;
-    file.take(SEED_BYTES + 1).read_to_string(&mut text).with_context(context)?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > SEED_BYTES {
-        bail!("more than {SEED_BYTES} bytes: {}", path.display());
-    }
-    Ok(Secret(text))
 }
 
 /// Reads `90s`, `15m`, `1h`.

@@ -11,13 +11,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("linux", &[]),
     ("signature", &[]),
     ("image", &[]),
+    ("startup", &["signature"]),
     ("fetch", &[]),
     ("inventory", &["protocol", "signature", "linux"]),
     ("disk", &["linux", "protocol", "inventory", "signature"]),
     ("install", &["disk", "image", "protocol"]),
     ("wipe", &["disk", "signature"]),
-    ("agent", &["protocol", "dhcp", "linux", "inventory", "signature"]),
-    ("sunshine", &["agent", "protocol", "linux", "inventory", "install", "image", "disk", "fetch"]),
+    ("agent", &["protocol", "dhcp", "linux", "inventory", "signature", "startup"]),
+    (
+        "sunshine",
+        &[
+            "agent",
+            "protocol",
+            "linux",
+            "inventory",
+            "install",
+            "image",
+            "disk",
+            "startup",
+            "fetch",
+        ],
+    ),
     ("hercules", &["agent", "protocol", "linux", "inventory", "wipe", "disk", "signature"]),
     ("drydock", &["protocol", "dhcp", "image", "linux", "fetch"]),
     // What builds and measures the images.
@@ -37,6 +51,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("linux", &["serde", "serde_json", "tokio"]),
     ("inventory", &["tokio", "reqwest", "hyper"]),
     ("signature", &["tokio", "nix", "reqwest", "hyper"]),
+    ("startup", &["tokio", "nix", "reqwest", "hyper"]),
     ("fetch", &["tokio", "nix", "reqwest", "hyper"]),
 ];
 

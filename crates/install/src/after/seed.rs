@@ -1,4 +1,4 @@
-//! A `NoCloud` seed: a small FAT filesystem labelled CIDATA at the end of the disk, where cloud-init looks for it.
+//! A seed: a small FAT filesystem at the end of the disk, where cloud-init looks for it by its label.
 
 use std::io::{Cursor, Read as _, Write as _};
 
@@ -15,8 +15,9 @@ use crate::{
     failure::{flush, read, write},
 };
 
-/// cloud-init finds the seed by the filesystem's label, we find it again by the partition's name.
-const LABEL: &str = "CIDATA";
+/// The labels of `NoCloud` and `ConfigDrive`. cloud-init finds a seed by the filesystem's label, we find it again by
+/// the partition's name, which is the same.
+const LABELS: [&str; 2] = ["CIDATA", "config-2"];
 /// Microsoft basic data (`ebd0a0a2-b9e5-4433-87c0-68b6b72699c7`), as stored.
 const KIND: [u8; 16] = [
     0xa2, 0xa0, 0xd0, 0xeb, 0xe5, 0xb9, 0x33, 0x44, 0x87, 0xc0, 0x68, 0xb6, 0xb7, 0x26, 0x99, 0xc7,
@@ -29,40 +30,58 @@ const TEXT_LIMIT: usize = 4 << 20;
 const OVERHEAD_BYTES: u64 = 256 << 10;
 
 /// What a seed consists of.
-pub(super) struct Files<'a> {
-    pub(super) meta_data: &'a str,
-    pub(super) user_data: &'a str,
-    pub(super) network_config: Option<&'a str>,
+pub(super) struct Seed<'a> {
+    label: &'static str,
+    /// Paths and contents.
+    files: Vec<(&'static str, &'a str)>,
 }
 
-impl Files<'_> {
-    fn named(&self) -> Vec<(&'static str, &str)> {
-        let mut files = vec![("meta-data", self.meta_data), ("user-data", self.user_data)];
-        files.extend(self.network_config.map(|text| ("network-config", text)));
-        files
+impl<'a> Seed<'a> {
+    /// Takes it from a step; nothing from one that writes no seed.
+    pub(super) fn of(step: &'a Step) -> Option<Self> {
+        let [no_cloud, config_drive] = LABELS;
+        let (label, files) = match step {
+            Step::Seed { meta_data, user_data, network_config, vendor_data } => (
+                no_cloud,
+                [
+                    ("meta-data", Some(meta_data)),
+                    ("user-data", Some(user_data)),
+                    ("network-config", network_config.as_ref()),
+                    ("vendor-data", vendor_data.as_ref()),
+                ],
+            ),
+            Step::ConfigDrive { meta_data, user_data, network_data, vendor_data } => (
+                config_drive,
+                [
+                    ("openstack/latest/meta_data.json", Some(meta_data)),
+                    ("openstack/latest/user_data", user_data.as_ref()),
+                    ("openstack/latest/network_data.json", network_data.as_ref()),
+                    ("openstack/latest/vendor_data.json", vendor_data.as_ref()),
+                ],
+            ),
+            Step::MoveBackupGpt {}
+            | Step::RenewGuids {}
+            | Step::GrowLastPartition {}
+            | Step::BootEntry { .. } => return None,
+        };
+        let files = files.into_iter().filter_map(|(path, text)| Some((path, text?.0.as_str())));
+        Some(Self { label, files: files.collect() })
     }
 
     fn length(&self) -> usize {
-        self.named().iter().map(|(_, text)| text.len()).sum()
+        self.files.iter().map(|(_, text)| text.len()).sum()
     }
 }
 
 /// Holds for a partition that [`append`] made.
 pub(super) fn is_ours(table: &Table, slot: usize) -> bool {
-    table.is(slot, &KIND, LABEL)
+    LABELS.iter().any(|label| table.is(slot, &KIND, label))
 }
 
 /// Returns the room that the seeds among some steps take at the end of the disk, alignment included.
 pub(super) fn room(steps: &[Step]) -> u64 {
-    let size = |step: &Step| match step {
-        Step::Seed { meta_data, user_data, network_config } => {
-            let network_config = network_config.as_ref().map_or(0, |text| text.0.len());
-            partition_bytes(meta_data.0.len() + user_data.0.len() + network_config)
-                + ALIGNMENT_BYTES
-        }
-        _ => 0,
-    };
-    steps.iter().map(size).sum()
+    let seeds = steps.iter().filter_map(Seed::of);
+    seeds.map(|seed| partition_bytes(seed.length()) + ALIGNMENT_BYTES).sum()
 }
 
 fn partition_bytes(text: usize) -> u64 {
@@ -74,11 +93,11 @@ fn partition_bytes(text: usize) -> u64 {
 /// already is replaced.
 pub(super) fn append(
     medium: &dyn Medium,
-    files: &Files<'_>,
+    seed: &Seed<'_>,
     random: &mut Random<'_>,
 ) -> Result<(), StepFailure> {
-    if files.length() > TEXT_LIMIT {
-        return Err(StepFailure::SeedTooLong { bytes: files.length(), limit: TEXT_LIMIT });
+    if seed.length() > TEXT_LIMIT {
+        return Err(StepFailure::SeedTooLong { bytes: seed.length(), limit: TEXT_LIMIT });
     }
     let mut table = Table::read(medium)?;
     let earlier: Vec<usize> =
@@ -86,11 +105,11 @@ pub(super) fn append(
     for slot in earlier {
         table.entry_mut(slot).fill(0);
     }
-    let sectors = partition_bytes(files.length()) / table.sector_bytes();
+    let sectors = partition_bytes(seed.length()) / table.sector_bytes();
     let first = place(&table, sectors).ok_or(StepFailure::NoRoom)?;
     let slot = table.free_slot().ok_or(StepFailure::TableFull)?;
 
-    let volume = filesystem(medium.sector_bytes(), partition_bytes(files.length()), files)?;
+    let volume = filesystem(medium.sector_bytes(), partition_bytes(seed.length()), seed)?;
     let offset = first * table.sector_bytes();
     write(medium, offset, &volume)?;
     flush(medium)?;
@@ -98,7 +117,7 @@ pub(super) fn append(
     if back[..] != volume[..] {
         return Err(StepFailure::ReadBack { offset });
     }
-    check(&back, files)?;
+    check(&back, seed)?;
 
     let last = first + sectors - 1;
     let entry = table.entry_mut(slot);
@@ -107,7 +126,7 @@ pub(super) fn append(
     entry[16..32].copy_from_slice(&guids::guid(random));
     entry[32..40].copy_from_slice(&first.to_le_bytes());
     entry[40..48].copy_from_slice(&last.to_le_bytes());
-    entry[56..128].copy_from_slice(&name_field(LABEL));
+    entry[56..128].copy_from_slice(&name_field(seed.label));
     table.write(medium)
 }
 
@@ -124,10 +143,10 @@ fn made(error: impl std::fmt::Display) -> StepFailure {
 }
 
 /// Returns a FAT12 filesystem with the files in it.
-fn filesystem(sector_bytes: u32, length: u64, files: &Files<'_>) -> Result<Buffer, StepFailure> {
+fn filesystem(sector_bytes: u32, length: u64, seed: &Seed<'_>) -> Result<Buffer, StepFailure> {
     let mut volume = Buffer::zeroed(usize::try_from(length).map_err(made)?);
     let mut label = [b' '; 11];
-    label[..LABEL.len()].copy_from_slice(LABEL.as_bytes());
+    label[..seed.label.len()].copy_from_slice(seed.label.as_bytes());
     let options = FormatVolumeOptions::new()
         .fat_type(FatType::Fat12)
         .bytes_per_sector(u16::try_from(sector_bytes).map_err(made)?)
@@ -139,8 +158,12 @@ fn filesystem(sector_bytes: u32, length: u64, files: &Files<'_>) -> Result<Buffe
         let disk = Cursor::new(&mut volume[..]);
         let filesystem = FileSystem::new(disk, FsOptions::new()).map_err(made)?;
         let root = filesystem.root_dir();
-        for (name, text) in files.named() {
-            let mut file = root.create_file(name).map_err(made)?;
+        for (path, text) in &seed.files {
+            for (end, _) in path.match_indices('/') {
+                // One that is there already is opened.
+                root.create_dir(&path[..end]).map_err(made)?;
+            }
+            let mut file = root.create_file(path).map_err(made)?;
             file.write_all(text.as_bytes()).map_err(made)?;
             file.flush().map_err(made)?;
         }
@@ -149,16 +172,16 @@ fn filesystem(sector_bytes: u32, length: u64, files: &Files<'_>) -> Result<Buffe
 }
 
 /// Reads the files out of a filesystem and compares them.
-fn check(volume: &[u8], files: &Files<'_>) -> Result<(), StepFailure> {
+fn check(volume: &[u8], seed: &Seed<'_>) -> Result<(), StepFailure> {
     // The library wants a disk that it could write to.
     let disk = Cursor::new(volume.to_vec());
     let filesystem = FileSystem::new(disk, FsOptions::new()).map_err(made)?;
-    for (name, text) in files.named() {
+    for (path, text) in &seed.files {
         let mut found = String::new();
-        let mut file = filesystem.root_dir().open_file(name).map_err(made)?;
+        let mut file = filesystem.root_dir().open_file(path).map_err(made)?;
         file.read_to_string(&mut found).map_err(made)?;
-        if found != text {
-            return Err(made(format_args!("{name} reads back otherwise")));
+        if found != *text {
+            return Err(made(format_args!("{path} reads back otherwise")));
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! The steps after the image.
 
+use std::io::Read as _;
+
 use install::{StepFailure, apply, finish};
 use protocol::install::{Secret, Step};
 
@@ -31,6 +33,7 @@ fn seed() -> Step {
         meta_data: Secret("instance-id: one\nlocal-hostname: bär\n".to_owned()),
         user_data: Secret(format!("#cloud-config\n{}", "# long\n".repeat(30_000))),
         network_config: Some(Secret("version: 2\n".to_owned())),
+        vendor_data: None,
     }
 }
 
@@ -150,6 +153,41 @@ fn all_steps_together_leave_a_disk_that_others_read() {
 }
 
 #[test]
+fn a_config_drive_takes_the_place_of_an_earlier_seed() {
+    for sector_bytes in SECTOR_SIZES {
+        let sector = length(sector_bytes);
+        let medium = Memory::new(disk(sector), sector_bytes);
+        let meta_data = Secret("{\"uuid\": \"one\"}\n".to_owned());
+        let user_data = Some(Secret("#!/bin/sh\n".to_owned()));
+        let drive =
+            Step::ConfigDrive { meta_data, user_data, network_data: None, vendor_data: None };
+        let steps = [seed(), Step::GrowLastPartition {}, drive];
+        let outcomes = finish(&medium, &steps, &mut random());
+        let failures: Vec<_> = outcomes.iter().filter_map(|step| step.failure.clone()).collect();
+        assert_eq!(failures, Vec::<String>::new());
+        assert_eq!(outcomes[2].step, "configDrive");
+
+        let bytes = medium.bytes();
+        let table = both(&bytes, sector);
+        let [_, _, drive] = &table.entries[..] else { panic!("{table:?}") };
+        let at = |position: u64| usize::try_from(position).expect("small") * sector;
+        let volume = bytes[at(drive.first)..at(drive.last + 1)].to_vec();
+        let mut found = std::io::Cursor::new(&volume);
+        let content = signature::probe(&mut found, volume.len() as u64, sector_bytes);
+        assert!(content.signatures.iter().any(|f| f.label.as_deref() == Some("config-2")));
+        let volume = fatfs::FileSystem::new(std::io::Cursor::new(volume), fatfs::FsOptions::new());
+        let volume = volume.unwrap();
+        let latest = volume.root_dir().open_dir("openstack/latest").unwrap();
+        let mut names: Vec<_> = latest.iter().map(|entry| entry.unwrap().file_name()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        assert_eq!(names, ["meta_data.json", "user_data"]);
+        let mut text = String::new();
+        latest.open_file("user_data").unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "#!/bin/sh\n");
+    }
+}
+
+#[test]
 fn a_disk_without_a_table_or_without_room_says_so_and_stays() {
     let check = |bytes: Vec<u8>, step: &Step, expected: fn(&StepFailure) -> bool| {
         let medium = Memory::new(bytes.clone(), 512);
@@ -171,6 +209,7 @@ fn a_disk_without_a_table_or_without_room_says_so_and_stays() {
         meta_data: Secret(String::new()),
         user_data: Secret("x".repeat(5 * MIB)),
         network_config: None,
+        vendor_data: None,
     };
     check(full, &long, |failure| matches!(failure, StepFailure::SeedTooLong { .. }));
 }

@@ -100,6 +100,7 @@ fn a_gpt_is_read_in_sectors_of_either_size() {
                 start: 64 * sector,
                 size: 64 * sector,
                 kind: "0fc63daf-8483-4772-8e79-3d69d8477de4".to_owned(),
+                uuid: Some("07070707-0707-0707-0707-070707070707".to_owned()),
                 name: Some("root".to_owned()),
                 signatures: Vec::new(),
             }]

@@ -8,12 +8,13 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{Choice, ChoiceError, ChosenDisk, InstallOrder, OrderState, OrderedImage, choose};
-use crate::machine::{Approval, Machine, Strength};
+use crate::{
+    machine::{Approval, Machine, Strength},
+    seed::{Instance, Seed, SeedError, TEXT_BYTES},
+};
 
 /// The longest that an order may wait to be begun (SAFETY.md 5).
 const LONGEST_SECONDS: u64 = 86_400;
-/// The largest text of a seed.
-const SEED_BYTES: usize = 256 << 10;
 /// The most steps after an image: there are fewer kinds.
 const STEPS: usize = 16;
 
@@ -42,6 +43,9 @@ pub struct InstallRequest {
     /// What is done after the image is on the disk.
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// What the installed system gets to know about itself: rendered as one more step.
+    #[serde(default)]
+    pub seed: Seed,
     /// How the machine goes on.
     pub finish: Finish,
     /// Whether only to say what would be done.
@@ -159,9 +163,12 @@ pub enum InstallRefusal {
     /// The order would wait too long, or not at all.
     #[error("an order may wait from 1 second to 24 hours, not {0} seconds")]
     Within(u64),
-    /// A text of the seed, or the list of steps, is too long.
+    /// A text of the steps, or their list, is too long.
     #[error("the steps after the image are too many or too long")]
     Steps,
+    /// The installed system could make nothing of what it is to get to know.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
     /// No disk was chosen.
     #[error(transparent)]
     Disk(#[from] ChoiceError),
@@ -222,7 +229,7 @@ pub(in crate::machine) fn plan(
         evidence: MachineEvidence::of(inventory),
         disk,
         image: image.shown.clone(),
-        steps: steps(request, image).iter().map(step_name).collect(),
+        steps: steps(&machine.name, request, image, now)?.iter().map(step_name).collect(),
         finish: request.finish,
         deadline: now.saturating_add(within.saturating_mul(1000)),
         inventory: digest,
@@ -230,10 +237,16 @@ pub(in crate::machine) fn plan(
 }
 
 fn check_steps(steps: &[Step]) -> Result<(), InstallRefusal> {
-    let is_long = |text: &Secret| text.0.len() > SEED_BYTES;
+    let is_long = |text: &Secret| text.0.len() > TEXT_BYTES;
     let too_long = |step: &Step| match step {
-        Step::Seed { meta_data, user_data, network_config } => {
-            [Some(meta_data), Some(user_data), network_config.as_ref()]
+        Step::Seed { meta_data, user_data, network_config, vendor_data } => {
+            [Some(meta_data), Some(user_data), network_config.as_ref(), vendor_data.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(is_long)
+        }
+        Step::ConfigDrive { meta_data, user_data, network_data, vendor_data } => {
+            [Some(meta_data), user_data.as_ref(), network_data.as_ref(), vendor_data.as_ref()]
                 .into_iter()
                 .flatten()
                 .any(is_long)
@@ -247,13 +260,25 @@ fn check_steps(steps: &[Step]) -> Result<(), InstallRefusal> {
     Ok(())
 }
 
-/// What is done after the image: what was asked for, and a GPT's backup moved before all else.
-fn steps(request: &InstallRequest, image: &ImageFacts) -> Vec<Step> {
+/// What is done after the image: what was asked for, a GPT's backup moved before all else, and the seed where others
+/// leave room for it: before the firmware is told.
+fn steps(
+    machine: &str,
+    request: &InstallRequest,
+    image: &ImageFacts,
+    now: i64,
+) -> Result<Vec<Step>, InstallRefusal> {
     let mut steps = request.steps.clone();
     if image.has_gpt && !steps.contains(&Step::MoveBackupGpt {}) {
         steps.insert(0, Step::MoveBackupGpt {});
     }
-    steps
+    let instance = Instance { machine, ordered: now };
+    if let Some(seed) = request.seed.render(instance)? {
+        let is_firmware = |step: &Step| matches!(step, Step::BootEntry { .. });
+        let place = steps.iter().position(is_firmware).unwrap_or(steps.len());
+        steps.insert(place, seed);
+    }
+    Ok(steps)
 }
 
 fn step_name(step: &Step) -> String {
@@ -262,6 +287,7 @@ fn step_name(step: &Step) -> String {
         Step::RenewGuids {} => "renew the GUIDs",
         Step::GrowLastPartition {} => "grow the last partition",
         Step::Seed { .. } => "write a cloud-init seed",
+        Step::ConfigDrive { .. } => "write a ConfigDrive",
         Step::BootEntry { .. } => "make a boot entry",
     }
     .to_owned()
@@ -276,7 +302,7 @@ impl Plan {
         now: i64,
         request: &InstallRequest,
         image: &ImageFacts,
-    ) -> InstallOrder {
+    ) -> Result<InstallOrder, InstallRefusal> {
         let disk = OrderedDisk { identity: self.disk.named.clone(), overwrite: request.overwrite };
         let order = Order {
             id,
@@ -289,10 +315,10 @@ impl Plan {
         let install = Install {
             order,
             image: image.source.clone(),
-            steps: steps(request, image),
+            steps: steps(&self.machine, request, image, now)?,
             finish: request.finish,
         };
-        InstallOrder {
+        Ok(InstallOrder {
             id,
             by: by.to_owned(),
             at: now,
@@ -303,7 +329,7 @@ impl Plan {
             state: OrderState::Ordered {},
             held_back: None,
             install: Some(Box::new(install)),
-        }
+        })
     }
 }
 
@@ -385,6 +411,7 @@ mod tests {
             overwrite: false,
             within_seconds: 3600,
             steps: vec![],
+            seed: Seed::default(),
             finish: Finish::Reboot,
             dry_run: false,
         }

@@ -56,7 +56,7 @@ impl Registry {
         let plan = {
             let (mut fleet, now) = (self.write(), self.now());
             let plan = fleet.plan_install(name, &inventory, request, image, now)?;
-            let order = plan.order(id, by, now.unix_milliseconds, request, image);
+            let order = plan.order(id, by, now.unix_milliseconds, request, image)?;
             fleet.take_install(name, order, now, &mut effects);
             plan
         };

@@ -20,6 +20,7 @@ fn request(disk: &str, overwrite: bool) -> InstallRequest {
         overwrite,
         within_seconds: 3600,
         steps: vec![],
+        seed: crate::seed::Seed::default(),
         finish: Finish::Reboot,
         dry_run: false,
     }
@@ -41,7 +42,7 @@ impl Story {
         let (id, image) = (OrderId([number; 16]), facts(request));
         self.with(|fleet, now, effects| {
             let plan = fleet.plan_install(name, &inventory(text), request, &image, now)?;
-            let order = plan.order(id, "uid 0", now.unix_milliseconds, request, &image);
+            let order = plan.order(id, "uid 0", now.unix_milliseconds, request, &image)?;
             fleet.take_install(name, order, now, effects);
             Ok(id)
         })
@@ -289,6 +290,7 @@ fn every_refusal_that_is_about_the_machine_is_said() {
         meta_data: secret.clone(),
         user_data: secret,
         network_config: None,
+        vendor_data: None,
     };
     let long = InstallRequest { steps: vec![seed], ..only.clone() };
     assert_eq!(install(&mut story, ONE, &long), InstallRefusal::Steps);

@@ -9,6 +9,7 @@ use crate::{
         OrderOverview,
         install::{ImageFacts, InstallRefusal, InstallRequest, OrderState, tests::installed},
     },
+    seed::Seed,
 };
 
 const NAME: &str = "sn000001x";
@@ -33,7 +34,13 @@ fn request() -> InstallRequest {
             meta_data: Secret("hidden-meta".to_owned()),
             user_data: Secret("hidden-user".to_owned()),
             network_config: None,
+            vendor_data: None,
         }],
+        seed: Seed {
+            hostname: Some("hidden-host".to_owned()),
+            user_data: Some(Secret("#cloud-config\nhidden: seed\n".to_owned())),
+            ..Seed::default()
+        },
         finish: Finish::Reboot,
         dry_run: false,
     }

@@ -1,0 +1,280 @@
+//! UEFI boot entries: what has to be written so that the firmware starts a disk (UEFI 2.10 §3.1).
+//!
+//! Pure: variables come in as bytes, and what is to be written goes out as bytes.
+//!
+//! ```
+//! use startup::entry::{Entry, HardDrive, Identity, Variables, path};
+//!
+//! let identity = Identity::Guid([7; 16]);
+//! let drive = HardDrive { partition: 1, first_sector: 2048, sectors: 8192, identity };
+//! let path = path::to_file(&drive, r"\EFI\BOOT\BOOTX64.EFI")?;
+//! let entry = Entry { label: "Debian".to_owned(), path, next: false };
+//! let plan = Variables::default().plan(&entry)?;
+//! assert_eq!((plan.number, plan.order), (0, Some(vec![0])));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod option;
+pub mod path;
+
+use std::collections::BTreeMap;
+
+pub use self::{
+    option::{LoadOption, OptionError},
+    path::{HardDrive, Identity},
+};
+
+/// The boot variables of a machine's firmware.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Variables {
+    /// `Boot####` by number: the content, or nothing where it cannot be read.
+    pub options: BTreeMap<u16, Option<Vec<u8>>>,
+    /// `BootOrder`.
+    pub order: Vec<u16>,
+    /// `BootNext`.
+    pub next: Option<u16>,
+}
+
+/// An entry that is to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What the firmware's menu shows.
+    pub label: String,
+    /// Where the loader lies: [`path::to_file`].
+    pub path: Vec<u8>,
+    /// Whether the machine's next start is from it, once, whatever the order says.
+    pub next: bool,
+}
+
+/// What has to be written, in this order. What is nothing is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The entry's number.
+    pub number: u16,
+    /// The content of its `Boot####`.
+    pub option: Option<Vec<u8>>,
+    /// `BootOrder`.
+    pub order: Option<Vec<u16>>,
+    /// `BootNext`.
+    pub next: Option<u16>,
+}
+
+/// Says why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The entry cannot be written down.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// There are 65,536 entries.
+    #[error("every number of a boot entry is taken")]
+    NoNumber,
+}
+
+impl Plan {
+    /// Holds when everything is as it should be.
+    pub fn is_done(&self) -> bool {
+        self.option.is_none() && self.order.is_none() && self.next.is_none()
+    }
+}
+
+impl Variables {
+    /// Says what has to be written for an entry.
+    ///
+    /// An entry for the same loader is taken over instead of making a second one. In the order the entry comes before
+    /// all others, except those that start from the network and stand at the front: a machine that asked the network
+    /// first does so afterwards, and one that did not, does not. All others stay, in their order.
+    pub fn plan(&self, entry: &Entry) -> Result<Plan, PlanError> {
+        let wanted = LoadOption::new(&entry.label, entry.path.clone())?;
+        let number = match self.same_loader(&wanted) {
+            Some(number) => number,
+            None => self.free_number().ok_or(PlanError::NoNumber)?,
+        };
+        let option = (self.option(number).as_ref() != Some(&wanted)).then(|| wanted.to_bytes());
+        let order = self.order_with(number);
+        Ok(Plan {
+            number,
+            option,
+            order: (order != self.order).then_some(order),
+            next: (entry.next && self.next != Some(number)).then_some(number),
+        })
+    }
+
+    fn option(&self, number: u16) -> Option<LoadOption> {
+        LoadOption::parse(self.options.get(&number)?.as_deref()?)
+    }
+
+    /// Finds an entry that differs at most in what people see of it.
+    fn same_loader(&self, wanted: &LoadOption) -> Option<u16> {
+        let same = |number: &u16| {
+            self.option(*number)
+                .is_some_and(|found| found.path == wanted.path && found.data == wanted.data)
+        };
+        self.options.keys().copied().find(same)
+    }
+
+    /// Returns a number that neither a variable nor the order uses.
+    fn free_number(&self) -> Option<u16> {
+        (0..=u16::MAX)
+            .find(|number| !self.options.contains_key(number) && !self.order.contains(number))
+    }
+
+    fn order_with(&self, number: u16) -> Vec<u16> {
+        let mut order: Vec<u16> =
+            self.order.iter().copied().filter(|other| *other != number).collect();
+        let mut place = 0;
+        for (index, other) in order.iter().enumerate() {
+            // What the firmware passes over by itself says nothing of what comes first.
+            let Some(option) = self.option(*other).filter(LoadOption::starts_by_itself) else {
+                continue;
+            };
+            if !path::is_network(&option.path) {
+                break;
+            }
+            place = index + 1;
+        }
+        order.insert(place, number);
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(label: &str, next: bool) -> Entry {
+        let identity = Identity::Guid([7; 16]);
+        let drive = HardDrive { partition: 1, first_sector: 2048, sectors: 8192, identity };
+        let path = path::to_file(&drive, r"\EFI\BOOT\BOOTX64.EFI").unwrap();
+        Entry { label: label.to_owned(), path, next }
+    }
+
+    fn option(attributes: u32, path: Vec<u8>) -> Vec<u8> {
+        LoadOption { attributes, label: "x".to_owned(), path, data: Vec::new() }.to_bytes()
+    }
+
+    fn network() -> Vec<u8> {
+        option(1, vec![3, 12, 4, 0, 0x7f, 0xff, 4, 0])
+    }
+
+    fn disk() -> Vec<u8> {
+        option(1, vec![4, 1, 4, 0, 0x7f, 0xff, 4, 0])
+    }
+
+    fn menu() -> Vec<u8> {
+        option(0x101, vec![4, 6, 4, 0, 0x7f, 0xff, 4, 0])
+    }
+
+    fn apply(variables: &mut Variables, plan: &Plan) {
+        if let Some(option) = &plan.option {
+            variables.options.insert(plan.number, Some(option.clone()));
+        }
+        if let Some(order) = &plan.order {
+            variables.order.clone_from(order);
+        }
+        variables.next = plan.next.or(variables.next);
+    }
+
+    fn check(options: &[Vec<u8>], expected: &[u16]) {
+        let numbered = (0..).zip(options.iter().cloned().map(Some));
+        let order: Vec<u16> = (0..).take(options.len()).collect();
+        let variables = Variables { options: numbered.collect(), order, next: None };
+        let plan = variables.plan(&entry("Debian", false)).unwrap();
+        assert_eq!(plan.order.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_machine_that_asks_the_network_first_still_does() {
+        check(&[network(), network(), disk(), network()], &[0, 1, 4, 2, 3]);
+        check(&[menu(), network(), disk()], &[0, 1, 3, 2]);
+    }
+
+    #[test]
+    fn a_machine_that_starts_its_disk_first_still_does() {
+        check(&[disk(), network()], &[2, 0, 1]);
+        check(&[menu(), disk(), network()], &[3, 0, 1, 2]);
+        check(&[], &[0]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_does_not_exist_stays_in_the_order() {
+        check(&[Vec::new(), disk()], &[2, 0, 1]);
+        let order = vec![9, 3];
+        let variables = Variables { order, ..Variables::default() };
+        let plan = variables.plan(&entry("Debian", true)).unwrap();
+        assert_eq!((plan.order, plan.next), (Some(vec![0, 9, 3]), Some(0)));
+    }
+
+    #[test]
+    fn a_second_run_changes_nothing() {
+        let mut variables = Variables::default();
+        let entry = entry("Debian", true);
+        let plan = variables.plan(&entry).unwrap();
+        assert!(!plan.is_done());
+        apply(&mut variables, &plan);
+        assert!(variables.plan(&entry).unwrap().is_done());
+    }
+
+    #[test]
+    fn another_name_for_the_same_loader_changes_the_entry_and_makes_no_second_one() {
+        let mut variables = Variables::default();
+        apply(&mut variables, &Variables::default().plan(&entry("Old", false)).unwrap());
+        let plan = variables.plan(&entry("New", false)).unwrap();
+        assert_eq!((plan.number, plan.order.clone()), (0, None));
+        let option = LoadOption::parse(&plan.option.unwrap()).unwrap();
+        assert_eq!(option.label, "New");
+    }
+
+    #[test]
+    fn an_entry_with_arguments_of_its_own_is_somebody_elses() {
+        let mut variables = Variables::default();
+        let mut theirs = LoadOption::new("Theirs", entry("", false).path).unwrap();
+        theirs.data = vec![1];
+        variables.options.insert(0, Some(theirs.to_bytes()));
+        variables.order.push(0);
+        let plan = variables.plan(&entry("Ours", false)).unwrap();
+        assert_eq!((plan.number, plan.order), (1, Some(vec![1, 0])));
+    }
+
+    #[test]
+    fn when_every_number_is_taken_it_is_said() {
+        let options = (0..=u16::MAX).map(|number| (number, None)).collect();
+        let variables = Variables { options, ..Variables::default() };
+        assert_eq!(variables.plan(&entry("a", false)), Err(PlanError::NoNumber));
+    }
+
+    fn anything() -> impl Strategy<Value = Option<Vec<u8>>> {
+        let bytes = prop::collection::vec(any::<u8>(), 0..60);
+        prop_oneof![
+            Just(Some(network())),
+            Just(Some(disk())),
+            Just(Some(menu())),
+            Just(None),
+            bytes.prop_map(Some)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_nothing_else_moves_and_once_is_enough(
+            options in prop::collection::btree_map(0_u16..40, anything(), 0..20),
+            order in prop::collection::vec(0_u16..40, 0..20),
+            next: bool,
+        ) {
+            let mut variables = Variables { options, order, next: None };
+            let before = variables.clone();
+            let entry = entry("Debian", next);
+            let plan = variables.plan(&entry).unwrap();
+            apply(&mut variables, &plan);
+            prop_assert!(variables.plan(&entry).unwrap().is_done());
+            let others = |order: &[u16]| -> Vec<u16> {
+                order.iter().copied().filter(|other| *other != plan.number).collect()
+            };
+            prop_assert_eq!(others(&variables.order), others(&before.order));
+            for (number, option) in &before.options {
+                prop_assert!(*number == plan.number || variables.options.get(number) == Some(option));
+            }
+        }
+    }
+}

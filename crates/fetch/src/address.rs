@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use crate::url::Url;
 
+/// How much of what is no address is shown.
+const SHOWN: usize = 200;
+
 /// Where an image is said to be. Its `Display` shows neither query nor fragment, which often are signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -62,6 +65,15 @@ impl FromStr for Address {
 }
 
 impl Address {
+    /// Returns what may be shown of a text that was meant to be an address: neither query nor password.
+    pub fn shown(text: &str) -> String {
+        let text = text.split(['?', '#']).next().unwrap_or_default();
+        let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + 3));
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        format!("{scheme}{host}{path}").chars().take(SHOWN).collect()
+    }
+
     /// Returns the host that it names first, as a URL without a path.
     pub(crate) fn base(&self) -> &Url {
         match self {
@@ -174,6 +186,13 @@ mod tests {
             shown(&format!("oci+http://[::1]:5000/a@{DIGEST}")),
             format!("oci+http://[::1]:5000/a@{DIGEST}")
         );
+    }
+
+    #[test]
+    fn no_secret_is_shown_of_what_is_no_address() {
+        assert_eq!(Address::shown("ftp://u:secret@a/b?c"), "ftp://a/b");
+        assert_eq!(Address::shown("u:secret@a?c"), "a");
+        assert_eq!(Address::shown("oci://a/b@md5:c"), "oci://a/b@md5:c");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a person asks for, checked against what is known: a plan, or one sentence why not (SAFETY.md 4 to 9).
 
+use fetch::{Address, AddressError, Token, TokenError};
 use protocol::{
     Bytes, Install, Inventory, InventoryDigest, Order, OrderId,
     install::{Finish, ImageSource, Secret, Step},
@@ -150,10 +151,16 @@ pub enum InstallRefusal {
     #[error("{problem}: {url}")]
     Url {
         /// What is wrong.
-        problem: &'static str,
+        problem: AddressError,
         /// Where, without what may be secret.
         url: String,
     },
+    /// Anybody on the way could read it (SAFETY.md 15).
+    #[error("a token is sent over https only: {0}")]
+    OpenToken(String),
+    /// It cannot be sent.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// What goes with a URL was said of an image of the store.
     #[error("mirrors, digest and token go with a URL, not with an image of the store: {0}")]
     NotAUrl(String),
@@ -344,7 +351,16 @@ impl InstallRequest {
         let urls: Vec<String> =
             std::iter::once(&self.image).chain(&self.mirrors).cloned().collect();
         for url in &urls {
-            check_url(url)?;
+            let address: Address = url
+                .parse()
+                .map_err(|problem| InstallRefusal::Url { problem, url: Address::shown(url) })?;
+            // It goes to the first one's server only.
+            if let Some(token) = self.token.as_ref().filter(|_| *url == self.image) {
+                Token::new(&token.0)?;
+                if !address.is_private() {
+                    return Err(InstallRefusal::OpenToken(address.to_string()));
+                }
+            }
         }
         let sha256 = self.sha256.as_ref().map(|text| {
             let digits = text.trim().to_lowercase();
@@ -352,7 +368,7 @@ impl InstallRequest {
             is_digest.then_some(digits).ok_or_else(|| InstallRefusal::Digest(text.clone()))
         });
         let shown =
-            OrderedImage { name: without_query(&self.image), manifest: None, size_bytes: None };
+            OrderedImage { name: Address::shown(&self.image), manifest: None, size_bytes: None };
         let source =
             ImageSource::Foreign { urls, sha256: sha256.transpose()?, token: self.token.clone() };
         Ok(ImageFacts { source, shown, sizing: Sizing::default(), has_gpt: false })
@@ -365,36 +381,6 @@ impl InstallRequest {
         }
         Err(InstallRefusal::NotAUrl(self.image.clone()))
     }
-}
-
-/// Takes away what often is a signature.
-fn without_query(url: &str) -> String {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    url.get(..end).unwrap_or_default().to_owned()
-}
-
-fn check_url(url: &str) -> Result<(), InstallRefusal> {
-    let wrong = |problem| {
-        let shown = without_query(url);
-        let shown = shown.rsplit_once('@').map_or(shown.clone(), |(_, host)| host.to_owned());
-        Err(InstallRefusal::Url { problem, url: shown })
-    };
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return wrong("a mirror is a URL too");
-    };
-    if !matches!(scheme, "http" | "https" | "oci") {
-        return wrong("images come over http, https or oci");
-    }
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.is_empty()
-        || url.chars().any(|character| character.is_whitespace() || character.is_control())
-    {
-        return wrong("not a URL");
-    }
-    if host.contains('@') {
-        return wrong("no user or password stands in a URL: give a token by itself");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -427,18 +413,35 @@ mod tests {
 
     #[test]
     fn only_urls_that_an_agent_can_fetch_are_taken() {
-        for url in ["file:///etc/shadow", "ftp://a/b", "https://", "https://a b/c", "://a"] {
+        for url in
+            ["file:///etc/shadow", "ftp://a/b", "https://", "https://a b/c", "://a", "oci://a/b:c"]
+        {
             assert!(request(url).foreign().is_err(), "{url}");
         }
         let mirrored = InstallRequest { mirrors: vec!["x".to_owned()], ..request("http://a/b") };
         assert!(matches!(mirrored.foreign(), Err(InstallRefusal::Url { .. })));
-        let digest = InstallRequest { sha256: Some("A5".repeat(32)), ..request("oci://a/b:c") };
+        let pinned = format!("oci://a/b:c@sha256:{}", "5a".repeat(32));
+        let digest = InstallRequest { sha256: Some("A5".repeat(32)), ..request(&pinned) };
         let ImageSource::Foreign { sha256, .. } = digest.foreign().unwrap().source else {
             panic!("not foreign")
         };
         assert_eq!(sha256, Some("a5".repeat(32)));
         let wrong = InstallRequest { sha256: Some("a5".to_owned()), ..request("http://a/b") };
         assert!(matches!(wrong.foreign(), Err(InstallRefusal::Digest(_))));
+    }
+
+    #[test]
+    fn a_token_goes_over_tls_or_nowhere_and_is_never_shown() {
+        let with = |image: &str, token: &str| {
+            let token = Some(Secret(token.to_owned()));
+            InstallRequest { token, ..request(image) }.foreign()
+        };
+        let facts = with("https://images.example/a", "secret-word").unwrap();
+        assert!(!format!("{facts:?}").contains("secret-word"));
+        let open = with("http://images.example/a?secret-key", "secret-word").unwrap_err();
+        assert_eq!(open.to_string(), "a token is sent over https only: http://images.example/a");
+        let lines = with("https://images.example/a", "secret-word\r\nHost: b").unwrap_err();
+        assert!(!lines.to_string().contains("secret-word"), "{lines}");
     }
 
     #[test]

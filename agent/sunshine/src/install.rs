@@ -6,7 +6,7 @@
 //!                          refused: nothing was touched
 //! ```
 
-use std::{io::Read, ops::Range, time::Duration};
+use std::{io::Read, ops::Range, sync::Arc, time::Duration};
 
 use agent::{
     session::{Bulk, BulkError, End, Session},
@@ -20,9 +20,11 @@ use image::Manifest;
 use install::{Failure, FetchError, Options, Plan, Source, Unfit};
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
-    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, Step},
+    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::start::{self, Kernel};
 
 /// How long the outcome may take to reach the server before the machine goes on: without it the order would count as
 /// broken off.
@@ -53,9 +55,9 @@ fn run(job: &Job) -> After {
     let Verb::Install(install) = &job.verb else { return After::Stay };
     let order = install.order.id;
     let (after, level, kind) = match carry_out(job, install) {
-        Ok(report) => {
+        Ok((report, kernel)) => {
             let kind = EventKind::Installed { order, report: Box::new(report) };
-            (after(install.finish), Level::Info, kind)
+            (after(install.finish, kernel), Level::Info, kind)
         }
         // Whatever happened, the machine stays where it can be reached.
         Err(Broken { reason, touched }) => {
@@ -66,16 +68,16 @@ fn run(job: &Job) -> After {
     if job.session.is_told_within(TELL_PATIENCE) { after } else { After::Stay }
 }
 
-fn after(finish: Finish) -> After {
-    match finish {
-        Finish::Reboot => After::End(End::Restart),
-        Finish::PowerOff => After::End(End::SwitchOff),
-        // Kexec was refused before anything was touched.
-        Finish::Stay | Finish::Kexec => After::Stay,
+fn after(finish: Finish, kernel: Kernel) -> After {
+    match (finish, kernel) {
+        (Finish::Kexec, Kernel::Loaded) => After::End(End::Kexec),
+        (Finish::Reboot | Finish::Kexec, _) => After::End(End::Restart),
+        (Finish::PowerOff, _) => After::End(End::SwitchOff),
+        (Finish::Stay, _) => After::Stay,
     }
 }
 
-fn carry_out(job: &Job, install: &Install) -> Result<InstallReport, Broken> {
+fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Broken> {
     possible(install).map_err(untouched)?;
     let bulk = job.session.bulk().map_err(|error| untouched(chain(&error)))?;
     let begin = |phase| bulk.tell(first_progress(install.order.id, phase));
@@ -83,37 +85,33 @@ fn carry_out(job: &Job, install: &Install) -> Result<InstallReport, Broken> {
     let (manifest, frames) = manifest(&bulk, &job.session, &install.image)?;
     let plan = Plan::from(&manifest);
     drop(manifest);
-    let disk = permitted(job, install)?;
+    let disk = Arc::new(permitted(job, install)?);
     let source = Frames { bulk: &bulk, path: frames };
     let options = Options::new(install.order.id, random_number().map_err(untouched)?);
     let tell = |progress: &Progress| bulk.tell(progress.clone());
-    let written = install::install(&disk, &plan, &[&source], &options, &tell);
+    let written = install::install(&*disk, &plan, &[&source], &options, &tell);
     let mut report = written.map_err(|failure| {
         // A disk that is too small is refused before anything else.
         let touched = !matches!(failure, Failure::Unfit(Unfit::TooSmall { .. }));
         Broken { reason: chain(&failure), touched }
     })?;
     begin_again(&bulk, &report.progress, InstallPhase::Finishing);
-    report.steps = install::finish(&disk, &install.steps, &mut random_bytes);
-    let failed = report.steps.iter().find_map(|step| {
+    report.steps = install::finish(&*disk, &install.steps, &mut random_bytes);
+    let kernel = start::finish(&disk, install, &mut report.steps);
+    let failed = report.steps.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
         let failure = step.failure.as_ref()?;
         Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
     });
+    let disk = Arc::into_inner(disk).ok_or_else(|| touched("the disk is still being read"))?;
     settle(disk).map_err(touched)?;
     match failed {
         Some(reason) => Err(Broken { reason, touched: true }),
-        None => Ok(report),
+        None => Ok((report, kernel)),
     }
 }
 
 /// Refuses what this program cannot do, before anything is touched.
 fn possible(install: &Install) -> Result<(), &'static str> {
-    if install.finish == Finish::Kexec {
-        return Err("this agent cannot start the installed system by kexec: order with a restart");
-    }
-    if install.steps.iter().any(|step| matches!(step, Step::BootEntry { .. })) {
-        return Err("this agent cannot make UEFI boot entries: order without one");
-    }
     match install.order.disks.len() {
         1 => Ok(()),
         _ => Err("an install is ordered for exactly one disk"),
@@ -237,7 +235,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Shows an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -3,6 +3,7 @@
 
 mod command;
 mod install;
+mod start;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! URLs of `http` and `https`: as much of RFC 3986 as fetching needs.
 //!
-//! Not the crate `url`: its tables for international names are 150 KB in the agent, which nobody boots from.
+//! Not the crate `url`: its tables for international names would be in the agent, and nobody boots from such a name.
 //! What is beyond ASCII stands in a URL percent-encoded.
 
 use std::{

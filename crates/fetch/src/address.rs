@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use url::Url;
+use crate::url::Url;
+
+/// How much of what is no address is shown.
+const SHOWN: usize = 200;
 
 /// Where an image is said to be. Its `Display` shows neither query nor fragment, which often are signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +56,7 @@ impl FromStr for Address {
         }
         let (scheme, rest) = text.split_once("://").ok_or(AddressError::Scheme)?;
         match scheme.to_ascii_lowercase().as_str() {
-            "http" | "https" => url(text).map(Self::File),
+            "http" | "https" => Url::parse(text).map(Self::File),
             "oci" => Registry::parse("https", rest).map(Self::Registry),
             "oci+http" => Registry::parse("http", rest).map(Self::Registry),
             _ => Err(AddressError::Scheme),
@@ -62,6 +65,15 @@ impl FromStr for Address {
 }
 
 impl Address {
+    /// Returns what may be shown of a text that was meant to be an address: neither query nor password.
+    pub fn shown(text: &str) -> String {
+        let text = text.split(['?', '#']).next().unwrap_or_default();
+        let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + 3));
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        format!("{scheme}{host}{path}").chars().take(SHOWN).collect()
+    }
+
     /// Returns the host that it names first, as a URL without a path.
     pub(crate) fn base(&self) -> &Url {
         match self {
@@ -72,14 +84,14 @@ impl Address {
 
     /// Holds where the first server proves who it is, so that it may be told a secret.
     pub fn is_private(&self) -> bool {
-        self.base().scheme() == "https"
+        self.base().is_tls()
     }
 }
 
 impl Registry {
     fn parse(scheme: &str, rest: &str) -> Result<Self, AddressError> {
         let (host, rest) = rest.split_once('/').ok_or(AddressError::Name)?;
-        let base = url(&format!("{scheme}://{host}/"))?;
+        let base = Url::parse(&format!("{scheme}://{host}/"))?;
         let (name, digest) = rest.split_once('@').ok_or(AddressError::NotPinned)?;
         let digest = sha256(digest).ok_or(AddressError::NotPinned)?;
         // With a digest, a tag says nothing.
@@ -93,17 +105,6 @@ impl Registry {
         }
         Ok(Self { base, name: name.to_owned(), digest })
     }
-}
-
-fn url(text: &str) -> Result<Url, AddressError> {
-    let url = Url::parse(text).map_err(|_| AddressError::Url)?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(AddressError::Credentials);
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err(AddressError::Url);
-    }
-    Ok(url)
 }
 
 /// OCI distribution specification 1.1: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, parts between slashes.
@@ -150,24 +151,13 @@ pub(crate) fn digits(digest: &[u8]) -> String {
     })
 }
 
-/// A URL without what often is a signature, or a password.
-pub(crate) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Fails for URLs without a host, which have neither.
-    url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.to_string()
-}
-
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(url) => f.write_str(&shown(url)),
+            Self::File(url) => url.fmt(f),
             Self::Registry(Registry { base, name, digest }) => {
-                let scheme = if base.scheme() == "https" { "oci" } else { "oci+http" };
-                let (_, host) = base.as_str().split_once("://").unwrap_or_default();
-                write!(f, "{scheme}://{host}{name}@sha256:{}", digits(digest))
+                let scheme = if base.is_tls() { "oci" } else { "oci+http" };
+                write!(f, "{scheme}://{}/{name}@sha256:{}", base.authority(), digits(digest))
             }
         }
     }
@@ -196,6 +186,13 @@ mod tests {
             shown(&format!("oci+http://[::1]:5000/a@{DIGEST}")),
             format!("oci+http://[::1]:5000/a@{DIGEST}")
         );
+    }
+
+    #[test]
+    fn no_secret_is_shown_of_what_is_no_address() {
+        assert_eq!(Address::shown("ftp://u:secret@a/b?c"), "ftp://a/b");
+        assert_eq!(Address::shown("u:secret@a?c"), "a");
+        assert_eq!(Address::shown("oci://a/b@md5:c"), "oci://a/b@md5:c");
     }
 
     #[test]

@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use url::Url;
-
 use crate::{
-    address::shown,
     error::FetchError,
     exchange::{Answer, Wanted, exchange},
     limits::Limits,
     page,
     token::Token,
     trust::Trust,
+    url::Url,
 };
+use rustls::ClientConfig;
 
 /// So many redirects are followed.
 const REDIRECTS: usize = 5;
@@ -35,25 +33,25 @@ struct Inner {
 #[derive(Debug, Clone)]
 pub(crate) struct Bearer {
     token: Token,
-    server: url::Origin,
+    server: Url,
 }
 
 impl Bearer {
     /// Binds a token to the server of a URL. A secret does not go over a line that anybody can read.
     pub(crate) fn new(token: Token, url: &Url) -> Result<Self, FetchError> {
-        if url.scheme() != "https" {
-            return Err(FetchError::OpenLine(shown(url)));
+        if !url.is_tls() {
+            return Err(FetchError::OpenLine(url.to_string()));
         }
         Ok(Self::for_server(token, url))
     }
 
     /// Binds a token that the registry has given to everybody who asked.
     pub(crate) fn for_server(token: Token, url: &Url) -> Self {
-        Self { token, server: url.origin() }
+        Self { token, server: url.clone() }
     }
 
     fn for_url(&self, url: &Url) -> Option<&Token> {
-        (url.origin() == self.server).then_some(&self.token)
+        url.is_same_server(&self.server).then_some(&self.token)
     }
 }
 
@@ -85,15 +83,14 @@ impl Client {
             if !matches!(answer.head.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
-            let next = answer.head.field("location").and_then(|next| at.join(next).ok());
-            let usable = next.filter(|next| matches!(next.scheme(), "http" | "https"));
-            let Some(next) = usable else { return Err(FetchError::Redirect { url: shown(&at) }) };
-            if at.scheme() == "https" && next.scheme() == "http" {
-                return Err(FetchError::Downgrade { url: shown(&at) });
+            let next = answer.head.field("location").and_then(|next| at.join(next));
+            let Some(next) = next else { return Err(FetchError::Redirect { url: at.to_string() }) };
+            if at.is_tls() && !next.is_tls() {
+                return Err(FetchError::Downgrade { url: at.to_string() });
             }
             at = next;
         }
-        Err(FetchError::Redirects { url: shown(url), limit: REDIRECTS, last: shown(&at) })
+        Err(FetchError::Redirects { url: url.to_string(), limit: REDIRECTS, last: at.to_string() })
     }
 
     /// Asks, and returns an answer with bytes in it: 200 or 206.
@@ -110,7 +107,7 @@ impl Client {
         let encoding = answer.head.field("content-encoding");
         if let Some(encoding) = encoding.filter(|value| !value.eq_ignore_ascii_case("identity")) {
             let encoding = encoding.chars().take(20).collect();
-            return Err(FetchError::Encoded { url: shown(&answer.url), encoding });
+            return Err(FetchError::Encoded { url: answer.url.to_string(), encoding });
         }
         Ok(answer)
     }
@@ -118,7 +115,7 @@ impl Client {
 
 /// Makes an error of an answer, with what it says.
 pub(crate) fn refusal(mut answer: Answer, bearer: Option<&Bearer>) -> FetchError {
-    let (url, status) = (shown(&answer.url), answer.head.status);
+    let (url, status) = (answer.url.to_string(), answer.head.status);
     let mut bytes = vec![0; SAYS_BYTES];
     let mut length = 0;
     // The status is what counts: whatever comes of its words is enough.

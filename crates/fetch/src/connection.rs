@@ -7,15 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection,
-    pki_types::{InvalidDnsNameError, ServerName},
-};
-use url::{Host, Url};
-
 use crate::{
     error::{FetchError, Untrusted},
     limits::Limits,
+    url::Url,
+};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection,
+    pki_types::{InvalidDnsNameError, ServerName},
 };
 
 /// A connection to a web server.
@@ -33,22 +32,15 @@ impl Connection {
         tls: Option<&Arc<ClientConfig>>,
         limits: &Limits,
     ) -> Result<Self, FetchError> {
-        let host = host(url);
-        let port = url.port_or_known_default().unwrap_or(0);
-        let name = match url.host() {
-            Some(Host::Domain(name)) => name.to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => address.to_string(),
-            None => String::new(),
-        };
-        let tls = match (url.scheme(), tls) {
-            ("https", Some(tls)) => Some(Box::new(negotiation(tls, &name, &host)?)),
-            ("https", None) => {
+        let (host, name) = (url.authority(), url.name());
+        let tls = match (url.is_tls(), tls) {
+            (true, Some(tls)) => Some(Box::new(negotiation(tls, name, &host)?)),
+            (true, None) => {
                 return Err(FetchError::NoCertificates { places: crate::Trust::places() });
             }
             _ => None,
         };
-        let addresses = (name.as_str(), port).to_socket_addrs();
+        let addresses = (name, url.port()).to_socket_addrs();
         let addresses =
             addresses.map_err(|source| FetchError::Lookup { host: host.clone(), source })?;
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -123,15 +115,6 @@ pub(crate) enum Failure {
     Late,
     /// The connection is of no use any more.
     Broken(FetchError),
-}
-
-/// Names the server of a URL, with its port where it is unusual.
-pub(crate) fn host(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
 }
 
 fn negotiation(

@@ -2,14 +2,13 @@
 
 use std::{fmt::Write as _, time::Instant};
 
-use url::Url;
-
 use crate::{
     body::Incoming,
     client::Client,
-    connection::{Connection, Failure, host},
+    connection::{Connection, Failure},
     error::FetchError,
     head::{self, Head},
+    url::Url,
 };
 
 /// What is asked for beside the URL.
@@ -43,13 +42,13 @@ pub(crate) fn exchange(
     let mut connection = Connection::open(url, client.tls(), limits)?;
     let until = Instant::now() + limits.answer;
     let failed = |failure| match failure {
-        Failure::Late => FetchError::Silent { host: host(url), limit: limits.answer },
+        Failure::Late => FetchError::Silent { host: url.authority(), limit: limits.answer },
         Failure::Broken(error) => error,
     };
     connection.send(request(url, wanted, token).as_bytes(), until).map_err(failed)?;
     let mut bytes = Vec::new();
     loop {
-        let not_http = |reason| FetchError::NotHttp { host: host(url), reason };
+        let not_http = |reason| FetchError::NotHttp { host: url.authority(), reason };
         match head::parse(&bytes).map_err(not_http)? {
             // 1xx: the answer is still to come. RFC 9110 §15.2.
             Some((head, length)) if head.status < 200 => {
@@ -69,9 +68,9 @@ pub(crate) fn exchange(
         match connection.read(&mut piece, until).map_err(failed)? {
             0 if bytes.is_empty() => {
                 let source = std::io::Error::other("it closed without an answer");
-                return Err(FetchError::Broken { host: host(url), source });
+                return Err(FetchError::Broken { host: url.authority(), source });
             }
-            0 => return Err(FetchError::Cut { host: host(url), missing: 1 }),
+            0 => return Err(FetchError::Cut { host: url.authority(), missing: 1 }),
             count => bytes.extend_from_slice(&piece[..count]),
         }
     }
@@ -79,17 +78,12 @@ pub(crate) fn exchange(
 
 /// Writes the request. Everything in it has been checked: URLs hold no line breaks, nor do tokens and validators.
 fn request(url: &Url, wanted: &Wanted<'_>, token: Option<&crate::Token>) -> String {
-    let mut text = format!("GET {}", url.path());
-    if let Some(query) = url.query() {
-        text.push('?');
-        text.push_str(query);
-    }
-    text.push_str(" HTTP/1.1");
+    let mut text = format!("GET {} HTTP/1.1", url.target());
     let mut field = |name: &str, value: &str| {
         // Writing to a text does not fail.
         write!(text, "\r\n{name}: {value}").unwrap_or_default();
     };
-    field("Host", &host(url));
+    field("Host", &url.authority());
     field("User-Agent", concat!("drydock/", env!("CARGO_PKG_VERSION")));
     field("Accept", wanted.accept.unwrap_or("*/*"));
     field("Accept-Encoding", "identity");

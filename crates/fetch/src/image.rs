@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    address::{Address, AddressError, digits},
+    address::{Address, digits},
     client::{Bearer, Client},
     error::{FetchError, Lasting},
     mirror::{Expected, Mirror},
@@ -125,13 +125,6 @@ impl Image {
 }
 
 fn address(text: &str) -> Result<Address, FetchError> {
-    text.parse().map_err(|reason: AddressError| {
-        let end = text.find(['?', '#']).unwrap_or(text.len());
-        let shown = text.get(..end).unwrap_or_default();
-        let (scheme, rest) = shown.split_once("://").unwrap_or(("", shown));
-        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        let shown: String = format!("{scheme}://{host}{path}").chars().take(200).collect();
-        FetchError::Address { shown, reason }
-    })
+    let address = text.parse();
+    address.map_err(|reason| FetchError::Address { shown: Address::shown(text), reason })
 }

@@ -35,6 +35,7 @@ mod oci;
 mod page;
 mod token;
 mod trust;
+mod url;
 mod validator;
 
 pub use self::{
@@ -46,4 +47,5 @@ pub use self::{
     mirror::{Body, Mirror},
     token::{Token, TokenError},
     trust::Trust,
+    url::Url,
 };

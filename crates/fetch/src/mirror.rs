@@ -7,15 +7,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use url::Url;
-
 use crate::{
-    address::{Address, digits, shown},
+    address::{Address, digits},
     body::Incoming,
     client::{Bearer, Client},
     error::{FetchError, Lasting},
     exchange::{Answer, Wanted},
     oci, page,
+    url::Url,
     validator::Validator,
 };
 
@@ -143,7 +142,7 @@ impl Mirror {
     fn read_found(&self, found: &Found, range: &Range<u64>) -> Result<Body, FetchError> {
         let Range { start, end } = *range;
         let end = end.min(found.length);
-        let url = shown(&found.url);
+        let url = found.url.to_string();
         let is_vouched = self.is_checked() || found.validator.is_some();
         if start > 0 && !is_vouched {
             return Err(FetchError::Unvouched { url });
@@ -181,7 +180,7 @@ impl Mirror {
         if answer.head.status == 206 {
             let got = answer.head.field("content-range").unwrap_or("no range");
             let other = FetchError::OtherRange {
-                url: shown(&answer.url),
+                url: answer.url.to_string(),
                 asked: format!("{start}-{}", end.saturating_sub(1)),
                 got: got.chars().take(60).collect(),
             };
@@ -191,7 +190,7 @@ impl Mirror {
             }
             if part.first != start || part.last + 1 != end {
                 return Err(FetchError::OtherRange {
-                    url: shown(&answer.url),
+                    url: answer.url.to_string(),
                     asked: format!("{start}-{}", end.saturating_sub(1)),
                     got: format!("{}-{}", part.first, part.last),
                 });
@@ -246,7 +245,7 @@ fn glance(client: &Client, url: &Url, bearer: Option<&Bearer>) -> Result<Found, 
     let length = if answer.head.status == 206 {
         let part = answer.head.range().filter(|part| part.first == 0);
         part.map(|part| part.length)
-            .ok_or_else(|| FetchError::NoLength { url: shown(&answer.url) })?
+            .ok_or_else(|| FetchError::NoLength { url: answer.url.to_string() })?
     } else {
         length(&answer)?
     };
@@ -261,7 +260,7 @@ fn glance(client: &Client, url: &Url, bearer: Option<&Bearer>) -> Result<Found, 
     }
     if let Some(title) = page::page(&first[..got]) {
         let title = if title.is_empty() { title } else { format!(": {title:?}") };
-        return Err(FetchError::Page { url: shown(&answer.url), title });
+        return Err(FetchError::Page { url: answer.url.to_string(), title });
     }
     let validator = Validator::of(&answer.head);
     Ok(Found { url: answer.url, length, validator, sha256: None, bearer: None })
@@ -270,7 +269,7 @@ fn glance(client: &Client, url: &Url, bearer: Option<&Bearer>) -> Result<Found, 
 fn length(answer: &Answer) -> Result<u64, FetchError> {
     match answer.head.framing() {
         Ok(crate::head::Framing::Length(length)) => Ok(length),
-        _ => Err(FetchError::NoLength { url: shown(&answer.url) }),
+        _ => Err(FetchError::NoLength { url: answer.url.to_string() }),
     }
 }
 

@@ -7,14 +7,14 @@
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use url::Url;
 
 use crate::{
-    address::{Registry, digits, sha256, shown},
+    address::{Registry, digits, sha256},
     client::{Bearer, Client, refusal},
     error::FetchError,
     exchange::{Answer, Wanted},
     token::Token,
+    url::Url,
 };
 
 /// "Pushing manifests": registries take up to 4 MiB.
@@ -63,9 +63,8 @@ pub(crate) fn layer(
     bearer: Option<&Bearer>,
 ) -> Result<Layer, FetchError> {
     let path = |kind: &str, digest: &[u8]| {
-        let mut url = registry.base.clone();
-        url.set_path(&format!("/v2/{}/{kind}/sha256:{}", registry.name, digits(digest)));
-        url
+        let path = format!("/v2/{}/{kind}/sha256:{}", registry.name, digits(digest));
+        registry.base.with_path(&path)
     };
     let url = path("manifests", &registry.digest);
     let wanted = Wanted { accept: Some(ACCEPT), ..Wanted::default() };
@@ -79,7 +78,7 @@ pub(crate) fn layer(
         _ => return Err(refusal(answer, bearer)),
     };
     let (bytes, is_more) = answer.body.beginning(MANIFEST_BYTES)?;
-    let image = shown(&url);
+    let image = url.to_string();
     let wrong = |reason: String| FetchError::Manifest { image: image.clone(), reason };
     if is_more {
         return Err(wrong(format!("it has more than {MANIFEST_BYTES} bytes")));
@@ -117,30 +116,23 @@ fn token(client: &Client, registry: &Registry, refused: Answer) -> Result<Token,
     let Some(challenge) = challenges.iter().find_map(|text| Challenge::parse(text)) else {
         return Err(refusal(refused, None));
     };
-    let nowhere = || FetchError::Redirect { url: shown(&refused.url) };
+    let nowhere = || FetchError::Redirect { url: refused.url.to_string() };
     let mut realm = Url::parse(&challenge.realm).map_err(|_| nowhere())?;
-    if !matches!(realm.scheme(), "http" | "https") {
-        return Err(nowhere());
+    if registry.base.is_tls() && !realm.is_tls() {
+        return Err(FetchError::Downgrade { url: refused.url.to_string() });
     }
-    if registry.base.scheme() == "https" && realm.scheme() != "https" {
-        return Err(FetchError::Downgrade { url: shown(&refused.url) });
+    if let Some(service) = &challenge.service {
+        realm = realm.with_value("service", service);
     }
-    let scope = format!("repository:{}:pull", registry.name);
-    {
-        let mut query = realm.query_pairs_mut();
-        if let Some(service) = &challenge.service {
-            query.append_pair("service", service);
-        }
-        query.append_pair("scope", &scope);
-    }
+    realm = realm.with_value("scope", &format!("repository:{}:pull", registry.name));
     let mut answer = client.ask(&realm, &Wanted::default(), None)?;
     let (bytes, is_more) = answer.body.beginning(TOKEN_BYTES)?;
     let given = if is_more { None } else { serde_json::from_slice::<Given>(&bytes).ok() };
     let text = given.and_then(|given| given.token.or(given.access_token));
     let token = text.and_then(|text| Token::new(&text).ok());
     token.ok_or_else(|| FetchError::Manifest {
-        image: shown(&refused.url),
-        reason: format!("{} gives no token to read it with", shown(&realm)),
+        image: refused.url.to_string(),
+        reason: format!("{realm} gives no token to read it with"),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Whom to believe that a server is who it says.
 //!
-//! None are compiled in: those of the web are 120 KB in the agent, grow stale with it, and leave out the certificate
-//! authority of one's own network. A system's file is what its owner decided; in `SunshineOS` it comes with the image.
+//! None are compiled in: those of the web would grow the agent, get old with it, and leave out the certificate
+//! authority of one's own network. A system's file is what its owner decided; in `SunshineOS` it is there if the image holds it.
 
 use std::{fmt, path::Path, sync::Arc};
 

@@ -111,7 +111,7 @@ pub enum ConvertError {
 }
 
 /// The most chunks that a manifest has room for.
-const CHUNKS_LIMIT: usize = (Manifest::LIMIT_BYTES - (1 << 20)) / 37;
+pub const CHUNKS_LIMIT: usize = (Manifest::LIMIT_BYTES - (1 << 20)) / 37;
 
 /// How much of an image's start is kept, to find its partition table in.
 const START_BYTES: usize = 1 << 20;

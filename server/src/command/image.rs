@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod download;
+mod registry;
 
 /// How much is read and sent at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -41,9 +42,9 @@ pub(super) struct Images {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Adds an image: raw, bare or packed with gzip, xz, bzip2, zstd, lz4 or tar. What it is, is seen from its content.
+    /// Adds an image: raw or qcow2, bare or packed with gzip, xz, bzip2, zstd, lz4 or tar. What it is, is seen from its content.
     Add {
-        /// A file, an http or https URL, or - for what comes on stdin.
+        /// A file, an http or https URL, an oci URL with a digest, or - for what comes on stdin.
         source: String,
         /// What it is to be called. Without it: the file's name without its endings.
         #[arg(long)]
@@ -137,23 +138,29 @@ fn add(
 ) -> anyhow::Result<Stored> {
     let shown = source.split(['?', '#']).next().unwrap_or_default();
     let is_url = source.starts_with("http://") || source.starts_with("https://");
-    let Some(name) = name.or_else(|| name_of(shown)) else {
+    // Before anything is sent: what is not there is no image that broke off.
+    let is_artefact = source.starts_with("oci://") || source.starts_with("oci+http://");
+    let artefact = if is_artefact { Some(registry::open(source, sha256)?) } else { None };
+    let Some(name) = name.or_else(|| name_of(registry::without_digest(shown))) else {
         bail!("say with --name what the image is to be called");
     };
     let mut query = format!("source={}", segment(if is_url { shown } else { source }));
-    if let Some(sha256) = sha256 {
+    let sha256 = sha256.map(str::to_owned);
+    let sha256 = sha256.or_else(|| artefact.as_ref().and_then(fetch::Image::sha256_digits));
+    if let Some(sha256) = &sha256 {
         query = format!("{query}&sha256={}", segment(sha256));
     }
     let path = format!("/v1/images/{}?{query}", segment(&name));
     let (sender, pieces) = Pieces::new(PIECES);
     let url = is_url.then(|| source.to_owned());
     let file = source.to_owned();
-    // Before anything is sent: a file that is not there is no image that broke off.
-    let reader = if is_url { None } else { Some(open(&file)?) };
-    let giving = std::thread::spawn(move || match (url, reader) {
-        (Some(url), _) => download::give(&url, &sender),
-        (None, Some((reader, size))) => read(reader, size, &sender),
-        (None, None) => Ok(()),
+    let is_file = !is_url && artefact.is_none();
+    let reader = if is_file { Some(open(&file)?) } else { None };
+    let giving = std::thread::spawn(move || match (artefact, url, reader) {
+        (Some(image), ..) => registry::give(&image, &sender),
+        (None, Some(url), _) => download::give(&url, &sender),
+        (None, None, Some((reader, size))) => read(reader, size, &sender),
+        (None, None, None) => Ok(()),
     });
     let answer = send(server, &path, pieces);
     let given =

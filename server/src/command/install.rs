@@ -87,9 +87,9 @@ struct Source {
     /// SHA-256 of what the URL gives.
     #[arg(long, value_name = "DIGEST")]
     sha256: Option<String>,
-    /// A file with a bearer token for the URL's host.
+    /// A file with a bearer token, for the first URL's server only and over https only.
     #[arg(long, value_name = "FILE")]
-    token: Option<PathBuf>,
+    token_file: Option<PathBuf>,
 }
 
 /// What is done after the image.
@@ -176,7 +176,7 @@ impl Install {
     }
 
     fn request(&self) -> anyhow::Result<InstallRequest> {
-        let token = self.source.token.as_deref().map(told::read).transpose()?;
+        let token = self.source.token_file.as_deref().map(told::read).transpose()?;
         Ok(InstallRequest {
             image: self.image.clone(),
             mirrors: self.source.mirror.clone(),

@@ -47,6 +47,14 @@ impl Incoming {
         Ok(Room { file, directory, reserve_bytes, until_look: 0 })
     }
 
+    /// Makes a file without a name, which goes with its last reader, whatever happens.
+    pub(super) fn spool(&self) -> io::Result<Room> {
+        const NAME: &str = "spool";
+        let room = self.file(NAME)?;
+        fs::remove_file(self.path.join(NAME))?;
+        Ok(room)
+    }
+
     /// Puts the whole image in its place, all of it on disk; returns where that is.
     pub(super) fn finish(self, manifest: &Manifest, name: &str) -> Result<PathBuf, ImageError> {
         let path = self.path.join(Part::Manifest.name());
@@ -84,6 +92,13 @@ pub(super) struct Room {
     directory: PathBuf,
     reserve_bytes: u64,
     until_look: u64,
+}
+
+impl Room {
+    /// Returns the file, to be read.
+    pub(super) fn into_file(self) -> File {
+        self.file
+    }
 }
 
 impl Write for Room {

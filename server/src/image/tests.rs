@@ -7,6 +7,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod faults;
+mod qcow2;
+
 fn database() -> Arc<Database> {
     Arc::new(Database::builder().create_with_backend(InMemoryBackend::new()).unwrap())
 }

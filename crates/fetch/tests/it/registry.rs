@@ -71,7 +71,10 @@ fn a_registry_that_gives_tokens_to_everybody_is_asked_for_one() {
     let text = manifest(&blob);
     let digest = digits(text.as_bytes());
     let tokens = Server::start(tls(), |request, before| {
-        assert_eq!(request.path, "/token?service=a+registry&scope=repository%3Aos%2Fdebian%3Apull");
+        assert_eq!(
+            request.path,
+            "/token?service=a%20registry&scope=repository%3Aos%2Fdebian%3Apull"
+        );
         assert!(request.field("authorization").is_none());
         let text = format!(r#"{{"token":"given-{before}","expires_in":60}}"#);
         vec![Step::Send(rangeless(text.as_bytes(), "A: b"))]

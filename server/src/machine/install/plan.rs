@@ -1,5 +1,6 @@
 //! What a person asks for, checked against what is known: a plan, or one sentence why not (SAFETY.md 4 to 9).
 
+use fetch::{Address, AddressError, Token, TokenError};
 use protocol::{
     Bytes, Install, Inventory, InventoryDigest, Order, OrderId,
     install::{Finish, ImageSource, Secret, Step},
@@ -164,10 +165,16 @@ pub enum InstallRefusal {
     #[error("{problem}: {url}")]
     Url {
         /// What is wrong.
-        problem: &'static str,
+        problem: AddressError,
         /// Where, without what may be secret.
         url: String,
     },
+    /// Anybody on the way could read it (SAFETY.md 15).
+    #[error("a token is sent over https only: {0}")]
+    OpenToken(String),
+    /// It cannot be sent.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// What goes with a URL was said of an image of the store.
     #[error("mirrors, digest and token go with a URL, not with an image of the store: {0}")]
     NotAUrl(String),
@@ -398,7 +405,16 @@ impl InstallRequest {
         let urls: Vec<String> =
             std::iter::once(&self.image).chain(&self.mirrors).cloned().collect();
         for url in &urls {
-            check_url(url)?;
+            let address: Address = url
+                .parse()
+                .map_err(|problem| InstallRefusal::Url { problem, url: Address::shown(url) })?;
+            // It goes to the first one's server only.
+            if let Some(token) = self.token.as_ref().filter(|_| *url == self.image) {
+                Token::new(&token.0)?;
+                if !address.is_private() {
+                    return Err(InstallRefusal::OpenToken(address.to_string()));
+                }
+            }
         }
         let sha256 = self.sha256.as_ref().map(|text| {
             let digits = text.trim().to_lowercase();
@@ -406,7 +422,7 @@ impl InstallRequest {
             is_digest.then_some(digits).ok_or_else(|| InstallRefusal::Digest(text.clone()))
         });
         let shown =
-            OrderedImage { name: without_query(&self.image), manifest: None, size_bytes: None };
+            OrderedImage { name: Address::shown(&self.image), manifest: None, size_bytes: None };
         let source =
             ImageSource::Foreign { urls, sha256: sha256.transpose()?, token: self.token.clone() };
         Ok(ImageFacts { source, shown, sizing: Sizing::default(), has_gpt: false })
@@ -419,36 +435,6 @@ impl InstallRequest {
         }
         Err(InstallRefusal::NotAUrl(self.image.clone()))
     }
-}
-
-/// Takes away what often is a signature.
-fn without_query(url: &str) -> String {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    url.get(..end).unwrap_or_default().to_owned()
-}
-
-fn check_url(url: &str) -> Result<(), InstallRefusal> {
-    let wrong = |problem| {
-        let shown = without_query(url);
-        let shown = shown.rsplit_once('@').map_or(shown.clone(), |(_, host)| host.to_owned());
-        Err(InstallRefusal::Url { problem, url: shown })
-    };
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return wrong("a mirror is a URL too");
-    };
-    if !matches!(scheme, "http" | "https" | "oci") {
-        return wrong("images come over http, https or oci");
-    }
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.is_empty()
-        || url.chars().any(|character| character.is_whitespace() || character.is_control())
-    {
-        return wrong("not a URL");
-    }
-    if host.contains('@') {
-        return wrong("no user or password stands in a URL: give a token by itself");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

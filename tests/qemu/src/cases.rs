@@ -45,6 +45,7 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 ///
 /// Above each stands by which mutation of the product, or of the harness where the case is about that, it was seen red.
 pub(crate) const CASES: &[Case] = &[
+    // Seen red: zeros are left over 16 MiB of the image, behind the agent's own check.
     Case {
         name: "install_uefi",
         claim: "a UEFI machine gets an image on an NVMe disk full of ones, starts it, and the installed system says its name and key",
@@ -52,6 +53,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: install::uefi,
     },
+    // Seen red: the steps after the image are not done.
     Case {
         name: "install_bios",
         claim: "a BIOS machine gets an image on a SATA disk, starts it, and the installed system says its name and key",
@@ -59,6 +61,7 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: install::bios,
     },
+    // Seen red: the agent gives up at the first connection that breaks.
     Case {
         name: "install_faults",
         claim: "a server that is killed does not stop an install; a disk that fails, leaves or counts otherwise does, and is named",

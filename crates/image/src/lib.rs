@@ -14,7 +14,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "convert")]
+#[cfg(feature = "bmap")]
 pub mod bmap;
 mod chunk;
 #[cfg(feature = "convert")]

@@ -116,8 +116,10 @@ struct Writable<'d>(&'d Path);
 
 impl<'d> Writable<'d> {
     fn make(directory: &'d Path) -> Result<Self, BootEntryError> {
-        let failed = |source| BootEntryError::Remount { source };
-        mount::change(directory, Rights::Files).map_err(failed)?;
+        let change = || mount::change(directory, Rights::Files);
+        // Not mounted yet: a driver was late. Mounted already, it is only made writable.
+        let changed = change().or_else(|_| boot::mount_efi_variables().and_then(|()| change()));
+        changed.map_err(|source| BootEntryError::Remount { source })?;
         Ok(Self(directory))
     }
 }

@@ -4,7 +4,10 @@ use std::{
     fmt::{self, Write as _},
     fs,
     path::Path,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,6 +28,12 @@ const LINE_LIMIT: usize = 900;
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 static OUTPUTS: OnceLock<Outputs> = OnceLock::new();
+
+/// Whether the last line is one that is drawn over.
+static IS_DRAWN_OVER: AtomicBool = AtomicBool::new(false);
+
+/// Goes to the beginning of the line and clears it. ECMA-48, "erase in line".
+const CLEAR_LINE: &str = "\r\x1b[K";
 
 #[derive(Debug)]
 struct Outputs {
@@ -53,6 +62,20 @@ fn device(name: &str) -> std::path::PathBuf {
 
 /// Writes text to all consoles, as it is.
 pub fn show(text: &str) {
+    if IS_DRAWN_OVER.swap(false, Ordering::Relaxed) {
+        write(&format!("{CLEAR_LINE}{text}"));
+    } else {
+        write(text);
+    }
+}
+
+/// Shows a line that the next one, of whatever kind, is drawn over. It stands in no log.
+pub fn show_for_now(line: &str) {
+    IS_DRAWN_OVER.store(true, Ordering::Relaxed);
+    write(&format!("{CLEAR_LINE}{}", shortened(line)));
+}
+
+fn write(text: &str) {
     let Some(outputs) = OUTPUTS.get() else { return };
     for console in &outputs.consoles {
         // There is nobody left to tell about a console that does not work.

@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     boot, console, devices,
     engine::Engine,
-    farewell,
+    farewell, kexec,
     machine::{Painter, Phases},
     network, panel,
     session::{ClientError, End, Said, Session},
@@ -73,8 +73,11 @@ pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) ->
             fail(&farewell::last_failure().unwrap_or(words))
         }
     };
-    // The watchdogs stay armed: a restart that hangs ends in a reset.
-    watchdog::feed_last();
+    match end {
+        // The watchdogs stay armed: a restart that hangs ends in a reset.
+        End::Restart | End::SwitchOff => watchdog::feed_last(),
+        End::Kexec => kexec::prepare(),
+    }
     go_down(end)
 }
 
@@ -103,6 +106,11 @@ fn go_down(end: End) -> ! {
         let error = match end {
             End::Restart => linux::power::restart(),
             End::SwitchOff => linux::power::switch_off(),
+            End::Kexec => {
+                let refused = linux::kexec::start();
+                error!(error = %refused, "the loaded kernel does not start: restarting");
+                linux::power::restart()
+            }
         };
         error!(%error, ?end, "the kernel refuses");
         std::thread::park_timeout(Duration::from_secs(10));

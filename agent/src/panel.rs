@@ -1,8 +1,12 @@
 //! What stands on the console when discovery is done: a few lines for a person with a flashlight.
 
+mod progress;
+
 use std::fmt::Write as _;
 
 use protocol::{Inventory, Welcome};
+
+pub use self::progress::{ProgressLine, outcome};
 
 /// Draws the panel: machine, ports, server, state.
 pub fn draw(inventory: &Inventory, server: &str, welcome: &Welcome) -> String {
@@ -29,6 +33,11 @@ pub fn draw(inventory: &Inventory, server: &str, welcome: &Welcome) -> String {
     }
     rows.push(("server", server.to_owned()));
     rows.push(("state", state(welcome)));
+    table(&rows)
+}
+
+/// Draws names and values; what others say cannot move the cursor.
+fn table(rows: &[(&str, String)]) -> String {
     let mut text = String::from("\n");
     for (name, value) in rows {
         let value: String = value

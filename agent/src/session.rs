@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyper::StatusCode;
 use protocol::{Announce, Event, EventKind, Level, Pin, Welcome};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -48,7 +49,8 @@ const CONTACT_PATIENCE: Duration = Duration::from_millis(500);
 /// How often it is looked whether the server took the events.
 const TOLD_PAUSE: Duration = Duration::from_millis(50);
 
-/// The most events that wait for the server. Then the oldest are lost.
+/// The most events that wait for the server. Then the oldest are lost, links that come and go before all others:
+/// what came of an order is not pushed out by a loose cable.
 const EVENT_LIMIT: usize = 64;
 
 /// How the session ended.
@@ -58,6 +60,8 @@ pub enum End {
     Restart,
     /// The machine is to be switched off.
     SwitchOff,
+    /// The kernel that was loaded is to be started: [`kexec::load`](crate::kexec::load).
+    Kexec,
 }
 
 /// What the session says to the rest of the agent.
@@ -112,9 +116,7 @@ impl Session {
     /// Keeps an event until the server takes it.
     pub fn note(&self, level: Level, kind: EventKind) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        if events.len() >= EVENT_LIMIT {
-            events.remove(0);
-        }
+        make_room(&mut events);
         events.push(event(level, kind));
         self.news.notify_one();
     }
@@ -335,7 +337,13 @@ impl Session {
         if waiting.is_empty() {
             return Ok(());
         }
-        self.client.report(&waiting).await?;
+        match self.client.report(&waiting).await {
+            // It will not take them another time either, and while they wait nothing else is asked for.
+            Err(client::CallError::Refused { status, text }) if is_final(status) => {
+                warn!(%status, text, events = waiting.len(), "the server does not take what happened");
+            }
+            answer => answer?,
+        }
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.retain(|event| !waiting.contains(event));
         Ok(())
@@ -348,6 +356,22 @@ struct Duty {
     clock: Clock,
     /// Answers when the work is done.
     work: Option<oneshot::Receiver<After>>,
+}
+
+/// Drops an event where one more would be too many.
+fn make_room(events: &mut Vec<Event>) {
+    if events.len() >= EVENT_LIMIT {
+        let link = events.iter().position(|event| matches!(event.kind, EventKind::Link { .. }));
+        events.remove(link.unwrap_or(0));
+    }
+}
+
+/// Holds for answers that say that the question itself is wrong.
+fn is_final(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
+    )
 }
 
 enum Step {
@@ -390,5 +414,33 @@ pub(crate) fn random() -> u32 {
         Ok(()) => u32::from_ne_bytes(bytes),
         // Chance is a courtesy here, not a secret.
         Err(_) => std::process::id(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loose_cable_pushes_out_no_outcome() {
+        let mut events = vec![event(Level::Info, EventKind::Obeys { sequence: 1 })];
+        for number in 0..1000 {
+            make_room(&mut events);
+            let kind = EventKind::Link { port: "eth0".to_owned(), up: number % 2 == 0 };
+            events.push(event(Level::Info, kind));
+        }
+        assert_eq!(events.len(), EVENT_LIMIT);
+        assert_eq!(events[0].kind, EventKind::Obeys { sequence: 1 });
+    }
+
+    #[test]
+    fn many_outcomes_push_out_the_oldest() {
+        let mut events = Vec::new();
+        for sequence in 0..100 {
+            make_room(&mut events);
+            events.push(event(Level::Info, EventKind::Obeys { sequence }));
+        }
+        assert_eq!(events.len(), EVENT_LIMIT);
+        assert_eq!(events[0].kind, EventKind::Obeys { sequence: 36 });
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn begin(worker: Worker, job: Job) -> oneshot::Receiver<After> {
     let (tell, told) = oneshot::channel();
     let order = (worker.order)(&job.verb);
     let session = job.session.clone();
+    let outside = session.clone();
     let work = move || {
         info!(order = order.map(String::from), "work begins");
         let ended = catch_unwind(AssertUnwindSafe(|| (worker.run)(&job)));
@@ -69,6 +70,7 @@ pub(crate) fn begin(worker: Worker, job: Job) -> oneshot::Receiver<After> {
     };
     if let Err(error) = thread::Builder::new().name("work".to_owned()).spawn(work) {
         error!(%error, "the work cannot begin");
+        fail(&outside, order, format!("the work cannot begin: {error}"), false);
     }
     told
 }

@@ -2,6 +2,8 @@
 
 #[path = "it/bulk.rs"]
 mod bulk;
+#[path = "it/farewell.rs"]
+mod farewell;
 #[path = "it/harbour.rs"]
 mod harbour;
 #[path = "it/session.rs"]

@@ -121,6 +121,55 @@ fn another_server_that_appears_suspends_service() {
 }
 
 #[test]
+fn a_client_that_names_another_server_has_it_looked_for_and_alone_stops_nobody() {
+    inside(
+        "a_client_that_names_another_server_has_it_looked_for_and_alone_stops_nobody",
+        |network| {
+            let server = Server::start(authoritative(false), network.directory.path());
+            let mut liar = Client::new(1);
+            let nobody = Ipv4Addr::new(10, 77, 0, 8);
+            let names_nobody = |liar: &mut Client| {
+                let mut request = liar.message(MessageType::Request);
+                request.options.set_address(code::REQUESTED_ADDRESS, Ipv4Addr::new(10, 77, 0, 55));
+                request.options.set_address(code::SERVER_IDENTIFIER, nobody);
+                request
+            };
+            let lie = names_nobody(&mut liar);
+            liar.send(&lie);
+            server.waits_for("the silence", |what| {
+                *what == What::DhcpSilence(Silence::OtherServer { server: nobody })
+            });
+            // Longer than the search takes: others are served during it and after it.
+            let start = Instant::now();
+            let mut last = 2;
+            while start.elapsed() < Duration::from_secs(6) {
+                Client::new(last).obtain();
+                last += 1;
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            server.stop();
+
+            // A server that is there and says nothing to others is found by its answer to that search.
+            let server = Server::start(authoritative(false), network.directory.path());
+            network.quiet_router(liar.mac);
+            std::thread::sleep(Duration::from_secs(2));
+            let lie = names_nobody(&mut liar);
+            liar.send(&lie);
+            server.waits_for("the router's own word", |what| {
+                matches!(what, What::ForeignOffer { server: ROUTER, .. })
+            });
+            let mut client = Client::new(1);
+            let discover = client.message(MessageType::Discover);
+            client.send(&discover);
+            server.waits_for("the silence", |what| {
+                *what == What::DhcpSilence(Silence::Suspended { server: ROUTER })
+            });
+            server.stop();
+        },
+    );
+}
+
+#[test]
 fn a_pulled_cable_suspends_service_until_nobody_else_answers() {
     inside("a_pulled_cable_suspends_service_until_nobody_else_answers", |network| {
         let server = Server::start(authoritative(false), network.directory.path());

@@ -1,4 +1,7 @@
 //! Loading modules, each once, several at a time: they wait for hardware more than they compute.
+//!
+//! What computes comes first where somebody waits for the hardware behind it: with one processor, drivers of controllers
+//! get it alone until they look for disks, and the others are loaded meanwhile.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -29,6 +32,12 @@ const PARAMETERS: [(&str, &str); 1] = [("watchdog", "stop_on_reboot=0")];
 /// Linux, `kernel/module/main.c`, `do_init_module`.
 const WAIT_FOR_NOBODY: &str = "async_probe";
 
+/// The most drivers that look for disks before other drivers are loaded: each holds a thread until it has found them.
+const MOST_SEARCHING: usize = super::THREADS / 2;
+
+/// So long other drivers let those that look for disks go ahead. Their libraries take a tenth of this.
+const LEAD_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Linux, `include/uapi/asm-generic/errno-base.h`.
 const ENODEV: i32 = 19;
 
@@ -51,6 +60,8 @@ struct State<'t> {
     tried: HashSet<&'t str>,
     /// Files that are being loaded, each since when.
     busy: Vec<(&'t str, Instant)>,
+    /// Those of them that will look for disks but do not yet: what they need is being loaded.
+    ahead: Vec<&'t str>,
     /// The last class that may be loaded by [`Queue::work`].
     last: Option<Class>,
     closed: bool,
@@ -64,6 +75,7 @@ impl<'t> Queue<'t> {
             known: HashSet::new(),
             tried: HashSet::new(),
             busy: Vec::new(),
+            ahead: Vec::new(),
             last: None,
             closed: false,
         };
@@ -145,8 +157,13 @@ impl<'t> Queue<'t> {
     pub(super) fn work(&self, report: impl Fn(Gap)) {
         let mut state = self.state();
         while !state.closed {
-            let Some(file) = state.take() else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let Some(file) = state.take(Instant::now()) else {
+                state = if state.ahead.is_empty() {
+                    self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+                } else {
+                    let waited = self.changed.wait_timeout(state, LEAD_PATIENCE);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                };
                 continue;
             };
             drop(state);
@@ -154,6 +171,7 @@ impl<'t> Queue<'t> {
             self.load(file, &report);
             state = self.state();
             state.busy.retain(|(busy, _)| *busy != file);
+            state.ahead.retain(|ahead| *ahead != file);
             if state.is_idle() {
                 self.changed.notify_all();
             }
@@ -165,6 +183,10 @@ impl<'t> Queue<'t> {
         for path in self.index.plan(&index::name(file)) {
             if self.state().tried.contains(path) {
                 continue;
+            }
+            if path == file {
+                self.state().ahead.retain(|ahead| *ahead != file);
+                self.changed.notify_all();
             }
             let start = Instant::now();
             let result = load_file(&self.directory.join(path), &self.parameters(path));
@@ -208,23 +230,52 @@ impl<'t> State<'t> {
         !waiting && self.busy.is_empty()
     }
 
-    /// Takes the first file that may be loaded.
-    fn take(&mut self) -> Option<&'t str> {
-        let mut first =
-            self.wanted.first_entry().filter(|entry| Some(*entry.key()) <= self.last)?;
-        let file = first.get_mut().pop_first();
-        if first.get().is_empty() {
-            first.remove();
+    /// Takes the next file that may be loaded.
+    fn take(&mut self, now: Instant) -> Option<&'t str> {
+        let first = self.wanted.keys().next().copied().filter(|class| Some(*class) <= self.last)?;
+        let class = if self.last >= Some(Class::Disk) && first > Class::Watchdog {
+            if let Some(file) = self.searching() {
+                self.remove(Class::Disk, file);
+                self.ahead.push(file);
+                self.busy.push((file, now));
+                return Some(file);
+            }
+            let leads = |(file, since): &(&str, Instant)| {
+                self.ahead.contains(file) && now.duration_since(*since) < LEAD_PATIENCE
+            };
+            if self.busy.iter().any(leads) {
+                return None;
+            }
+            first
+        } else {
+            first
+        };
+        let file = *self.wanted.get(&class)?.first()?;
+        self.remove(class, file);
+        self.busy.push((file, now));
+        Some(file)
+    }
+
+    /// Returns a wanted driver that will look for disks, where not too many do.
+    fn searching(&self) -> Option<&'t str> {
+        let already = self.busy.iter().filter(|(file, _)| class::searches(file)).count();
+        let mut disks = self.wanted.get(&Class::Disk)?.iter().copied();
+        disks.find(|file| class::searches(file)).filter(|_| already < MOST_SEARCHING)
+    }
+
+    fn remove(&mut self, class: Class, file: &str) {
+        if let Some(files) = self.wanted.get_mut(&class) {
+            files.remove(file);
+            if files.is_empty() {
+                self.wanted.remove(&class);
+            }
         }
-        self.busy.extend(file.map(|file| (file, Instant::now())));
-        file
     }
 }
 
 /// Drivers wait for hardware: the sooner they begin to, the more of the rest is done meanwhile.
-/// Disks are waited for the longest.
 fn turn(file: &str) -> Turn {
-    if class::of(file) == Class::Disk { Turn::BeforeAll } else { Turn::First }
+    if class::searches(file) { Turn::BeforeAll } else { Turn::First }
 }
 
 fn load_file(path: &Path, parameters: &CStr) -> io::Result<()> {
@@ -298,6 +349,55 @@ mod tests {
             assert!(queue.wait_until_idle(LONG));
         };
         check_at_work(play, &["modules/dog", "modules/fan"]);
+    }
+
+    #[test]
+    fn what_looks_for_disks_has_the_way_free_until_it_looks_and_no_longer_than_a_second() {
+        let mut texts = Texts::default();
+        for path in ["net/port", "block/disk", "ata/libata", "ata/ahci"] {
+            let needs = if path == "ata/ahci" { " kernel/drivers/ata/libata.ko" } else { "" };
+            texts.dep.push_str(&["kernel/drivers/", path, ".ko:", needs, "\n"].concat());
+        }
+        let index = Index::new(&texts);
+        let queue = Queue::new(&index, Path::new("/"));
+        for name in ["port", "disk", "ahci"] {
+            queue.want_module(name);
+        }
+        queue.open(Class::Port);
+        let mut state = queue.state();
+        let start = Instant::now();
+        // Where only ports are let in, nothing is waited for.
+        assert_eq!(state.take(start), Some("kernel/drivers/net/port.ko"));
+        state.wanted.entry(Class::Port).or_default().insert("kernel/drivers/net/other.ko");
+        state.last = Some(Class::Disk);
+        assert_eq!(state.take(start), Some("kernel/drivers/ata/ahci.ko"));
+        assert_eq!(state.take(start), None);
+        assert_eq!(state.take(start + LEAD_PATIENCE), Some("kernel/drivers/net/other.ko"));
+        state.ahead.clear();
+        assert_eq!(state.take(start), Some("kernel/drivers/block/disk.ko"));
+        assert_eq!(state.take(start), None);
+    }
+
+    #[test]
+    fn many_that_look_for_disks_leave_threads_to_the_others() {
+        let texts = Texts::default();
+        let index = Index::new(&texts);
+        let queue = Queue::new(&index, Path::new("/"));
+        queue.open(Class::Disk);
+        let names: Vec<String> =
+            (0..9).map(|number| format!("kernel/drivers/ata/pata{number}.ko")).collect();
+        // The queue lives as long as the lists that its names come from.
+        let names: &[String] = names.leak();
+        let mut state = queue.state();
+        state.wanted.insert(Class::Disk, names.iter().map(String::as_str).collect());
+        state.wanted.insert(Class::Port, BTreeSet::from(["kernel/drivers/net/port.ko"]));
+        let now = Instant::now();
+        for name in &names[..MOST_SEARCHING] {
+            assert_eq!(state.take(now), Some(name.as_str()));
+        }
+        assert_eq!(state.take(now), None);
+        state.ahead.clear();
+        assert_eq!(state.take(now), Some("kernel/drivers/net/port.ko"));
     }
 
     #[test]

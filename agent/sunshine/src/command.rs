@@ -1,7 +1,8 @@
 //! `sunshine` as an ordinary program.
 
+#[cfg(feature = "foreign")]
+use std::ffi::OsString;
 use std::{
-    ffi::OsString,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -12,6 +13,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use inventory::Root;
 
+#[cfg(feature = "foreign")]
 use crate::write;
 
 /// Describes this machine, or a captured one; writes images.
@@ -35,6 +37,7 @@ enum Verb {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Output,
     },
+    #[cfg(feature = "foreign")]
     /// Writes an image to a disk of this machine, or to a file; `sunshine write --help` says how.
     #[command(disable_help_flag = true)]
     Write {
@@ -61,6 +64,7 @@ pub(crate) fn run(not_ours: &NotOurs) -> ExitCode {
     }
     let done = match Arguments::parse().verb {
         Verb::Inventory { root, output } => show(root, output),
+        #[cfg(feature = "foreign")]
         Verb::Write { words } => return write::run(words),
     };
     match done {

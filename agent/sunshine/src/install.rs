@@ -2,27 +2,37 @@
 //!
 //! ```text
 //! order ─► manifest, signed with the pinned key ─► permit ─► disk ─► install ─► steps ─► outcome
-//!          (the server's own store only)            │
+//!          or a file on another server              │
 //!                          refused: nothing was touched
 //! ```
 
-use std::{io::Read, ops::Range, time::Duration};
+#[cfg(feature = "foreign")]
+mod foreign;
+mod store;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use agent::{
-    session::{Bulk, BulkError, End, Session},
+    console,
+    panel::{self, ProgressLine},
+    session::{Bulk, End},
     work::{self, After, Job, Worker},
 };
 use disk::{
     Held, Refusal,
     permit::{self, Circumstances, Place, Used},
 };
-use image::Manifest;
-use install::{Failure, FetchError, Options, Plan, Source, Unfit};
+use install::{Failure, Options, Plan, Source, Unfit};
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
-    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, Step},
+    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::start::{self, Kernel};
 
 /// How long the outcome may take to reach the server before the machine goes on: without it the order would count as
 /// broken off.
@@ -53,95 +63,120 @@ fn run(job: &Job) -> After {
     let Verb::Install(install) = &job.verb else { return After::Stay };
     let order = install.order.id;
     let (after, level, kind) = match carry_out(job, install) {
-        Ok(report) => {
+        Ok((report, kernel)) => {
             let kind = EventKind::Installed { order, report: Box::new(report) };
-            (after(install.finish), Level::Info, kind)
+            (after(install.finish, kernel), Level::Info, kind)
         }
         // Whatever happened, the machine stays where it can be reached.
         Err(Broken { reason, touched }) => {
             (After::Stay, Level::Error, EventKind::OrderFailed { order, reason, touched })
         }
     };
+    if let Some(words) = panel::outcome(&kind) {
+        console::show(&words);
+    }
     job.session.note(level, kind);
     if job.session.is_told_within(TELL_PATIENCE) { after } else { After::Stay }
 }
 
-fn after(finish: Finish) -> After {
-    match finish {
-        Finish::Reboot => After::End(End::Restart),
-        Finish::PowerOff => After::End(End::SwitchOff),
-        // Kexec was refused before anything was touched.
-        Finish::Stay | Finish::Kexec => After::Stay,
+fn after(finish: Finish, kernel: Kernel) -> After {
+    match (finish, kernel) {
+        (Finish::Kexec, Kernel::Loaded) => After::End(End::Kexec),
+        (Finish::Reboot | Finish::Kexec, _) => After::End(End::Restart),
+        (Finish::PowerOff, _) => After::End(End::SwitchOff),
+        (Finish::Stay, _) => After::Stay,
     }
 }
 
-fn carry_out(job: &Job, install: &Install) -> Result<InstallReport, Broken> {
+fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Broken> {
     possible(install).map_err(untouched)?;
     let bulk = job.session.bulk().map_err(|error| untouched(chain(&error)))?;
-    let begin = |phase| bulk.tell(first_progress(install.order.id, phase));
-    begin(InstallPhase::Checking);
-    let (manifest, frames) = manifest(&bulk, &job.session, &install.image)?;
-    let plan = Plan::from(&manifest);
-    drop(manifest);
-    let disk = permitted(job, install)?;
-    let source = Frames { bulk: &bulk, path: frames };
+    let teller = Teller { bulk: &bulk, line: Mutex::default() };
+    teller.tell(&first_progress(install.order.id));
     let options = Options::new(install.order.id, random_number().map_err(untouched)?);
-    let tell = |progress: &Progress| bulk.tell(progress.clone());
-    let written = install::install(&disk, &plan, &[&source], &options, &tell);
-    let mut report = written.map_err(|failure| {
-        // A disk that is too small is refused before anything else.
-        let touched = !matches!(failure, Failure::Unfit(Unfit::TooSmall { .. }));
-        Broken { reason: chain(&failure), touched }
-    })?;
-    begin_again(&bulk, &report.progress, InstallPhase::Finishing);
-    report.steps = install::finish(&disk, &install.steps, &mut random_bytes);
-    let failed = report.steps.iter().find_map(|step| {
+    let listener = |progress: &Progress| teller.tell(progress);
+    let (disk, mut report) = match &install.image {
+        ImageSource::Store { manifest, .. } => {
+            let (plan, frames) = store::find(&bulk, &job.session, manifest).map_err(untouched)?;
+            let disk = permitted(job, install)?;
+            let written = write_stored(&disk, &plan, &frames, &options, &listener);
+            (disk, written?)
+        }
+        #[cfg(feature = "foreign")]
+        ImageSource::Foreign { urls, sha256, token } => {
+            let found = foreign::find(urls, sha256.as_deref(), token.as_ref());
+            let (file, mirrors) = found.map_err(untouched)?;
+            let mirrors: Vec<&dyn Source> = mirrors.iter().map(|one| one as _).collect();
+            let disk = permitted(job, install)?;
+            let written = install::install_foreign(&disk, &file, &mirrors, &options, &listener);
+            // Its size and its sectors show only while it is written.
+            (disk, written.map_err(|failure| touched(chain(&failure)))?)
+        }
+        #[cfg(not(feature = "foreign"))]
+        ImageSource::Foreign { .. } => {
+            return Err(untouched(
+                "this agent installs from the server's own store only: add the image there first",
+            ));
+        }
+    };
+    let finishing = Progress {
+        phase: InstallPhase::Finishing,
+        remaining_seconds: None,
+        bottleneck: None,
+        ..report.progress.clone()
+    };
+    teller.tell(&finishing);
+    let disk = Arc::new(disk);
+    report.steps = install::finish(disk.as_ref(), &install.steps, &mut random_bytes);
+    let kernel = start::finish(&disk, install, &mut report.steps);
+    let failed = report.steps.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
         let failure = step.failure.as_ref()?;
         Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
     });
+    let disk = Arc::into_inner(disk).ok_or_else(|| touched("the disk is still being read"))?;
     settle(disk).map_err(touched)?;
     match failed {
-        Some(reason) => Err(Broken { reason, touched: true }),
-        None => Ok(report),
+        Some(reason) => Err(touched(reason)),
+        None => Ok((report, kernel)),
+    }
+}
+
+fn write_stored(
+    disk: &Held,
+    plan: &Plan,
+    frames: &dyn Source,
+    options: &Options<'_>,
+    listener: &install::Listener<'_>,
+) -> Result<InstallReport, Broken> {
+    install::install(disk, plan, &[frames], options, listener).map_err(|failure| {
+        // A disk that is too small is refused before anything else.
+        let touched = !matches!(failure, Failure::Unfit(Unfit::TooSmall { .. }));
+        Broken { reason: chain(&failure), touched }
+    })
+}
+
+/// Tells server and console how far it is.
+struct Teller<'b> {
+    bulk: &'b Bulk,
+    line: Mutex<ProgressLine>,
+}
+
+impl Teller<'_> {
+    fn tell(&self, progress: &Progress) {
+        self.bulk.tell(progress.clone());
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(words) = line.next(Instant::now(), progress) {
+            console::show_for_now(&words);
+        }
     }
 }
 
 /// Refuses what this program cannot do, before anything is touched.
 fn possible(install: &Install) -> Result<(), &'static str> {
-    if install.finish == Finish::Kexec {
-        return Err("this agent cannot start the installed system by kexec: order with a restart");
-    }
-    if install.steps.iter().any(|step| matches!(step, Step::BootEntry { .. })) {
-        return Err("this agent cannot make UEFI boot entries: order without one");
-    }
     match install.order.disks.len() {
         1 => Ok(()),
         _ => Err("an install is ordered for exactly one disk"),
     }
-}
-
-/// Gets the manifest that was ordered, and checks who vouches for it. Returns it with the path of the file of frames.
-fn manifest(
-    bulk: &Bulk,
-    session: &Session,
-    image: &ImageSource,
-) -> Result<(Manifest, String), Broken> {
-    let ImageSource::Store { manifest: digest, .. } = image else {
-        return Err(untouched("this agent installs from the server's own store only"));
-    };
-    let directory = format!("/v1/images/{digest}");
-    let limit = u64::try_from(Manifest::LIMIT_BYTES).unwrap_or(u64::MAX);
-    let bytes = bulk
-        .get(&format!("{directory}/manifest"), limit)
-        .map_err(|error| untouched(chain(&error)))?;
-    let manifest = Manifest::parse(bytes).map_err(|error| untouched(chain(&error)))?;
-    let found = hexadecimal(&manifest.sha256());
-    if found != *digest {
-        return Err(untouched(format!("the server sent manifest {found} instead of {digest}")));
-    }
-    let pins: Vec<[u8; 32]> = session.pins().iter().map(|pin| pin.0).collect();
-    manifest.verify(&pins).map_err(|error| untouched(chain(&error)))?;
-    Ok((manifest, format!("{directory}/frames")))
 }
 
 /// Has everything checked that must hold before a byte is written, and opens the disk for writing.
@@ -173,27 +208,10 @@ fn settle(disk: Held) -> Result<(), String> {
     disk.release().map_err(|error| format!("making the disk read-only again: {error}"))
 }
 
-/// The file of frames, on the server.
-#[derive(Debug)]
-struct Frames<'b> {
-    bulk: &'b Bulk,
-    path: String,
-}
-
-impl Source for Frames<'_> {
-    fn fetch(&self, range: Range<u64>) -> Result<Box<dyn Read + Send>, FetchError> {
-        match self.bulk.read(&self.path, range) {
-            Ok(body) => Ok(Box::new(body)),
-            Err(BulkError::Never(reason)) => Err(FetchError::Never { reason }),
-            Err(error) => Err(FetchError::Again { reason: error.to_string() }),
-        }
-    }
-}
-
-fn first_progress(order: OrderId, phase: InstallPhase) -> Progress {
+fn first_progress(order: OrderId) -> Progress {
     Progress {
         order,
-        phase,
+        phase: InstallPhase::Checking,
         image_bytes: None,
         fetched_bytes: Bytes(0),
         unpacked_bytes: Bytes(0),
@@ -205,10 +223,6 @@ fn first_progress(order: OrderId, phase: InstallPhase) -> Progress {
         remaining_seconds: None,
         bottleneck: None,
     }
-}
-
-fn begin_again(bulk: &Bulk, before: &Progress, phase: InstallPhase) {
-    bulk.tell(Progress { phase, remaining_seconds: None, bottleneck: None, ..before.clone() });
 }
 
 fn random_number() -> Result<u64, &'static str> {
@@ -232,12 +246,8 @@ fn touched(reason: impl Into<String>) -> Broken {
     Broken { reason: reason.into(), touched: true }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}
-
 /// Shows an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

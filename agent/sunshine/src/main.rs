@@ -3,6 +3,8 @@
 
 mod command;
 mod install;
+mod start;
+#[cfg(feature = "foreign")]
 mod write;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent::{
-    session::{End, Said, Session},
+    session::{BulkError, End, Said, Session},
     work::{After, Clock, Job, Worker},
 };
 use protocol::{Announce, BootReport, EventKind, Inventory, Level, OrderId, Pin, Verb};
@@ -162,6 +162,16 @@ async fn nothing_is_said_to_a_server_with_another_key() {
 }
 
 #[tokio::test]
+async fn events_that_the_server_will_never_take_hold_up_no_instruction() {
+    let (harbour, voyage) = moored().await;
+    harbour.says("POST /v1/events", "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+    voyage.session.note(Level::Info, EventKind::Obeys { sequence: 1 });
+    harbour.waits_for("POST /v1/events", 1).await;
+    harbour.instructs(Answer::json(r#"{"sequence": 1, "verb": {"kind": "reboot"}}"#));
+    assert_eq!(voyage.ends().await, End::Restart);
+}
+
+#[tokio::test]
 async fn events_wait_for_a_server_that_is_away() {
     let (mut harbour, voyage) = moored().await;
     harbour.stop().await;
@@ -275,4 +285,70 @@ async fn work_that_panics_is_a_failed_order() {
     let requests = timeout(Duration::from_secs(20), told).await.expect("the failure is told");
     let failed = requests.iter().filter(|request| request.body.contains("orderFailed")).count();
     assert!(failed >= 1 && !voyage.running.is_finished());
+}
+
+/// Fetches an image through whatever happens to the server, says so, and switches off.
+fn fetches(job: &Job) -> After {
+    let bulk = job.session.bulk().expect("a line is made");
+    let limit = std::time::Instant::now() + Duration::from_secs(20);
+    let image = loop {
+        match bulk.get("/v1/images/1/manifest", 100) {
+            Ok(image) => break String::from_utf8(image).expect("text"),
+            Err(error) => {
+                assert!(matches!(error, BulkError::Again(_)), "{error}");
+                assert!(std::time::Instant::now() < limit, "{error}");
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+        }
+    };
+    let order = OrderId([0xa5; 16]);
+    job.session.note(
+        Level::Info,
+        EventKind::OrderFailed { order, reason: format!("got {image}"), touched: true },
+    );
+    assert!(job.session.is_told_within(Duration::from_secs(20)));
+    After::End(End::SwitchOff)
+}
+
+#[tokio::test]
+async fn an_install_goes_on_when_the_server_restarts_and_its_outcome_is_told() {
+    let (mut harbour, voyage) = manned(fetches).await;
+    harbour.says("GET /v1/images", "HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n");
+    harbour.instructs(Answer::json(INSTALL));
+    harbour.waits_for("GET /v1/images/1/manifest", 2).await;
+    harbour.stop().await;
+    sleep(Duration::from_millis(300)).await;
+    // The server has forgotten the session until it announces itself again.
+    harbour.instructs(Answer::empty(409));
+    harbour.says("GET /v1/images", "HTTP/1.1 409 X\r\ncontent-length: 0\r\n\r\n");
+    harbour.start().await;
+    harbour.waits_for("POST /v1/announce", 2).await;
+    harbour.says("GET /v1/images", "HTTP/1.1 200 X\r\ncontent-length: 4\r\n\r\nboot");
+    assert_eq!(voyage.ends().await, End::SwitchOff);
+    let told = |request: &crate::harbour::Request| {
+        request.line.starts_with("POST /v1/events") && request.body.contains("got boot")
+    };
+    assert!(harbour.requests().iter().any(told), "{:#?}", harbour.requests());
+}
+
+#[tokio::test]
+async fn neither_a_restart_that_falls_due_nor_a_changed_machine_ends_the_work() {
+    let harbour = Harbour::open().await;
+    harbour.welcomes(Answer::json(WELCOME));
+    let restart =
+        r#"{"machine": "m-1", "sequence": 0, "verb": {"kind": "rebootAfter", "seconds": 0}}"#;
+    harbour.welcomes(Answer::json(restart));
+    let worker = Some(Worker { order: install, run: works });
+    let voyage = Voyage::manned(&harbour.url(), harbour.pin, worker);
+    voyage.shows("1");
+    harbour.waits_for("GET /v1/instruction?after=0&wait=30", 1).await;
+    harbour.instructs(Answer::json(INSTALL));
+    harbour.waits_for("POST /v1/events", 1).await;
+    // What an install does to a disk is seen, and announced.
+    voyage.shows("2");
+    harbour.waits_for("POST /v1/announce", 2).await;
+    sleep(Duration::from_millis(400)).await;
+    assert!(!voyage.running.is_finished());
+    // The work is done, and the restart long due.
+    assert_eq!(voyage.ends().await, End::Restart);
 }

@@ -14,6 +14,7 @@ pub mod direct;
 pub mod ethtool;
 pub mod filesystem;
 pub mod kernel_log;
+pub mod kexec;
 pub mod link;
 pub mod module;
 pub mod mount;

@@ -87,9 +87,18 @@ impl Links {
 
     /// Sets a link up (`RTM_NEWLINK`); needs `CAP_NET_ADMIN`.
     pub fn set_up(&self, index: u32) -> io::Result<()> {
+        self.set_flags(index, IFF_UP)
+    }
+
+    /// Sets a link down: its driver stops the port, and nothing is written to memory by it any more.
+    pub fn set_down(&self, index: u32) -> io::Result<()> {
+        self.set_flags(index, 0)
+    }
+
+    fn set_flags(&self, index: u32, flags: u32) -> io::Result<()> {
         let mut fixed = [0; LINK_SIZE];
         fixed[4..8].copy_from_slice(&index.to_ne_bytes());
-        fixed[8..12].copy_from_slice(&IFF_UP.to_ne_bytes());
+        fixed[8..12].copy_from_slice(&flags.to_ne_bytes());
         fixed[12..16].copy_from_slice(&IFF_UP.to_ne_bytes());
         self.0.ask(Request::new(RTM_NEWLINK, 0, &fixed)).map(drop)
     }

@@ -7,6 +7,8 @@
 pub mod disk;
 pub mod entry;
 pub mod loader;
+pub mod menu;
+mod version;
 
 #[cfg(test)]
 mod sample;

@@ -115,9 +115,15 @@ impl Settings {
         let server = Some(format!("https://{}:{}", self.address, self.agents_port));
         let ours = CommandLine { server, pins: self.pins.clone(), lease: None };
         words.push(ours.to_string());
+        words.push(NO_SELF_TESTS.to_owned());
         words.join(" ")
     }
 }
+
+/// Has the kernel not try its ciphers on known answers: a third of its time on a slow processor, before anything else runs.
+/// Nothing that is written rests on them. Where FIPS mode is on, they are tried all the same.
+/// Linux, `crypto/testmgr.c`.
+const NO_SELF_TESTS: &str = "cryptomgr.notests";
 
 /// Holds for `tty0`, `ttyS1,115200n8`, `uart8250,io,0x3f8`: nothing that a script or a command line could misread.
 fn is_console(text: &str) -> bool {

@@ -55,6 +55,22 @@ impl ForeignReply {
     }
 }
 
+/// Returns the server, not this one, that a client chose among those that offered it an address.
+///
+/// RFC 2131 clause 4.3.2: a REQUEST that goes to everybody names a server only then; one that renews, or that asks for an
+/// address of earlier times, names none. What is remembered from long ago is not meant by it.
+pub fn chosen_server(message: &Message, own_address: Ipv4Addr) -> Option<Ipv4Addr> {
+    let chooses = message.options.message_type() == Some(MessageType::Request)
+        && message.ciaddr.is_unspecified()
+        && message.giaddr.is_unspecified();
+    let server = message.options.address(code::SERVER_IDENTIFIER).filter(|_| chooses)?;
+    let is_one = !server.is_unspecified()
+        && !server.is_broadcast()
+        && !server.is_multicast()
+        && !server.is_loopback();
+    (is_one && server != own_address).then_some(server)
+}
+
 /// The interface's DHCP traffic, and a probe where one is under way.
 #[derive(Debug)]
 pub struct Lookout {
@@ -88,20 +104,23 @@ impl Lookout {
         Ok(Self { frames, mac: interface.mac, own_address, probe: None })
     }
 
-    /// Begins a probe as a client that nobody knows; an earlier one is forgotten.
-    pub fn begin_probe(&mut self, now: Instant) {
+    /// Begins a probe; an earlier one is forgotten.
+    ///
+    /// It asks as a client, which gets no other address by that and ignores the answer to a question that it has not
+    /// asked: there are servers that answer only whom they know. Without one it asks as somebody whom nobody knows.
+    pub fn begin_probe(&mut self, client: Option<MacAddress>, now: Instant) {
         let mut random = [0; 9];
         if ring::rand::SystemRandom::new().fill(&mut random).is_err() {
             // Any invented address serves.
             tracing::warn!("no random numbers for a probe");
         }
         let [tail @ .., first, second, third, fourth] = random;
-        let mut client = [0; 6];
+        let mut invented = [0; 6];
         // Locally administered, no group.
-        client[0] = 0x02;
-        client[1..].copy_from_slice(&tail);
+        invented[0] = 0x02;
+        invented[1..].copy_from_slice(&tail);
         let xid = u32::from_be_bytes([first, second, third, fourth]);
-        let mut discover = Message::request(MacAddress(client), xid);
+        let mut discover = Message::request(client.unwrap_or(MacAddress(invented)), xid);
         discover.set_broadcast();
         discover.options.set_message_type(MessageType::Discover);
         discover.options.set(
@@ -178,6 +197,43 @@ impl Lookout {
                 Some(Heard::Client(message))
             }
             Operation::Reply | Operation::Request => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_by_who_chooses_it_and_by_nobody_else() {
+        let (ours, other) = (Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 9));
+        let request = |kind, server: Option<Ipv4Addr>| {
+            let mut message = Message::request(MacAddress([2, 0, 0, 0, 0, 1]), 7);
+            message.options.set_message_type(kind);
+            if let Some(server) = server {
+                message.options.set_address(code::SERVER_IDENTIFIER, server);
+            }
+            message
+        };
+        let chooses = request(MessageType::Request, Some(other));
+        assert_eq!(chosen_server(&chooses, ours), Some(other));
+        assert_eq!(chosen_server(&chooses, other), None, "us");
+        let renews = Message { ciaddr: Ipv4Addr::new(10, 77, 0, 50), ..chooses.clone() };
+        let relayed = Message { giaddr: Ipv4Addr::new(10, 78, 0, 1), ..chooses.clone() };
+        let silent = [
+            renews,
+            relayed,
+            request(MessageType::Request, None),
+            request(MessageType::Release, Some(other)),
+            request(MessageType::Decline, Some(other)),
+            request(MessageType::Request, Some(Ipv4Addr::UNSPECIFIED)),
+            request(MessageType::Request, Some(Ipv4Addr::BROADCAST)),
+            request(MessageType::Request, Some(Ipv4Addr::new(224, 0, 0, 1))),
+            request(MessageType::Request, Some(Ipv4Addr::LOCALHOST)),
+        ];
+        for message in silent {
+            assert_eq!(chosen_server(&message, ours), None, "{message:?}");
         }
     }
 }

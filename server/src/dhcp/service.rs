@@ -19,7 +19,7 @@ use super::{
         Lease, Leases,
         store::{Store, StoreError, Written},
     },
-    lookout::{Heard, Lookout, Sight},
+    lookout::{Heard, Lookout, Sight, chosen_server},
     pace::Pace,
     settings::{Mode, Settings},
     watch::Watch,
@@ -365,10 +365,11 @@ impl Open {
         Ok(Self { interface, ports, conflicts, lookout })
     }
 
-    /// Probes once.
+    /// Probes once, and once more as a client that names another server meanwhile.
     async fn find_server(&mut self, settings: &Settings) -> Result<Option<Ipv4Addr>, BindError> {
         let Some(lookout) = &mut self.lookout else { return Ok(None) };
-        lookout.begin_probe(Instant::now());
+        lookout.begin_probe(None, Instant::now());
+        let mut is_named = false;
         loop {
             let sight = lookout.watch().await.map_err(|source| BindError::Packets {
                 interface: settings.interface().to_owned(),
@@ -376,14 +377,20 @@ impl Open {
             })?;
             match sight {
                 Sight::ProbeEnded => return Ok(None),
-                Sight::Heard(heard) => {
-                    if let Heard::Server(reply) = *heard
-                        && reply.lends_addresses()
-                    {
+                Sight::Heard(heard) => match *heard {
+                    Heard::Server(reply) if reply.lends_addresses() => {
                         lookout.end_probe();
                         return Ok(Some(reply.server));
                     }
-                }
+                    Heard::Client(message)
+                        if !is_named
+                            && chosen_server(&message, settings.server_address()).is_some() =>
+                    {
+                        is_named = true;
+                        lookout.begin_probe(Some(message.chaddr), Instant::now());
+                    }
+                    Heard::Server(_) | Heard::Client(_) => {}
+                },
             }
         }
     }

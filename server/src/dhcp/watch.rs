@@ -3,10 +3,16 @@
 //! ```text
 //!            another server's offer, link change, other address, resume
 //!   serving ────────────────────────────────────────────────────────────► suspended ──┐
-//!      ▲                                                                     ▲   │    │ every 30 s,
-//!      │                 probe: nobody answers                               │   ▼    │ at once where
-//!      └────────────────────────────────────────────────────────────────── probing ◄──┘ nobody was seen
+//!    │ ▲ ▲                                                                   ▲   │    │ every 30 s,
+//!    │ │ │               probe: nobody answers                               │   ▼    │ at once where
+//!    │ │ └──────────────────────────────────────────────────────────────── probing ◄──┘ nobody was seen
+//!    │ └ 30 s ┐
+//!    └───► looking ── another server's offer ──► suspended
+//!  a client names another server
 //! ```
+//!
+//! What a client says is no server's word: any machine could stop the service by it. So that server is looked for while
+//! service goes on, and only its own answer stops it.
 
 use std::{
     net::Ipv4Addr,
@@ -21,6 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Watch {
     /// Nothing speaks against it.
     Serving,
+    /// A client named another server, which is looked for; until a moment nothing that clients say is heeded again.
+    Looking {
+        /// That moment.
+        until: Instant,
+    },
     /// Something happened: not until a probe passes.
     Suspended {
         /// The other server; absent where only the network itself changed.
@@ -42,6 +53,8 @@ pub enum Watch {
 pub enum Event {
     /// Another server lent, or offered to lend, an address.
     ServerSeen(Ipv4Addr),
+    /// A client asked another server for an address that it was offered there.
+    ServerNamed(Ipv4Addr),
     /// The cable was pulled or plugged, or the machine slept: the network may be another one.
     NetworkChanged,
     /// The interface lost the server's address.
@@ -73,7 +86,13 @@ impl Watch {
             (Self::Astray, Event::AddressBack) => (Self::Probing { server: None }, Action::Probe),
             (Self::Astray, _) | (_, Event::AddressBack) => (self, Action::Nothing),
             (_, Event::ServerSeen(server)) => (suspended(server), Action::Nothing),
-            (Self::Serving, Event::NetworkChanged) => {
+            (Self::Serving, Event::ServerNamed(_)) => {
+                (Self::Looking { until: now + PATIENCE }, Action::Probe)
+            }
+            (Self::Looking { until }, Event::Tick) if now >= until => {
+                (Self::Serving, Action::Nothing)
+            }
+            (Self::Serving | Self::Looking { .. }, Event::NetworkChanged) => {
                 (Self::Probing { server: None }, Action::Probe)
             }
             // The probe that runs may have run on the old network: one more.
@@ -84,7 +103,9 @@ impl Watch {
                 (Self::Probing { server }, Action::Probe)
             }
             (Self::Probing { .. }, Event::ProbePassed) => (Self::Serving, Action::Nothing),
-            (_, Event::Tick | Event::ProbePassed) => (self, Action::Nothing),
+            (_, Event::Tick | Event::ProbePassed | Event::ServerNamed(_)) => {
+                (self, Action::Nothing)
+            }
         }
     }
 
@@ -92,7 +113,7 @@ impl Watch {
     /// Absent while service goes on.
     pub fn obstacle(self) -> Option<Ipv4Addr> {
         match self {
-            Self::Serving => None,
+            Self::Serving | Self::Looking { .. } => None,
             Self::Suspended { server, .. } | Self::Probing { server } => {
                 Some(server.unwrap_or(Ipv4Addr::UNSPECIFIED))
             }
@@ -139,6 +160,30 @@ mod tests {
             (35, Event::ProbePassed),
         ]);
         assert_eq!(watch.obstacle(), Some(OTHER));
+    }
+
+    #[test]
+    fn a_client_that_names_a_server_has_it_looked_for_and_stops_nothing() {
+        let named = Event::ServerNamed(OTHER);
+        let (watch, actions) = play(&[(0, named), (1, named), (5, Event::ProbePassed), (6, named)]);
+        assert_eq!(watch.obstacle(), None);
+        let nothing = Action::Nothing;
+        assert_eq!(actions, [Action::Probe, nothing, nothing, nothing], "once in 30 s");
+        let later = [(0, named), (5, Event::ProbePassed), (30, Event::Tick), (31, named)];
+        assert_eq!(play(&later).1[3], Action::Probe);
+        let (watch, _) = play(&[(0, named), (1, Event::ServerSeen(OTHER))]);
+        assert_eq!(watch.obstacle(), Some(OTHER));
+        let (watch, actions) = play(&[(0, named), (1, Event::NetworkChanged)]);
+        assert_eq!(watch, Watch::Probing { server: None });
+        assert_eq!(actions[1], Action::Probe);
+    }
+
+    #[test]
+    fn what_a_client_says_shortens_no_suspension() {
+        let (watch, actions) =
+            play(&[(0, Event::ServerSeen(OTHER)), (1, Event::ServerNamed(OTHER))]);
+        assert_eq!(watch.obstacle(), Some(OTHER));
+        assert_eq!(actions[1], Action::Nothing);
     }
 
     #[test]

@@ -208,7 +208,9 @@ fn told(
             Some(Failed { at, reason: reason.clone(), touched: *touched })
         }
         EventKind::Refused { sequence: Some(said), reason } if *said == sequence => {
-            Some(Failed { at, reason: format!("refused: {reason}"), touched: false })
+            // Who has begun and then refuses contradicts himself: the worse is believed.
+            let touched = matches!(order.state, Running { .. });
+            Some(Failed { at, reason: format!("refused: {reason}"), touched })
         }
         _ => None,
     }
@@ -470,6 +472,17 @@ pub(crate) mod tests {
         let after = step(&order, &Deed::Says(1, refused).event(), 6).unwrap();
         let reason = "refused: no".to_owned();
         assert_eq!(after, OrderState::Failed { at: 6, reason, touched: false });
+    }
+
+    #[test]
+    fn who_refuses_what_he_has_begun_may_have_touched_the_disk() {
+        let mut order = order(1);
+        order.state = step(&order, &Deed::Give(1, 7).event(), 5).unwrap();
+        order.state =
+            step(&order, &Deed::Says(1, EventKind::Obeys { sequence: 7 }).event(), 6).unwrap();
+        let refused = EventKind::Refused { sequence: Some(7), reason: "not newer".to_owned() };
+        let after = step(&order, &Deed::Says(1, refused).event(), 7);
+        assert!(matches!(after, Some(OrderState::Failed { touched: true, .. })), "{after:?}");
     }
 
     #[test]

@@ -127,6 +127,15 @@ impl Network {
 
     /// Starts a router with real DHCP of its own: dnsmasq, lending .50 to .60.
     pub(crate) fn router(&mut self) {
+        self.dnsmasq(&[]);
+    }
+
+    /// Starts one that answers nobody but one client.
+    pub(crate) fn quiet_router(&mut self, client: MacAddress) {
+        self.dnsmasq(&[format!("--dhcp-host={client}"), "--dhcp-ignore=tag:!known".to_owned()]);
+    }
+
+    fn dnsmasq(&mut self, more: &[String]) {
         let host = self.host("r");
         host.run("ip", &format!("address add {ROUTER}/24 dev r0"));
         let leases = self.directory.path().join("dnsmasq.leases");
@@ -135,6 +144,7 @@ impl Network {
             .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--user=root"])
             .args(["--interface=r0", "--bind-dynamic", "--dhcp-range=10.77.0.50,10.77.0.60,1h"])
             .arg(format!("--dhcp-leasefile={}", leases.display()))
+            .args(more)
             .stderr(Stdio::null());
         self.start(dnsmasq);
     }

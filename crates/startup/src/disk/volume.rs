@@ -1,6 +1,6 @@
 //! A filesystem that is only looked at: FAT and ext4, which boot loaders read and kernels of theirs lie on.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 
 use ext4_view::{Ext4, Ext4Error};
 use fatfs::{FileSystem, FsOptions};
@@ -23,6 +23,9 @@ enum Kind {
     Fat(Box<FileSystem<Window>>),
     Ext4(Ext4),
 }
+
+/// Reads on in a file.
+type Fetch<'f> = Box<dyn FnMut(&mut [u8]) -> Result<usize, VolumeError> + 'f>;
 
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +83,15 @@ pub enum VolumeError {
         /// Which file.
         path: String,
         /// How many it may have.
-        limit: usize,
+        limit: u64,
+    },
+    /// What was read cannot be kept.
+    #[error("keeping {path}")]
+    Sink {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
     },
 }
 
@@ -127,39 +138,63 @@ impl Volume {
 
     /// Reads a file, which may have so many bytes. Paths begin with a slash and are split by slashes.
     pub fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, VolumeError> {
-        let too_long = || VolumeError::TooLong {
-            partition: self.partition.number,
-            path: path.to_owned(),
-            limit,
-        };
-        let allowed = u64::try_from(limit).unwrap_or(u64::MAX);
         let mut bytes = Vec::new();
-        match &self.kind {
+        let allowed = u64::try_from(limit).unwrap_or(u64::MAX);
+        self.copy(path, 0, None, allowed, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads the start of a file, of at most so many bytes.
+    pub fn head(&self, path: &str, length: usize) -> Result<Vec<u8>, VolumeError> {
+        let mut bytes = Vec::new();
+        let wanted = u64::try_from(length).unwrap_or(u64::MAX);
+        self.copy(path, 0, Some(wanted), wanted, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Copies a file from an offset, to its end or so many bytes of it, and says how many those were.
+    pub fn copy(
+        &self,
+        path: &str,
+        offset: u64,
+        length: Option<u64>,
+        limit: u64,
+        sink: &mut dyn Write,
+    ) -> Result<u64, VolumeError> {
+        let not_kept = |source| VolumeError::Sink { path: path.to_owned(), source };
+        let wanted = length.unwrap_or(u64::MAX);
+        let mut copied = 0;
+        // The length that a file says it has is no reason to take so much memory at once.
+        let mut piece = vec![0; 64 << 10];
+        let mut fetch: Fetch<'_> = match &self.kind {
             Kind::Fat(filesystem) => {
+                let failed = |error| self.fat(path, error);
                 let root = filesystem.root_dir();
-                let file = root.open_file(path.trim_start_matches('/'));
-                let file = file.map_err(|error| self.fat(path, error))?;
-                let read = file.take(allowed.saturating_add(1)).read_to_end(&mut bytes);
-                read.map_err(|error| self.fat(path, error))?;
+                let mut file = root.open_file(path.trim_start_matches('/')).map_err(failed)?;
+                file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+                Box::new(move |piece| file.read(piece).map_err(failed))
             }
             Kind::Ext4(filesystem) => {
                 let failed = |error| self.ext4(path, error);
                 let mut file = filesystem.open(path).map_err(failed)?;
-                if file.metadata().len() > allowed {
-                    return Err(too_long());
-                }
-                // The length that it says is no reason to take so much memory at once.
-                let mut piece = vec![0; 64 << 10];
-                loop {
-                    let count = file.read_bytes(&mut piece).map_err(failed)?;
-                    if count == 0 || bytes.len() > limit {
-                        break;
-                    }
-                    bytes.extend_from_slice(&piece[..count]);
-                }
+                file.seek_to(offset).map_err(failed)?;
+                Box::new(move |piece| file.read_bytes(piece).map_err(failed))
             }
+        };
+        while copied < wanted {
+            let left = usize::try_from(wanted - copied).unwrap_or(usize::MAX).min(piece.len());
+            let count = fetch(&mut piece[..left])?;
+            if count == 0 {
+                break;
+            }
+            copied += u64::try_from(count).unwrap_or(u64::MAX);
+            if copied > limit {
+                let (partition, path) = (self.partition.number, path.to_owned());
+                return Err(VolumeError::TooLong { partition, path, limit });
+            }
+            sink.write_all(&piece[..count]).map_err(not_kept)?;
         }
-        if bytes.len() > limit { Err(too_long()) } else { Ok(bytes) }
+        Ok(copied)
     }
 
     /// Reads a file; nothing where it does not exist.

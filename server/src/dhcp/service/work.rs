@@ -8,6 +8,7 @@ use std::{
 
 use dhcp::{Message, MessageType, Operation};
 use nix::time::{ClockId, clock_gettime};
+use protocol::MacAddress;
 use tokio::{
     task::JoinSet,
     time::{self, MissedTickBehavior},
@@ -21,7 +22,7 @@ use crate::{
         caller::{Caller, SERVER_PORT},
         conflict::Conflicts,
         lease::UnixTime,
-        lookout::{ForeignReply, Heard, Lookout, Sight},
+        lookout::{ForeignReply, Heard, Lookout, Sight, chosen_server},
         pace::{Progress, Verdict},
         program::Course,
         settings::Mode,
@@ -273,6 +274,7 @@ async fn look_out(
             }
         };
         let mut events = Vec::new();
+        let mut client = None;
         tokio::select! {
             sight = sight => match sight {
                 Ok(Sight::ProbeEnded) => events.push(Event::ProbePassed),
@@ -283,7 +285,12 @@ async fn look_out(
                             events.push(Event::ServerSeen(reply.server));
                         }
                     }
-                    Heard::Client(message) => overhear(core, seams, message),
+                    Heard::Client(message) => {
+                        let chosen = chosen_server(&message, core.settings.server_address());
+                        client = chosen.map(|_| message.chaddr);
+                        events.extend(chosen.map(Event::ServerNamed));
+                        overhear(core, seams, message);
+                    }
                 },
                 Err(error) => {
                     tracing::warn!(%error, "hearing other DHCP servers");
@@ -310,14 +317,14 @@ async fn look_out(
         }
         if let Mode::Authoritative { force: false, .. } = core.settings.mode() {
             for event in events {
-                step(core, lookout.as_mut(), event);
+                step(core, lookout.as_mut(), event, client);
             }
         }
     }
 }
 
-/// Takes an event in, and does what follows.
-fn step(core: &Core, lookout: Option<&mut Lookout>, event: Event) {
+/// Takes an event in, and does what follows. A probe asks as `client`, where one gave reason for it.
+fn step(core: &Core, lookout: Option<&mut Lookout>, event: Event, client: Option<MacAddress>) {
     let now = Instant::now();
     let (before, after, action) = {
         let mut state = core.state();
@@ -327,9 +334,12 @@ fn step(core: &Core, lookout: Option<&mut Lookout>, event: Event) {
         (before, after, action)
     };
     if let (Action::Probe, Some(lookout)) = (action, lookout) {
-        lookout.begin_probe(now);
+        lookout.begin_probe(client, now);
     }
     let interface = core.settings.interface();
+    if let (Action::Probe, Event::ServerNamed(server), Some(client)) = (action, event, client) {
+        tracing::warn!(interface, %server, %client, "a client asks another DHCP server: looking for it");
+    }
     match (before.obstacle(), after.obstacle()) {
         (None, Some(_)) => tracing::warn!(interface, ?event, "DHCP is suspended"),
         (Some(_), None) => tracing::info!(interface, "DHCP goes on: no other server answers"),

@@ -103,10 +103,7 @@ impl Fleet {
             matches!(state, OrderState::Given { session: its, sequence: number, .. }
                 if *its == session && *number == sequence)
         };
-        if is_its(&order.state) {
-            // The answer was lost: the same session asks for the same instruction.
-            return Handing::Out(instruction.clone());
-        }
+        let is_given = is_its(&order.state);
         let name = machine.name.clone();
         if let Some(reason) = machine.unfit_for(order) {
             self.happens(&name, &OrderEvent::Void { reason }, now, effects);
@@ -115,6 +112,10 @@ impl Fleet {
         if let Err(reason) = fit {
             self.hold_back(&name, &reason, now, effects);
             return Handing::Not;
+        }
+        if is_given {
+            // The answer was lost: the same session asks for the same instruction.
+            return Handing::Out(instruction.clone());
         }
         self.happens(&name, &OrderEvent::Give { session, sequence }, now, effects);
         let is_given = self.get(&name).and_then(Machine::open_order);

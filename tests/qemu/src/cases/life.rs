@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use super::BOOT_PATIENCE;
 use crate::{
     lab::Lab,
-    machine::{Bus, Card, Disk, Firmware, Kernel, Machine, Port},
+    machine::{Booted, Bus, Card, Disk, Firmware, Kernel, Machine, Port},
     server::{Known, Mode, Server, is_name_of},
     wait,
 };
@@ -92,7 +93,7 @@ pub(super) fn second_port(lab: &Lab) -> Result<()> {
 
     // SAFETY 4: with another disk it is the same machine, and a person must look again.
     let third = second.disk(Disk::blank(Bus::Virtio)).port(Port::new(Card::IntelWithIpxe));
-    let _booted = third.boot(lab)?;
+    let mut booted = third.boot(lab)?;
     server.hears_boot(&known.name, 3)?;
     is_still(&server, &known)?;
     server.records_of(first.mac(), |known| {
@@ -103,7 +104,8 @@ pub(super) fn second_port(lab: &Lab) -> Result<()> {
     let known = server.records_of(first.mac(), |known| known.is_complete(&third))?;
     let choice = known.install_disks()?[0];
     ensure!(is_name_of(choice, &third.disks[0]), "the first choice is not the fast disk: {choice}");
-    Ok(())
+    is_belted(&server, &known, third.disks.len())?;
+    goes_in_order(&server, &known, &mut booted)
 }
 
 pub(super) fn same_garbage_uuid_one_usb_card(lab: &Lab) -> Result<()> {
@@ -133,6 +135,31 @@ pub(super) fn same_garbage_uuid_one_usb_card(lab: &Lab) -> Result<()> {
         let shown = server.shows(&name)?;
         ensure!(shown["strength"] == "weak", "{name} is {} by a USB card", shown["strength"]);
     }
+    Ok(())
+}
+
+/// Every disk of the machine is there, and nothing was found to be wrong with the belt that keeps it from being written to.
+fn is_belted(server: &Server, known: &Known, disks: usize) -> Result<()> {
+    let inventory = &server.shows(&known.name)?["inventory"];
+    let found = inventory["disks"].as_array().map_or(0, Vec::len);
+    ensure!(found == disks, "it shows {found} disks of {disks}");
+    let gaps = inventory["gaps"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_of_the_belt = |gap: &&Value| {
+        let what = gap["what"].as_str().unwrap_or_default();
+        what.starts_with("disks/") && what.ends_with("/readOnly")
+    };
+    let failed: Vec<&Value> = gaps.iter().filter(is_of_the_belt).collect();
+    ensure!(failed.is_empty(), "the belt failed: {failed:?}");
+    Ok(())
+}
+
+/// Ctrl-Alt-Del is an orderly restart: the server hears of it before the machine goes.
+fn goes_in_order(server: &Server, known: &Known, booted: &mut Booted) -> Result<()> {
+    let before = booted.restarts();
+    booted.press(&["ctrl", "alt", "delete"])?;
+    wait::until("its restart", BOOT_PATIENCE, || Ok((booted.restarts() > before).then_some(())))?;
+    let story = server.ask(&["explain", &known.name])?.to_string();
+    ensure!(story.contains("Ctrl-Alt-Del"), "it went without a word: {story}");
     Ok(())
 }
 

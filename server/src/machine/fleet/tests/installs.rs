@@ -154,6 +154,18 @@ fn nothing_is_handed_out_while_the_clock_is_in_doubt() {
 }
 
 #[test]
+fn an_answer_that_was_lost_is_not_repeated_while_the_clock_is_in_doubt() {
+    let mut story = Story::new();
+    let (name, after) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    assert_eq!(story.given(1, after), Some(id));
+    let asked = story.asks(1, after, Err("behind its own journal".to_owned()));
+    assert_eq!(asked, Ok(None));
+    assert!(matches!(story.state(id), OrderState::Given { .. }));
+    assert_eq!(story.given(1, after), Some(id), "trusted again");
+}
+
+#[test]
 fn a_change_of_the_machine_voids_its_order() {
     let changes = [
         ONE.replace("disk=a:blank", "disk=a:blank disk=z:blank"),

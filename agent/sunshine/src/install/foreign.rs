@@ -1,0 +1,84 @@
+//! An image on somebody else's server.
+
+use std::{
+    io::{self, Read},
+    ops::Range,
+};
+
+use fetch::{Lasting, Limits, Mirror, Token, Trust};
+use install::{FetchError, Foreign, Source};
+use protocol::install::Secret;
+
+/// Finds a file on other people's servers. Blocks, for a minute where none answers.
+pub(super) fn find(
+    urls: &[String],
+    sha256: Option<&str>,
+    token: Option<&Secret>,
+) -> Result<(Foreign, Vec<Elsewhere>), String> {
+    let sha256 = sha256.map(digest).transpose()?;
+    let token = token.map(|Secret(word)| Token::new(word)).transpose();
+    let token = token.map_err(|error| error.to_string())?;
+    let client = fetch::Client::new(&Trust::System, Limits::default());
+    let found = fetch::Image::open(&client, urls, sha256, token).map_err(|error| error.chain())?;
+    let foreign = Foreign { file_bytes: found.length(), sha256: found.sha256() };
+    Ok((foreign, found.into_mirrors().into_iter().map(Elsewhere).collect()))
+}
+
+/// One of other people's servers.
+#[derive(Debug)]
+pub(super) struct Elsewhere(Mirror);
+
+impl Source for Elsewhere {
+    fn fetch(&self, range: Range<u64>) -> Result<Box<dyn Read + Send>, FetchError> {
+        let body = self.0.read(range).map_err(|error| said(&error))?;
+        Ok(Box::new(Body(body)))
+    }
+}
+
+/// What such a server sends, with its errors as the writer knows them.
+struct Body(fetch::Body);
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match fetch::FetchError::of(&error) {
+            Some(cause) => io::Error::other(said(cause)),
+            None => error,
+        })
+    }
+}
+
+fn said(error: &fetch::FetchError) -> FetchError {
+    let reason = error.chain();
+    match error.lasting() {
+        Lasting::Passing => FetchError::Again { reason },
+        Lasting::Replaced => FetchError::Replaced { reason },
+        Lasting::Lasting => FetchError::Never { reason },
+    }
+}
+
+fn digest(text: &str) -> Result<[u8; 32], String> {
+    // An order's inventory is known by a digest of the same form.
+    let digest = text.parse::<protocol::InventoryDigest>().map_err(|error| error.to_string())?;
+    Ok(digest.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_for_a_file_elsewhere_that_makes_no_sense_asks_nobody() {
+        let url = ["http://127.0.0.1:9/image".to_owned()];
+        let check = |urls: &[String], sha256: Option<&str>, token: Option<&str>, says: &str| {
+            let token = token.map(|word| Secret(word.to_owned()));
+            let error = find(urls, sha256, token.as_ref()).unwrap_err();
+            assert!(error.contains(says), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        };
+        check(&[], None, None, "");
+        check(&["file:///etc/passwd".to_owned()], None, None, "");
+        check(&url, Some("abc"), None, "hexadecimal");
+        check(&url, None, Some("hunter2\r\nHost: x"), "one line");
+        check(&url, None, Some("hunter2"), "https only");
+    }
+}

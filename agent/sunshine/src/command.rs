@@ -1,5 +1,7 @@
 //! `sunshine` as an ordinary program.
 
+#[cfg(feature = "foreign")]
+use std::ffi::OsString;
 use std::{
     io::{self, Write as _},
     path::PathBuf,
@@ -11,7 +13,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use inventory::Root;
 
-/// Describes this machine, or a captured one.
+#[cfg(feature = "foreign")]
+use crate::write;
+
+/// Describes this machine, or a captured one; writes images.
 ///
 /// Exit code 0: done. 1: failed. 2: not understood, or refused to be PID 1 outside of its own image.
 #[derive(Debug, Parser)]
@@ -32,6 +37,14 @@ enum Verb {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Output,
     },
+    #[cfg(feature = "foreign")]
+    /// Writes an image to a disk of this machine, or to a file; `sunshine write --help` says how.
+    #[command(disable_help_flag = true)]
+    Write {
+        /// What `sunshine write --help` says.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -49,8 +62,12 @@ pub(crate) fn run(not_ours: &NotOurs) -> ExitCode {
         let _nobody_reads = writeln!(io::stderr(), "sunshine: will not be PID 1 here: {not_ours}");
         return ExitCode::from(2);
     }
-    let Arguments { verb } = Arguments::parse();
-    match obey(verb) {
+    let done = match Arguments::parse().verb {
+        Verb::Inventory { root, output } => show(root, output),
+        #[cfg(feature = "foreign")]
+        Verb::Write { words } => return write::run(words),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _nobody_reads = writeln!(io::stderr(), "sunshine: {error:#}");
@@ -59,19 +76,15 @@ pub(crate) fn run(not_ours: &NotOurs) -> ExitCode {
     }
 }
 
-fn obey(verb: Verb) -> anyhow::Result<()> {
-    match verb {
-        Verb::Inventory { root, output } => {
-            let root = root.map_or_else(Root::live, Root::captured);
-            let inventory = inventory::collect(&root);
-            let text = match output {
-                Output::Table => inventory::table(&inventory),
-                Output::Json => {
-                    let json = serde_json::to_string_pretty(&inventory);
-                    json.context("showing the inventory as JSON")? + "\n"
-                }
-            };
-            io::stdout().write_all(text.as_bytes()).context("writing the inventory")
+fn show(root: Option<PathBuf>, output: Output) -> anyhow::Result<()> {
+    let root = root.map_or_else(Root::live, Root::captured);
+    let inventory = inventory::collect(&root);
+    let text = match output {
+        Output::Table => inventory::table(&inventory),
+        Output::Json => {
+            let json = serde_json::to_string_pretty(&inventory);
+            json.context("showing the inventory as JSON")? + "\n"
         }
-    }
+    };
+    io::stdout().write_all(text.as_bytes()).context("writing the inventory")
 }

@@ -1,9 +1,11 @@
-//! SunshineOS: PID 1 of a machine that is discovered, and a command that shows a machine's inventory.
+//! SunshineOS: PID 1 of a machine that is discovered, and a command that shows a machine's inventory and writes images.
 #![forbid(unsafe_code)]
 
 mod command;
 mod install;
 mod start;
+#[cfg(feature = "foreign")]
+mod write;
 
 use std::process::ExitCode;
 

@@ -47,7 +47,7 @@ use self::{
     used::ClaimError,
 };
 pub use self::{
-    place::{NotOurs, Place},
+    place::{NotOurs, Place, names},
     refusal::Refusal,
     used::Used,
 };
@@ -122,7 +122,7 @@ pub(crate) fn check_on(
         .iter()
         .map(|ordered| {
             if let place::Kind::Person { typed } = circumstances.place.kind()
-                && !typed.iter().any(|typed| place::names(typed, &ordered.identity))
+                && !typed.iter().any(|typed| names(typed, &ordered.identity))
             {
                 return Err(Refusal::NotTyped { disk: label(None, &ordered.identity) });
             }

@@ -86,8 +86,8 @@ impl Place {
     }
 }
 
-/// Holds when what a person typed names this disk.
-pub(super) fn names(typed: &str, disk: &DiskIdentity) -> bool {
+/// Holds when what a person typed names this disk: its serial number, WWN, EUI-64 or NGUID, whole.
+pub fn names(typed: &str, disk: &DiskIdentity) -> bool {
     let typed = typed.trim();
     let is = |name: Option<&String>| {
         name.is_some_and(|name| {

@@ -69,7 +69,8 @@ pub fn load(disk: &Disk) -> Result<String, KexecError> {
     let kernel = copy(disk, std::slice::from_ref(&start.kernel))?;
     let initramfs = if start.initrds.is_empty() { None } else { Some(copy(disk, &start.initrds)?) };
     linux::kexec::load(&kernel, initramfs.as_ref(), &command_line).map_err(refusal)?;
-    info!(from = start.from, command_line = start.command_line, "the installed kernel is loaded");
+    // Not its command line: there may be secrets in it.
+    info!(from = start.from, "the installed kernel is loaded");
     Ok(start.from)
 }
 

@@ -23,8 +23,9 @@ const WAIT: Duration = Duration::from_secs(30);
 /// How long everything else may take: a large inventory over a slow line.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The largest answer that is read.
-const ANSWER_LIMIT: usize = 64 << 10;
+/// The largest answer that is read: an order with four texts of 256 KiB for the installed system, each character of
+/// which may take six bytes on the wire.
+const ANSWER_LIMIT: usize = 8 << 20;
 
 /// The door to one server, with the key of this boot.
 #[derive(Debug, Clone)]

@@ -128,11 +128,26 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     teller.tell(&finishing);
     let disk = Arc::new(disk);
     report.steps = install::finish(disk.as_ref(), &install.steps, &mut random_bytes);
-    let kernel = start::finish(&disk, install, &mut report.steps);
     let failed = report.steps.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
         let failure = step.failure.as_ref()?;
         Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
     });
+    let (kernel, failed) = match failed {
+        None => (start::finish(&disk, install, &mut report.steps), None),
+        // Nobody wants it started without its name, its keys or its room.
+        Some(reason) => match install::disarm(disk.as_ref()) {
+            Ok(()) => (Kernel::No, Some(reason)),
+            Err(error) => {
+                let error = chain(&error);
+                (
+                    Kernel::No,
+                    Some(format!(
+                        "{reason}; the disk still starts, because zeroing its start failed too: {error}"
+                    )),
+                )
+            }
+        },
+    };
     let disk = Arc::into_inner(disk).ok_or_else(|| touched("the disk is still being read"))?;
     settle(disk).map_err(touched)?;
     match failed {

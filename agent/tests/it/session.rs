@@ -237,6 +237,19 @@ async fn a_program_that_cannot_install_refuses() {
 }
 
 #[tokio::test]
+async fn an_order_with_the_longest_texts_arrives() {
+    let (harbour, _voyage) = moored().await;
+    // The server takes four texts of 256 KiB; a character of them takes up to six bytes.
+    let text = r"\u0001".repeat(256 << 10);
+    let names = ["metaData", "userData", "networkConfig", "vendorData"];
+    let texts: Vec<String> = names.iter().map(|name| format!(r#""{name}": "{text}""#)).collect();
+    let step = format!(r#""steps": [{{"kind": "seed", {}}}], "finish""#, texts.join(","));
+    harbour.instructs(Answer::json(&INSTALL.replacen(r#""finish""#, &step, 1)));
+    let event = harbour.waits_for("POST /v1/events", 1).await;
+    assert!(event.body.contains(r#""kind":"refused","sequence":2"#), "{}", event.body);
+}
+
+#[tokio::test]
 async fn nothing_disturbs_the_work_and_the_session_goes_on_after_it() {
     let (harbour, voyage) = manned(works).await;
     harbour.instructs(Answer::json(INSTALL));

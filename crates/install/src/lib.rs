@@ -30,5 +30,5 @@ pub use self::{
     plan::{Chunk, Plan},
     source::{FetchError, Source},
     stop::{Stop, Stopped},
-    write::{Listener, install},
+    write::{Listener, disarm, install},
 };

@@ -117,6 +117,15 @@ pub(crate) fn complete(
     Ok(read_back)
 }
 
+/// Makes a disk that was installed start nothing, as it was while the image was being written: its first chunk and its
+/// end are zeros, flushed and read back. Another install recognises all the rest.
+pub fn disarm(medium: &dyn Medium) -> Result<(), Failure> {
+    boot::disarm(medium, DISARMED_BYTES)
+}
+
+/// Boot code, partition tables and what else makes a disk start.
+const DISARMED_BYTES: u64 = 4 << 20;
+
 /// Zeroes the ends of a disk again that failed when it was bootable already, or nearly.
 pub(crate) fn disarmed(medium: &dyn Medium, first_bytes: u64, failure: Failure) -> Failure {
     let is_disarmed = boot::disarm(medium, first_bytes).is_ok();

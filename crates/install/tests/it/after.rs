@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use install::{StepFailure, apply, finish};
+use install::{StepFailure, apply, disarm, finish};
 use protocol::install::{Secret, Step};
 
 use crate::{
@@ -184,6 +184,19 @@ fn a_config_drive_takes_the_place_of_an_earlier_seed() {
         let mut text = String::new();
         latest.open_file("user_data").unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "#!/bin/sh\n");
+    }
+}
+
+#[test]
+fn a_disk_whose_steps_failed_starts_nothing_and_keeps_the_rest() {
+    for sector_bytes in SECTOR_SIZES {
+        let before = disk(length(sector_bytes));
+        let medium = Memory::new(before.clone(), sector_bytes);
+        disarm(&medium).unwrap();
+        let after = medium.bytes();
+        assert!(after[..4 * MIB].iter().all(|byte| *byte == 0));
+        assert!(after[DISK - MIB..].iter().all(|byte| *byte == 0));
+        assert!(after[4 * MIB..DISK - MIB] == before[4 * MIB..DISK - MIB]);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Drivers for what the machine has: cold-plug by `modalias`, then hot-plug by the kernel's uevents.
 //!
 //! One thread listens, a few load modules, in the order of `Class`: watchdogs, then ports, then disks, the rest when
-//! the machine has been announced. Every disk is made read-only as soon as it appears.
+//! the machine has been announced. Only drivers that look for disks begin at once.
+//! Every disk is made read-only as soon as it appears.
 //!
 //! Devices are looked for on their buses (`/sys/bus/*/devices`) and not in all of `/sys/devices`:
 //! every device that has drivers stands on a bus, and the walk is a tenth as long.
@@ -36,13 +37,16 @@ use self::{class::Class, event::Event, index::Index, load::Queue};
 use crate::watchdog;
 
 /// Nothing came for so long: what the machine has at this time is there.
-const QUIET_MILLISECONDS: u16 = 100;
+const QUIET_MILLISECONDS: u16 = 50;
 
 /// How often drivers that nothing waits for are looked after.
 const SLOW_MILLISECONDS: u16 = 1000;
 
 /// Nothing came for so long: probably nothing more will.
 const LULL_MILLISECONDS: u16 = 10;
+
+/// Nothing came for so long while disks are looked for: probably everything else is there.
+const SEARCH_LULL_MILLISECONDS: u16 = 30;
 
 /// How many drivers start at once: they wait for hardware more than they compute.
 const THREADS: usize = 8;
@@ -68,8 +72,8 @@ const REST_PATIENCE: Duration = Duration::from_secs(10);
 /// What happened to the devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// Drivers for ports and disks are loaded. Unless more comes, [`News::Settled`] follows:
-    /// who wants to look at the machine can begin.
+    /// Drivers for ports and disks are loaded, but for those that still look for disks. Unless more comes,
+    /// [`News::Settled`] follows: who wants to look at the machine can begin.
     Lull,
     /// Drivers for ports and disks are loaded, and nothing more came for a while.
     Settled,
@@ -189,12 +193,14 @@ fn run(
     Ok(())
 }
 
-/// Loads what watchdogs need and arms them, before anything else, for a limited time.
+/// Loads what watchdogs need and arms them before any port is there, for a limited time.
 fn arm_watchdogs(socket: &Socket, queue: &Queue<'_>, findings: &Findings) -> io::Result<()> {
     let end = Instant::now() + WATCHDOG_PATIENCE;
     queue.open(Class::Watchdog);
     loop {
-        let loaded = queue.wait_until_idle(end.saturating_duration_since(Instant::now()));
+        let left = end.saturating_duration_since(Instant::now());
+        // Short: disks that come meanwhile are made read-only at once.
+        queue.wait_until_idle(left.min(Duration::from_millis(LULL_MILLISECONDS.into())));
         loop {
             match socket.hear(Some(0))? {
                 Heard::Event(bytes) => {
@@ -206,11 +212,13 @@ fn arm_watchdogs(socket: &Socket, queue: &Queue<'_>, findings: &Findings) -> io:
                 Heard::Silence => break,
             }
         }
-        if !loaded {
-            warn!(waiting_for = ?queue.busy(), "watchdogs take their time");
+        // A driver may have its watchdog long before it has been loaded: the kernel waits for disks at its end.
+        let armed = watchdog::arm_all() > 0;
+        if armed || (queue.is_idle() && !queue.prefer(Class::Chipset)) {
             return Ok(());
         }
-        if queue.is_idle() && (watchdog::arm_all() > 0 || !queue.prefer(Class::Chipset)) {
+        if left.is_zero() {
+            warn!(waiting_for = ?queue.busy(), "watchdogs take their time");
             return Ok(());
         }
     }
@@ -253,12 +261,13 @@ fn listen(
             }
             Heard::Silence => {}
         }
-        let silent_for = |milliseconds: u16| {
-            queue.is_idle() && stirred.elapsed() >= Duration::from_millis(milliseconds.into())
-        };
-        lulled &= silent_for(LULL_MILLISECONDS);
-        let arriving = matches!(stage, Stage::Arriving | Stage::Late);
-        if !lulled && arriving && silent_for(LULL_MILLISECONDS) {
+        let still_for =
+            |milliseconds: u16| stirred.elapsed() >= Duration::from_millis(milliseconds.into());
+        let silent_for = |milliseconds: u16| queue.is_idle() && still_for(milliseconds);
+        let lull = silent_for(LULL_MILLISECONDS)
+            || (queue.is_searching() && still_for(SEARCH_LULL_MILLISECONDS));
+        lulled &= lull;
+        if lull && !lulled && matches!(stage, Stage::Arriving | Stage::Late) {
             lulled = true;
             finish();
             let _nobody_left = news.send(News::Lull);

@@ -58,13 +58,21 @@ struct State<'t> {
     known: HashSet<String>,
     /// Files that were tried.
     tried: HashSet<&'t str>,
-    /// Files that are being loaded, each since when.
-    busy: Vec<(&'t str, Instant)>,
+    /// Files that are being loaded.
+    busy: Vec<Busy<'t>>,
     /// Those of them that will look for disks but do not yet: what they need is being loaded.
     ahead: Vec<&'t str>,
     /// The last class that may be loaded by [`Queue::work`].
     last: Option<Class>,
     closed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Busy<'t> {
+    file: &'t str,
+    /// The class that it was loaded with.
+    class: Class,
+    since: Instant,
 }
 
 impl<'t> Queue<'t> {
@@ -112,17 +120,25 @@ impl<'t> Queue<'t> {
 
     /// Returns what is being loaded at this moment.
     pub(super) fn busy(&self) -> Vec<&'t str> {
-        self.state().busy.iter().map(|(file, _)| *file).collect()
+        self.state().busy.iter().map(|busy| busy.file).collect()
     }
 
     /// Returns how many threads load something for longer than that.
     pub(super) fn stuck(&self, patience: Duration) -> usize {
-        self.state().busy.iter().filter(|(_, since)| since.elapsed() > patience).count()
+        self.state().busy.iter().filter(|busy| busy.since.elapsed() > patience).count()
     }
 
     /// Holds when nothing up to the opened class is wanted or being loaded.
     pub(super) fn is_idle(&self) -> bool {
         self.state().is_idle()
+    }
+
+    /// Holds when nothing up to the opened class is to be begun any more, and disks are being looked for: until they are
+    /// found the kernel holds up whoever loads a driver, also of something else that is there for long.
+    pub(super) fn is_searching(&self) -> bool {
+        let state = self.state();
+        let searches = state.busy.iter().any(|busy| class::searches(busy.file));
+        searches && state.ahead.is_empty() && !state.is_waiting()
     }
 
     /// Waits until nothing up to the opened class is wanted or being loaded, and says whether that came about in time.
@@ -170,7 +186,7 @@ impl<'t> Queue<'t> {
             linux::thread::go(turn(file));
             self.load(file, &report);
             state = self.state();
-            state.busy.retain(|(busy, _)| *busy != file);
+            state.busy.retain(|busy| busy.file != file);
             state.ahead.retain(|ahead| *ahead != file);
             if state.is_idle() {
                 self.changed.notify_all();
@@ -209,13 +225,14 @@ impl<'t> Queue<'t> {
         }
     }
 
-    /// Returns what a module is told. Libraries wait for nobody, so that what needs them starts at once; drivers do,
-    /// so that the devices that were being looked for are there when a driver has been loaded.
+    /// Returns what a module is told. Libraries wait for nobody, nor does what no device here asks for, so that what needs
+    /// them starts at once; drivers do, so that the devices that were being looked for are there when a driver has been
+    /// loaded.
     fn parameters(&self, path: &str) -> CString {
         let name = index::name(path);
         let told = PARAMETERS.iter().find(|(module, _)| *module == name).map(|(_, text)| *text);
-        let waits = self.index.is_library(&name).then_some(WAIT_FOR_NOBODY);
-        let words: Vec<&str> = told.into_iter().chain(waits).collect();
+        let serves = self.index.is_library(&name) || !self.state().known.contains(&name);
+        let words: Vec<&str> = told.into_iter().chain(serves.then_some(WAIT_FOR_NOBODY)).collect();
         CString::new(words.join(" ")).unwrap_or_default()
     }
 
@@ -225,51 +242,50 @@ impl<'t> Queue<'t> {
 }
 
 impl<'t> State<'t> {
-    fn is_idle(&self) -> bool {
-        let waiting = self.wanted.keys().next().is_some_and(|class| Some(*class) <= self.last);
-        !waiting && self.busy.is_empty()
+    fn is_waiting(&self) -> bool {
+        self.wanted.keys().next().is_some_and(|class| Some(*class) <= self.last)
     }
 
-    /// Takes the next file that may be loaded.
+    fn is_idle(&self) -> bool {
+        !self.is_waiting() && self.busy.iter().all(|busy| Some(busy.class) > self.last)
+    }
+
+    /// Takes the next file that may be loaded: watchdogs, then what looks for disks, then the others.
     fn take(&mut self, now: Instant) -> Option<&'t str> {
-        let first = self.wanted.keys().next().copied().filter(|class| Some(*class) <= self.last)?;
-        let class = if self.last >= Some(Class::Disk) && first > Class::Watchdog {
-            if let Some(file) = self.searching() {
-                self.remove(Class::Disk, file);
-                self.ahead.push(file);
-                self.busy.push((file, now));
-                return Some(file);
-            }
-            let leads = |(file, since): &(&str, Instant)| {
-                self.ahead.contains(file) && now.duration_since(*since) < LEAD_PATIENCE
-            };
-            if self.busy.iter().any(leads) {
-                return None;
-            }
-            first
-        } else {
-            first
+        let last = self.last?;
+        let first = self.wanted.keys().next().copied()?;
+        if first > Class::Watchdog
+            && let Some(file) = self.searching()
+        {
+            self.ahead.push(file);
+            return Some(self.begin(file, Class::Disk, now));
+        }
+        let leads = |busy: &Busy<'_>| {
+            self.ahead.contains(&busy.file) && now.duration_since(busy.since) < LEAD_PATIENCE
         };
-        let file = *self.wanted.get(&class)?.first()?;
-        self.remove(class, file);
-        self.busy.push((file, now));
-        Some(file)
+        if first > last || (first > Class::Watchdog && self.busy.iter().any(leads)) {
+            return None;
+        }
+        let file = *self.wanted.get(&first)?.first()?;
+        Some(self.begin(file, first, now))
     }
 
     /// Returns a wanted driver that will look for disks, where not too many do.
     fn searching(&self) -> Option<&'t str> {
-        let already = self.busy.iter().filter(|(file, _)| class::searches(file)).count();
+        let already = self.busy.iter().filter(|busy| class::searches(busy.file)).count();
         let mut disks = self.wanted.get(&Class::Disk)?.iter().copied();
         disks.find(|file| class::searches(file)).filter(|_| already < MOST_SEARCHING)
     }
 
-    fn remove(&mut self, class: Class, file: &str) {
+    fn begin(&mut self, file: &'t str, class: Class, since: Instant) -> &'t str {
         if let Some(files) = self.wanted.get_mut(&class) {
             files.remove(file);
             if files.is_empty() {
                 self.wanted.remove(&class);
             }
         }
+        self.busy.push(Busy { file, class, since });
+        file
     }
 }
 
@@ -354,25 +370,31 @@ mod tests {
     #[test]
     fn what_looks_for_disks_has_the_way_free_until_it_looks_and_no_longer_than_a_second() {
         let mut texts = Texts::default();
-        for path in ["net/port", "block/disk", "ata/libata", "ata/ahci"] {
+        for path in ["watchdog/dog", "net/port", "block/disk", "ata/libata", "ata/ahci"] {
             let needs = if path == "ata/ahci" { " kernel/drivers/ata/libata.ko" } else { "" };
             texts.dep.push_str(&["kernel/drivers/", path, ".ko:", needs, "\n"].concat());
         }
         let index = Index::new(&texts);
         let queue = Queue::new(&index, Path::new("/"));
-        for name in ["port", "disk", "ahci"] {
+        for name in ["dog", "port", "disk", "ahci"] {
             queue.want_module(name);
         }
-        queue.open(Class::Port);
         let mut state = queue.state();
         let start = Instant::now();
-        // Where only ports are let in, nothing is waited for.
-        assert_eq!(state.take(start), Some("kernel/drivers/net/port.ko"));
-        state.wanted.entry(Class::Port).or_default().insert("kernel/drivers/net/other.ko");
-        state.last = Some(Class::Disk);
-        assert_eq!(state.take(start), Some("kernel/drivers/ata/ahci.ko"));
         assert_eq!(state.take(start), None);
-        assert_eq!(state.take(start + LEAD_PATIENCE), Some("kernel/drivers/net/other.ko"));
+        // Disks are looked for while watchdogs are loaded, and hold up neither them nor who waits for them.
+        state.last = Some(Class::Watchdog);
+        assert_eq!(state.take(start), Some("kernel/drivers/watchdog/dog.ko"));
+        assert_eq!(state.take(start), Some("kernel/drivers/ata/ahci.ko"));
+        assert!(!state.is_idle());
+        state.busy.retain(|busy| busy.class > Class::Watchdog);
+        assert!(state.is_idle());
+        // Ports wait for watchdogs, however long a disk takes.
+        assert_eq!(state.take(start + LEAD_PATIENCE), None);
+        state.last = Some(Class::Disk);
+        assert!(!state.is_idle());
+        assert_eq!(state.take(start), None);
+        assert_eq!(state.take(start + LEAD_PATIENCE), Some("kernel/drivers/net/port.ko"));
         state.ahead.clear();
         assert_eq!(state.take(start), Some("kernel/drivers/block/disk.ko"));
         assert_eq!(state.take(start), None);
@@ -439,13 +461,16 @@ mod tests {
     #[test]
     fn the_core_of_the_watchdogs_keeps_watching_and_libraries_wait_for_nobody() {
         let mut texts = Texts::default();
-        texts.alias.push_str("alias pci:v1* ahci\n");
+        texts.alias.push_str("alias pci:v1* ahci\nalias acpi:1* intel_pmc_bxt\n");
         let index = Index::new(&texts);
         let queue = Queue::new(&index, Path::new("/"));
         let core = "kernel/drivers/watchdog/watchdog.ko.xz";
         assert_eq!(queue.parameters(core).as_c_str(), c"stop_on_reboot=0 async_probe");
         assert_eq!(queue.parameters("kernel/drivers/ata/libata.ko").as_c_str(), c"async_probe");
+        queue.want_module("ahci");
         assert_eq!(queue.parameters("kernel/drivers/ata/ahci.ko").as_c_str(), c"");
+        let needed = "kernel/drivers/mfd/intel_pmc_bxt.ko.xz";
+        assert_eq!(queue.parameters(needed).as_c_str(), c"async_probe");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!                          refused: nothing was touched
 //! ```
 
+mod files;
 #[cfg(feature = "foreign")]
 mod foreign;
 mod store;
@@ -128,6 +129,7 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     teller.tell(&finishing);
     let disk = Arc::new(disk);
     report.steps = install::finish(disk.as_ref(), &install.steps, &mut random_bytes);
+    files::finish(&disk, &install.steps, &mut report.steps);
     let failed = report.steps.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
         let failure = step.failure.as_ref()?;
         Some(format!("the image is on the disk, but {} failed: {failure}", step.step))

@@ -345,6 +345,18 @@ fn every_refusal_that_is_about_the_machine_is_said() {
     };
     let long = InstallRequest { steps: vec![seed], ..only.clone() };
     assert_eq!(install(&mut story, ONE, &long), InstallRefusal::Steps);
+    for (path, mode) in
+        [("etc/motd", 0o644), ("/etc/../shadow", 0o644), ("/etc//x", 0o644), ("/x", 0o4755)]
+    {
+        let files = vec![protocol::install::InstalledFile {
+            path: path.to_owned(),
+            mode,
+            content: protocol::install::Secret("ahoy".to_owned()),
+        }];
+        let step = protocol::install::Step::WriteFiles { partition: None, files };
+        let wrong = InstallRequest { steps: vec![step], ..only.clone() };
+        assert_eq!(install(&mut story, ONE, &wrong), InstallRefusal::File(path.to_owned()));
+    }
     let unknown = install(&mut story, ONE, &request("S3Z1NB0K-x", false));
     assert!(matches!(unknown, InstallRefusal::Disk(_)), "{unknown}");
     story.fleet.amend(&name, |machine| machine.claimed_by = Some("capi/one".to_owned()));

@@ -28,7 +28,7 @@ use disk::{
 use install::{Failure, Options, Plan, Source, Unfit};
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
-    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress},
+    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, StepOutcome},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -148,12 +148,27 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
             }
         },
     };
-    let disk = Arc::into_inner(disk).ok_or_else(|| touched("the disk is still being read"))?;
-    settle(disk).map_err(touched)?;
-    match failed {
-        Some(reason) => Err(touched(reason)),
-        None => Ok((report, kernel)),
+    let settled = match Arc::into_inner(disk) {
+        Some(disk) => settle(disk),
+        None => settled(Err("it is still being read".to_owned()), Ok(())),
+    };
+    conclude(report, kernel, failed, settled)
+}
+
+/// Says what came of an order whose image is on the disk, read back. What became of the kernel's view of that disk
+/// changes nothing about it: the next start sees it anew.
+fn conclude(
+    mut report: InstallReport,
+    kernel: Kernel,
+    failed: Option<String>,
+    settled: Vec<StepOutcome>,
+) -> Result<(InstallReport, Kernel), Broken> {
+    if let Some(reason) = failed {
+        let also = settled.into_iter().filter_map(|outcome| outcome.failure);
+        return Err(touched(also.fold(reason, |reason, also| format!("{reason}; {also}"))));
     }
+    report.steps.extend(settled);
+    Ok((report, kernel))
 }
 
 fn write_stored(
@@ -215,12 +230,27 @@ fn permitted(job: &Job, install: &Install) -> Result<Held, Broken> {
     }
 }
 
-/// Has the kernel see the new partitions, and lets the disk go.
-fn settle(disk: Held) -> Result<(), String> {
-    disk.drop_cache().map_err(|error| format!("dropping old pages of the disk: {error}"))?;
-    disk.reread_partitions()
-        .map_err(|error| format!("having the kernel read the new partition table: {error}"))?;
-    disk.release().map_err(|error| format!("making the disk read-only again: {error}"))
+/// Has the kernel see the new partitions, and lets the disk go. Returns what of that failed.
+fn settle(disk: Held) -> Vec<StepOutcome> {
+    let reread = disk.drop_cache().and_then(|()| disk.reread_partitions());
+    let released = disk.release();
+    settled(reread.map_err(|error| chain(&error)), released.map_err(|error| chain(&error)))
+}
+
+fn settled(reread: Result<(), String>, released: Result<(), String>) -> Vec<StepOutcome> {
+    let reread = reread.err().map(|error| {
+        let failure = format!(
+            "the image is on the disk, but until the machine restarts its kernel does not see the new partitions: \
+             {error}"
+        );
+        StepOutcome { step: start::REREAD.to_owned(), failure: Some(failure) }
+    });
+    let released = released.err().map(|error| {
+        let failure =
+            format!("until the machine restarts its kernel lets the disk be written to: {error}");
+        StepOutcome { step: start::READ_ONLY.to_owned(), failure: Some(failure) }
+    });
+    reread.into_iter().chain(released).collect()
 }
 
 fn first_progress(order: OrderId) -> Progress {
@@ -265,4 +295,43 @@ fn touched(reason: impl Into<String>) -> Broken {
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::install::{Guarantee, ReadBack};
+
+    use super::*;
+
+    fn report() -> InstallReport {
+        InstallReport {
+            guarantee: Guarantee::SignedChunks,
+            progress: first_progress(OrderId([1; 16])),
+            read_back: ReadBack::Whole {},
+            steps: vec![StepOutcome { step: "seed".to_owned(), failure: None }],
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_see_the_new_partitions_fails_no_order() {
+        let busy = || settled(Err("Device or resource busy".to_owned()), Err("gone".to_owned()));
+        let (report, kernel) =
+            conclude(report(), Kernel::Loaded, None, busy()).ok().expect("the image is there");
+        assert_eq!(kernel, Kernel::Loaded);
+        let steps: Vec<(&str, bool)> =
+            report.steps.iter().map(|one| (one.step.as_str(), one.failure.is_some())).collect();
+        assert_eq!(steps, [("seed", false), ("rereadPartitions", true), ("readOnly", true)]);
+        let why = report.steps[1].failure.as_deref().unwrap_or_default();
+        assert!(why.contains("the image is on the disk") && why.contains("busy"), "{why}");
+        assert!(report.steps.iter().skip(1).all(start::is_optional));
+        assert_eq!(settled(Ok(()), Ok(())), []);
+    }
+
+    #[test]
+    fn a_step_that_matters_fails_the_order_and_takes_the_rest_along() {
+        let busy = settled(Err("busy".to_owned()), Ok(()));
+        let failed = conclude(report(), Kernel::No, Some("no room".to_owned()), busy);
+        let Err(Broken { reason, touched: true }) = failed else { panic!("it failed") };
+        assert!(reason.starts_with("no room; ") && reason.ends_with("busy"), "{reason}");
+    }
 }

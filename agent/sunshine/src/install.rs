@@ -22,13 +22,13 @@ use agent::{
     work::{self, After, Job, Worker},
 };
 use disk::{
-    Held, Refusal,
+    Held, Medium, Refusal,
     permit::{self, Circumstances, Place, Used},
 };
-use install::{Failure, Options, Plan, Source, Unfit};
+use install::{Failure, Options, Plan, Source, Stop, Unfit};
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
-    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, StepOutcome},
+    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, Step, StepOutcome},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -93,7 +93,10 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     let bulk = job.session.bulk().map_err(|error| untouched(chain(&error)))?;
     let teller = Teller { bulk: &bulk, line: Mutex::default() };
     teller.tell(&first_progress(install.order.id));
-    let options = Options::new(install.order.id, random_number().map_err(untouched)?);
+    let mut options = Options::new(install.order.id, random_number().map_err(untouched)?);
+    // Its deadline says until when it may be begun, which the permit's checks judge.
+    options.stop = Stop { cancelled: Some(bulk.cancelled()), deadline: None };
+    let options = options;
     let listener = |progress: &Progress| teller.tell(progress);
     let (disk, mut report) = match &install.image {
         ImageSource::Store { manifest, .. } => {
@@ -127,32 +130,43 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     };
     teller.tell(&finishing);
     let disk = Arc::new(disk);
-    report.steps = install::finish(disk.as_ref(), &install.steps, &mut random_bytes);
-    let failed = report.steps.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
-        let failure = step.failure.as_ref()?;
-        Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
-    });
-    let (kernel, failed) = match failed {
-        None => (start::finish(&disk, install, &mut report.steps), None),
-        // Nobody wants it started without its name, its keys or its room.
-        Some(reason) => match install::disarm(disk.as_ref()) {
-            Ok(()) => (Kernel::No, Some(reason)),
-            Err(error) => {
-                let error = chain(&error);
-                (
-                    Kernel::No,
-                    Some(format!(
-                        "{reason}; the disk still starts, because zeroing its start failed too: {error}"
-                    )),
-                )
-            }
-        },
+    let followed = follow(disk.as_ref(), &install.steps, options.stop);
+    let (kernel, failed) = match followed {
+        Ok(steps) => {
+            report.steps = steps;
+            (start::finish(&disk, install, &mut report.steps), None)
+        }
+        Err(reason) => (Kernel::No, Some(reason)),
     };
     let settled = match Arc::into_inner(disk) {
         Some(disk) => settle(disk),
         None => settled(Err("it is still being read".to_owned()), Ok(())),
     };
     conclude(report, kernel, failed, settled)
+}
+
+/// Does what follows the image on its disk. Where that fails or the order is over, the disk starts nothing afterwards:
+/// nobody wants it started without its name, its keys or its room.
+fn follow(medium: &dyn Medium, steps: &[Step], stop: Stop<'_>) -> Result<Vec<StepOutcome>, String> {
+    let ended = || stop.check().map_err(|stopped| format!("the install was ended: {stopped}"));
+    let done = || {
+        ended()?;
+        let outcomes = install::finish(medium, steps, &mut random_bytes);
+        let failed = outcomes.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
+            let failure = step.failure.as_ref()?;
+            Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
+        });
+        // Before anything of this machine is told to start it.
+        ended()?;
+        failed.map_or(Ok(outcomes), Err)
+    };
+    done().map_err(|reason| match install::disarm(medium) {
+        Ok(()) => reason,
+        Err(error) => format!(
+            "{reason}; the disk still starts, because zeroing its start failed too: {}",
+            chain(&error)
+        ),
+    })
 }
 
 /// Says what came of an order whose image is on the disk, read back. What became of the kernel's view of that disk
@@ -299,6 +313,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use protocol::install::{Guarantee, ReadBack};
 
     use super::*;
@@ -325,6 +341,38 @@ mod tests {
         assert!(why.contains("the image is on the disk") && why.contains("busy"), "{why}");
         assert!(report.steps.iter().skip(1).all(start::is_optional));
         assert_eq!(settled(Ok(()), Ok(())), []);
+    }
+
+    /// A disk in a file, that has something at its start; and what is there after the steps.
+    fn start_after(steps: &[Step], is_over: bool) -> (Result<Vec<StepOutcome>, String>, u8) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk");
+        let file = disk::PlainFile::open(&path, 8 << 20, 512).unwrap();
+        let mut sector = disk::AlignedBuffer::zeroed(4096);
+        sector.fill(0x55);
+        file.write(0, &sector).unwrap();
+        let flag = AtomicBool::new(is_over);
+        let stop = Stop { cancelled: Some(&flag), deadline: None };
+        let followed = follow(&file, steps, stop);
+        file.read(0, &mut sector).unwrap();
+        (followed, sector[0])
+    }
+
+    #[test]
+    fn an_order_that_is_over_when_its_image_is_there_leaves_a_disk_that_starts_nothing() {
+        assert_eq!(start_after(&[], false), (Ok(Vec::new()), 0x55));
+        let (followed, start) = start_after(&[], true);
+        assert_eq!(
+            (followed, start),
+            (Err("the install was ended: it was cancelled".to_owned()), 0)
+        );
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_a_disk_that_starts_nothing() {
+        let (followed, start) = start_after(&[Step::MoveBackupGpt {}], false);
+        assert!(followed.is_err_and(|reason| reason.contains("moveBackupGpt failed")));
+        assert_eq!(start, 0);
     }
 
     #[test]

@@ -59,10 +59,14 @@ pub(crate) fn finish(
 
 /// What the outcome of starting a kernel is called among the steps.
 const KEXEC: &str = "kexec";
+/// The same of the kernel's reading the new partition table.
+pub(crate) const REREAD: &str = "rereadPartitions";
+/// The same of the disk's being read-only again.
+pub(crate) const READ_ONLY: &str = "readOnly";
 
 /// Holds for outcomes that do not undo an install: the disk is as ordered, and starts without them.
 pub(crate) fn is_optional(outcome: &StepOutcome) -> bool {
-    [KEXEC, "bootEntry"].contains(&outcome.step.as_str())
+    [KEXEC, "bootEntry", REREAD, READ_ONLY].contains(&outcome.step.as_str())
 }
 
 /// Returns the disk for reading what is on it.

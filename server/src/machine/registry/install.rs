@@ -116,6 +116,15 @@ impl Registry {
 
     /// Holds while a session carries out an order that names this manifest, or is about to.
     pub fn may_fetch(&self, session: Session, manifest: &str) -> bool {
+        self.carries_out(session, |order| order.image.manifest.as_deref() == Some(manifest))
+    }
+
+    /// Holds while a session carries out this order, or is about to.
+    pub fn may_go_on(&self, session: Session, id: OrderId) -> bool {
+        self.carries_out(session, |order| order.id == id)
+    }
+
+    fn carries_out(&self, session: Session, is_meant: impl Fn(&InstallOrder) -> bool) -> bool {
         let fleet = self.read();
         let Some(order) = fleet.of_session(session).and_then(Machine::open_order) else {
             return false;
@@ -126,7 +135,7 @@ impl Registry {
             }
             _ => false,
         };
-        is_its && order.image.manifest.as_deref() == Some(manifest)
+        is_its && is_meant(order)
     }
 
     /// Returns the machine whose open order names this manifest.

@@ -230,7 +230,13 @@ impl Fleet {
     }
 
     /// Something happens to a machine's open order.
-    pub(super) fn happens(&mut self, name: &str, event: &OrderEvent<'_>, now: Now, effects: &mut Effects) {
+    pub(super) fn happens(
+        &mut self,
+        name: &str,
+        event: &OrderEvent<'_>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
         let Some(machine) = self.machines.get_mut(name) else {
             return;
         };

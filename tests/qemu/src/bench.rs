@@ -4,19 +4,26 @@ mod boot;
 mod fleet;
 mod install;
 mod memory;
+mod serve;
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+pub(crate) use self::serve::crowd;
+
 use crate::{checkout, lab, story::say};
 
 /// One area of figures, by its name.
 type Area = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const AREAS: &[Area] =
-    &[("boot", boot::measure), ("install", install::measure), ("memory", memory::measure)];
+const AREAS: &[Area] = &[
+    ("boot", boot::measure),
+    ("install", install::measure),
+    ("memory", memory::measure),
+    ("serve", serve::measure),
+];
 
 /// A figure beside what it is compared with.
 #[derive(Debug)]

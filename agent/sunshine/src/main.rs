@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod command;
+#[cfg(feature = "foreign")]
+mod elsewhere;
 mod install;
 mod start;
 #[cfg(feature = "foreign")]

@@ -104,8 +104,8 @@ struct Steps {
     /// Grows the last partition to the end of the disk. Most cloud images do that themselves at their first boot.
     #[arg(long)]
     grow: bool,
-    /// Writes a text file into the installed system, with its permissions: `./motd:/etc/motd`. It belongs to root there.
-    /// Can be repeated.
+    /// Writes a text file to a path in the installed system, with the permissions that it has here. It belongs to root
+    /// there. Can be repeated.
     #[arg(long, value_name = "FILE:PATH")]
     file: Vec<String>,
     /// The number of the partition for --file. Without it: the root filesystem.

@@ -7,7 +7,6 @@
 //! ```
 
 mod files;
-#[cfg(feature = "foreign")]
 mod foreign;
 mod store;
 
@@ -106,7 +105,6 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
             let written = write_stored(&disk, &plan, &frames, &options, &listener);
             (disk, written?)
         }
-        #[cfg(feature = "foreign")]
         ImageSource::Foreign { urls, sha256, token } => {
             let found = foreign::find(urls, sha256.as_deref(), token.as_ref());
             let (file, mirrors) = found.map_err(untouched)?;
@@ -115,12 +113,6 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
             let written = install::install_foreign(&disk, &file, &mirrors, &options, &listener);
             // Its size and its sectors show only while it is written.
             (disk, written.map_err(|failure| touched(chain(&failure)))?)
-        }
-        #[cfg(not(feature = "foreign"))]
-        ImageSource::Foreign { .. } => {
-            return Err(untouched(
-                "this agent installs from the server's own store only: add the image there first",
-            ));
         }
     };
     let finishing = Progress {

@@ -268,9 +268,11 @@ impl Server {
         if clock == ClockIs::Trusted {
             arguments.push("--trust-clock".into());
         }
+        let runtime = state.with_extension("run");
         let named = [
             ("--config", config),
             ("--state", state),
+            ("--runtime", &runtime),
             ("--hardware", hardware),
             ("--assets", assets),
         ];

@@ -240,6 +240,13 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Test,
         run: life::cable_pulled_and_back,
     },
+    Case {
+        name: "agent_panics",
+        claim: "an agent that panics says where on the console, and restarts its machine",
+        machines: 1,
+        when: When::Test,
+        run: life::panic_restarts,
+    },
     // Seen red: an order to switch off is told as one to restart.
     Case {
         name: "reboot_of_a_known_machine",

@@ -89,6 +89,9 @@ pub(super) fn tell(lab: &Lab, machine: Machine, disk: Disk, way: Way) -> Result<
     if story.makes_entry(&machine) {
         let starts = entry_starts(&machine.console()?, &story.label);
         ensure!(starts == 1, "the firmware started {} {starts} times", story.label);
+        // The network when it was discovered, then the entry, which was to be next.
+        let all = machine.console()?.matches("BdsDxe: starting Boot").count();
+        ensure!(all == 2, "the firmware started {all} things");
     }
     story.starts_from_its_disk(&mut machine)?;
     if story.makes_entry(&machine) {

@@ -15,6 +15,7 @@ use std::{
 };
 
 use hyper::{StatusCode, header};
+use inventory::guard;
 use protocol::{Event, EventKind, Level, install::Progress};
 use tokio::{
     runtime::{Builder, Handle},
@@ -81,8 +82,11 @@ impl Bulk {
         let cancelled = Arc::new(AtomicBool::new(false));
         handle.spawn(tell(client.clone(), latest, Arc::clone(&cancelled)));
         let work = move || {
-            let _ended = runtime.block_on(end);
-            runtime.shutdown_background();
+            // A transfer that panics has ended early: it is begun anew.
+            guard::run(|| {
+                let _ended = runtime.block_on(end);
+                runtime.shutdown_background();
+            });
         };
         let name = "transfers".to_owned();
         thread::Builder::new().name(name).spawn(work).map_err(BulkError::Thread)?;

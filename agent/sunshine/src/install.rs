@@ -26,6 +26,7 @@ use disk::{
     permit::{self, Circumstances, Place, Used},
 };
 use install::{Failure, Options, Plan, Source, Stop, Unfit};
+use inventory::guard;
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
     install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, Step, StepOutcome},
@@ -151,7 +152,8 @@ fn follow(medium: &dyn Medium, steps: &[Step], stop: Stop<'_>) -> Result<Vec<Ste
     let ended = || stop.check().map_err(|stopped| format!("the install was ended: {stopped}"));
     let done = || {
         ended()?;
-        let outcomes = install::finish(medium, steps, &mut random_bytes);
+        let outcomes = guard::catch(|| install::finish(medium, steps, &mut random_bytes))
+            .map_err(|words| format!("what follows the image panicked: {words}"))?;
         let failed = outcomes.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
             let failure = step.failure.as_ref()?;
             Some(format!("the image is on the disk, but {} failed: {failure}", step.step))

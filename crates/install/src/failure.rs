@@ -78,6 +78,13 @@ pub enum Failure {
     },
 }
 
+impl Failure {
+    /// A fault of ours.
+    pub(crate) fn panicked(words: &str) -> Self {
+        Self::Engine { reason: format!("the engine that writes the image panicked: {words}") }
+    }
+}
+
 fn left(disarmed: bool) -> &'static str {
     if disarmed { "" } else { ", and its start could not be zeroed: it may boot half an image" }
 }

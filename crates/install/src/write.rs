@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disk::{AlignedBuffer, Medium};
+use disk::{AlignedBuffer, Medium, guard};
 use image::Unpacker;
 use protocol::install::{Guarantee, InstallPhase, InstallReport, Progress, ReadBack};
 
@@ -61,11 +61,15 @@ pub(crate) fn told(
                 Ok(())
             });
         });
-        crew.supervise(TELL_PERIOD, || progress(&gauge.progress(Instant::now())), || {});
+        let tell = || {
+            // Who listens badly does not end an install.
+            guard::run(|| progress(&gauge.progress(Instant::now())));
+        };
+        crew.supervise(TELL_PERIOD, tell, || {});
     });
     crew.result()?;
     let report = report.ok_or(Failure::Engine { reason: "no report".to_owned() })?;
-    progress(&report.progress);
+    guard::run(|| progress(&report.progress));
     Ok(report)
 }
 
@@ -84,8 +88,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     pipeline::run(work, &todo.missing, &todo.zeros)?;
     let withheld = fetch_withheld(work)?;
 
-    let read_back = complete(medium, plan, withheld, options, gauge, &mut chance)
-        .map_err(|failure| disarmed(medium, u64::from(plan.chunk_bytes), failure))?;
+    let read_back = complete(medium, plan, withheld, options, gauge, &mut chance)?;
     Ok(InstallReport {
         guarantee: Guarantee::SignedChunks,
         progress: gauge.progress(Instant::now()),
@@ -94,8 +97,22 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     })
 }
 
-/// Writes what was withheld, once everything else is on the medium, and reads back.
+/// Writes what was withheld, once everything else is on the medium, and reads back. A disk where that fails is
+/// bootable already, or nearly: its ends are zeroed again.
 pub(crate) fn complete(
+    medium: &dyn Medium,
+    plan: &Plan,
+    withheld: Vec<boot::Withheld>,
+    options: &Options<'_>,
+    gauge: &Gauge,
+    chance: &mut Chance,
+) -> Result<ReadBack, Failure> {
+    guard::catch(|| arm_and_verify(medium, plan, withheld, options, gauge, chance))
+        .unwrap_or_else(|words| Err(Failure::panicked(&words)))
+        .map_err(|failure| disarmed(medium, u64::from(plan.chunk_bytes), failure))
+}
+
+fn arm_and_verify(
     medium: &dyn Medium,
     plan: &Plan,
     withheld: Vec<boot::Withheld>,
@@ -127,7 +144,7 @@ pub fn disarm(medium: &dyn Medium) -> Result<(), Failure> {
 const DISARMED_BYTES: u64 = 4 << 20;
 
 /// Zeroes the ends of a disk again that failed when it was bootable already, or nearly.
-pub(crate) fn disarmed(medium: &dyn Medium, first_bytes: u64, failure: Failure) -> Failure {
+fn disarmed(medium: &dyn Medium, first_bytes: u64, failure: Failure) -> Failure {
     let is_disarmed = boot::disarm(medium, first_bytes).is_ok();
     match failure {
         Failure::ReadBack { offset, .. } => Failure::ReadBack { offset, disarmed: is_disarmed },

@@ -101,7 +101,8 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     let listener = |progress: &Progress| teller.tell(progress);
     let (disk, mut report) = match &install.image {
         ImageSource::Store { manifest, .. } => {
-            let (plan, frames) = store::find(&bulk, &job.session, manifest).map_err(untouched)?;
+            let (plan, frames) =
+                store::find(&bulk, &job.session, manifest, options.stop).map_err(untouched)?;
             let disk = permitted(job, install)?;
             let written = write_stored(&disk, &plan, &frames, &options, &listener);
             (disk, written?)

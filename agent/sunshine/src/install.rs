@@ -76,8 +76,8 @@ fn run(job: &Job) -> After {
     if let Some(words) = panel::outcome(&kind) {
         console::show(&words);
     }
-    job.session.note(level, kind);
-    if job.session.is_told_within(TELL_PATIENCE) { after } else { After::Stay }
+    let outcome = job.session.note(level, kind);
+    if job.session.is_told_within(outcome, TELL_PATIENCE) { after } else { After::Stay }
 }
 
 fn after(finish: Finish, kernel: Kernel) -> After {

@@ -60,12 +60,22 @@ pub enum Failure {
         reason: String,
     },
     /// What was written reads back otherwise.
-    #[error("the disk gives back something else than was written at byte {offset}{}", left(*disarmed))]
+    #[error("the disk gives back something else than was written at byte {offset}")]
     ReadBack {
         /// Where the chunk begins.
         offset: u64,
-        /// Whether the start of the disk was zeroed again, so that it cannot boot.
-        disarmed: bool,
+    },
+    /// It failed when the disk was bootable already, or nearly, and stays that. The only failure of which the disk may
+    /// boot afterwards.
+    #[error(
+        "the disk may start half an image: its first bytes could not be zeroed again after this"
+    )]
+    StillStarts {
+        /// What failed first.
+        #[source]
+        failure: Box<Failure>,
+        /// Why its first bytes are not zeros.
+        disarm: Box<Failure>,
     },
     /// It was ended from outside. What is on the disk then is of use to the next install.
     #[error("the install was ended: {0}")]
@@ -83,10 +93,6 @@ impl Failure {
     pub(crate) fn panicked(words: &str) -> Self {
         Self::Engine { reason: format!("the engine that writes the image panicked: {words}") }
     }
-}
-
-fn left(disarmed: bool) -> &'static str {
-    if disarmed { "" } else { ", and its start could not be zeroed: it may boot half an image" }
 }
 
 /// Why an image and a disk do not fit together.

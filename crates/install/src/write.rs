@@ -97,7 +97,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     })
 }
 
-/// Writes what was withheld, once everything else is on the medium, and reads back. A disk where that fails is
+/// Writes what was withheld, once everything else is on the medium, and reads back. Where that fails the disk is
 /// bootable already, or nearly: its ends are zeroed again.
 pub(crate) fn complete(
     medium: &dyn Medium,
@@ -107,6 +107,9 @@ pub(crate) fn complete(
     gauge: &Gauge,
     chance: &mut Chance,
 ) -> Result<ReadBack, Failure> {
+    gauge.enter(InstallPhase::Flushing, 0);
+    flush(medium)?;
+    options.stop.check()?;
     guard::catch(|| arm_and_verify(medium, plan, withheld, options, gauge, chance))
         .unwrap_or_else(|words| Err(Failure::panicked(&words)))
         .map_err(|failure| disarmed(medium, u64::from(plan.chunk_bytes), failure))
@@ -120,9 +123,6 @@ fn arm_and_verify(
     gauge: &Gauge,
     chance: &mut Chance,
 ) -> Result<ReadBack, Failure> {
-    gauge.enter(InstallPhase::Flushing, 0);
-    flush(medium)?;
-    options.stop.check()?;
     boot::arm(medium, &withheld)?;
     for (_, bytes) in &withheld {
         gauge.written.add(bytes.len());
@@ -145,10 +145,11 @@ const DISARMED_BYTES: u64 = 4 << 20;
 
 /// Zeroes the ends of a disk again that failed when it was bootable already, or nearly.
 fn disarmed(medium: &dyn Medium, first_bytes: u64, failure: Failure) -> Failure {
-    let is_disarmed = boot::disarm(medium, first_bytes).is_ok();
-    match failure {
-        Failure::ReadBack { offset, .. } => Failure::ReadBack { offset, disarmed: is_disarmed },
-        other => other,
+    match boot::disarm(medium, first_bytes) {
+        Ok(()) => failure,
+        Err(disarm) => {
+            Failure::StillStarts { failure: Box::new(failure), disarm: Box::new(disarm) }
+        }
     }
 }
 

@@ -106,7 +106,8 @@ impl Bulk {
     /// Reads a whole file of at most that many bytes. Blocks.
     pub fn get(&self, path: &str, limit: u64) -> Result<Vec<u8>, BulkError> {
         let mut body = self.begin(path, None)?;
-        let mut bytes = Vec::new();
+        // No more is taken than comes: a buffer that grows is there twice.
+        let mut bytes = Vec::with_capacity(usize::try_from(body.left.min(limit)).unwrap_or(0));
         let read = body.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| BulkError::Again(format!("reading {path}: {error}")))?;
         if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {

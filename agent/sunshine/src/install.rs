@@ -196,8 +196,12 @@ fn write_stored(
     listener: &install::Listener<'_>,
 ) -> Result<InstallReport, Broken> {
     install::install(disk, plan, &[frames], options, listener).map_err(|failure| {
-        // A disk that is too small is refused before anything else.
-        let touched = !matches!(failure, Failure::Unfit(Unfit::TooSmall { .. }));
+        // These are refused before anything else.
+        let untouched = matches!(
+            failure,
+            Failure::Unfit(Unfit::TooSmall { .. } | Unfit::TooMuch { .. } | Unfit::Plan { .. })
+        );
+        let touched = !untouched;
         Broken { reason: chain(&failure), touched }
     })
 }

@@ -116,6 +116,15 @@ pub enum Unfit {
         /// What the disk has.
         disk_bytes: u32,
     },
+    /// The image's table does not fit the memory that an install may take.
+    #[error(
+        "the image holds {data_bytes} bytes that are not zeros, and a machine keeps the table of at most 2.8 TiB of \
+         them: make its filesystems smaller, and grow them on the disk"
+    )]
+    TooMuch {
+        /// How many those are.
+        data_bytes: u64,
+    },
     /// The manifest contradicts itself, or its chunks cannot be written to this disk.
     #[error("the manifest is of no use: {reason}")]
     Plan {

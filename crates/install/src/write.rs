@@ -19,7 +19,7 @@ use crate::{
     mirror::Mirrors,
     options::{Compare, Options},
     pipeline::{self, Frame, Work},
-    plan::{Chunk, Plan, table_sector},
+    plan::{Plan, table_sector},
     stop::Stop,
 };
 
@@ -159,11 +159,7 @@ fn length(plan: &Plan, index: usize) -> u64 {
 
 impl Expected for Plan {
     fn chunk(&self, index: usize) -> (u64, usize, Option<&[u8; 32]>) {
-        let digest = match self.chunks.get(index) {
-            Some(Chunk::Data { digest, .. }) => Some(digest),
-            Some(Chunk::Zeros) | None => None,
-        };
-        (self.offset(index), self.length(index), digest)
+        (self.offset(index), self.length(index), self.chunks.digest(index))
     }
 }
 

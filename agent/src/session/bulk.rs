@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    client::{CallError, Client, accepted},
+    client::{CallError, Client, accepted, chain},
     http::{Answer, Ask},
 };
 
@@ -196,7 +196,7 @@ async fn transfer(
         let piece = match timeout(SILENCE, answer.piece()).await {
             Ok(Ok(Some(piece))) => Ok(piece),
             Ok(Ok(None)) => return,
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(chain(&error)),
             Err(_) => Err(format!("nothing came for {} seconds", SILENCE.as_secs())),
         };
         waited += asked.elapsed();

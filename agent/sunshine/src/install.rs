@@ -126,6 +126,7 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     };
     let finishing = Progress {
         phase: InstallPhase::Finishing,
+        bytes_per_second: None,
         remaining_seconds: None,
         bottleneck: None,
         ..report.progress.clone()
@@ -286,6 +287,7 @@ fn first_progress(order: OrderId) -> Progress {
         unchanged_bytes: Bytes(0),
         verified_bytes: Bytes(0),
         elapsed_milliseconds: 0,
+        bytes_per_second: None,
         remaining_seconds: None,
         bottleneck: None,
     }

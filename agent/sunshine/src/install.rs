@@ -99,23 +99,26 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     options.stop = Stop { cancelled: Some(bulk.cancelled()), deadline: None };
     let options = options;
     let listener = |progress: &Progress| teller.tell(progress);
-    let (disk, mut report) = match &install.image {
+    let (disk, before, mut report) = match &install.image {
         ImageSource::Store { manifest, .. } => {
             let (plan, frames) =
                 store::find(&bulk, &job.session, manifest, options.stop).map_err(untouched)?;
-            let disk = permitted(job, install)?;
+            let disk = Arc::new(permitted(job, install)?);
+            let before = start::drives(&disk, install);
             let written = write_stored(&disk, &plan, &frames, &options, &listener);
-            (disk, written?)
+            (disk, before, written?)
         }
         #[cfg(feature = "foreign")]
         ImageSource::Foreign { urls, sha256, token } => {
             let found = foreign::find(urls, sha256.as_deref(), token.as_ref());
             let (file, mirrors) = found.map_err(untouched)?;
             let mirrors: Vec<&dyn Source> = mirrors.iter().map(|one| one as _).collect();
-            let disk = permitted(job, install)?;
-            let written = install::install_foreign(&disk, &file, &mirrors, &options, &listener);
+            let disk = Arc::new(permitted(job, install)?);
+            let before = start::drives(&disk, install);
+            let written =
+                install::install_foreign(disk.as_ref(), &file, &mirrors, &options, &listener);
             // Its size and its sectors show only while it is written.
-            (disk, written.map_err(|failure| touched(chain(&failure)))?)
+            (disk, before, written.map_err(|failure| touched(chain(&failure)))?)
         }
         #[cfg(not(feature = "foreign"))]
         ImageSource::Foreign { .. } => {
@@ -132,12 +135,11 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
         ..report.progress.clone()
     };
     teller.tell(&finishing);
-    let disk = Arc::new(disk);
     let followed = follow(disk.as_ref(), &install.steps, options.stop);
     let (kernel, failed) = match followed {
         Ok(steps) => {
             report.steps = steps;
-            (start::finish(&disk, install, &mut report.steps), None)
+            (start::finish(&disk, install, &before, &mut report.steps), None)
         }
         Err(reason) => (Kernel::No, Some(reason)),
     };

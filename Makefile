@@ -42,7 +42,7 @@ target/image/modules.cpio.zst: image/select-modules $(pack) $(wildcard image/mod
 	image/pack target/image/modules $@
 
 target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine image/pack-system $(pack)
-	image/pack-system sunshineos $< $@
+	image/pack-system sunshineos $< $@ $(parts)/etc/ssl/certs/ca-certificates.crt
 
 target/image/empty-init.cpio.zst: $(musl)/agent/empty-init image/pack-system $(pack)
 	image/pack-system empty-init $< $@

@@ -6,7 +6,7 @@
 //!                          refused: nothing was touched
 //! ```
 
-#[cfg(feature = "foreign")]
+mod files;
 mod foreign;
 mod store;
 
@@ -108,7 +108,6 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
             let written = write_stored(&disk, &plan, &frames, &options, &listener);
             (disk, before, written?)
         }
-        #[cfg(feature = "foreign")]
         ImageSource::Foreign { urls, sha256, token } => {
             let found = foreign::find(urls, sha256.as_deref(), token.as_ref());
             let (file, mirrors) = found.map_err(untouched)?;
@@ -120,12 +119,6 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
             // Its size and its sectors show only while it is written.
             (disk, before, written.map_err(|failure| touched(chain(&failure)))?)
         }
-        #[cfg(not(feature = "foreign"))]
-        ImageSource::Foreign { .. } => {
-            return Err(untouched(
-                "this agent installs from the server's own store only: add the image there first",
-            ));
-        }
     };
     let finishing = Progress {
         phase: InstallPhase::Finishing,
@@ -135,7 +128,8 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
         ..report.progress.clone()
     };
     teller.tell(&finishing);
-    let followed = follow(disk.as_ref(), &install.steps, options.stop);
+    let write_files = |outcomes: &mut [_]| files::finish(&disk, &install.steps, outcomes);
+    let followed = follow(disk.as_ref(), &install.steps, options.stop, write_files);
     let (kernel, failed) = match followed {
         Ok(steps) => {
             report.steps = steps;
@@ -152,11 +146,21 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
 
 /// Does what follows the image on its disk. Where that fails or the order is over, the disk starts nothing afterwards:
 /// nobody wants it started without its name, its keys or its room.
-fn follow(medium: &dyn Medium, steps: &[Step], stop: Stop<'_>) -> Result<Vec<StepOutcome>, String> {
+fn follow(
+    medium: &dyn Medium,
+    steps: &[Step],
+    stop: Stop<'_>,
+    write_files: impl FnOnce(&mut [StepOutcome]),
+) -> Result<Vec<StepOutcome>, String> {
     let ended = || stop.check().map_err(|stopped| format!("the install was ended: {stopped}"));
     let done = || {
         ended()?;
-        let outcomes = guard::catch(|| install::finish(medium, steps, &mut random_bytes))
+        let finish = || {
+            let mut outcomes = install::finish(medium, steps, &mut random_bytes);
+            write_files(&mut outcomes);
+            outcomes
+        };
+        let outcomes = guard::catch(finish)
             .map_err(|words| format!("what follows the image panicked: {words}"))?;
         let failed = outcomes.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
             let failure = step.failure.as_ref()?;
@@ -364,7 +368,7 @@ mod tests {
         file.write(0, &sector).unwrap();
         let flag = AtomicBool::new(is_over);
         let stop = Stop { cancelled: Some(&flag), deadline: None };
-        let followed = follow(&file, steps, stop);
+        let followed = follow(&file, steps, stop, |_| {});
         file.read(0, &mut sector).unwrap();
         (followed, sector[0])
     }

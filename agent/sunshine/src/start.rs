@@ -39,7 +39,7 @@ pub(crate) fn finish(
     before: &[HardDrive],
     outcomes: &mut Vec<StepOutcome>,
 ) -> Kernel {
-    let disk = || Disk::open(Arc::new(HeldStorage(Arc::clone(held))));
+    let disk = || Disk::open(storage(held));
     let next = match install.finish {
         Finish::Reboot => Next::FromEntry,
         // A machine that is started by hand later is asked for by whom it is told to.
@@ -83,8 +83,13 @@ pub(crate) fn is_optional(outcome: &StepOutcome) -> bool {
     [KEXEC, "bootEntry", REREAD, READ_ONLY].contains(&outcome.step.as_str())
 }
 
+/// Returns the disk for reading what is on it.
+pub(crate) fn storage(held: &Arc<Held>) -> Arc<dyn Storage> {
+    Arc::new(HeldStorage(Arc::clone(held)))
+}
+
 /// Runs what reads filesystems that strangers made: a panic is a failure like others.
-fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let panicked = || Err("the filesystem on the disk is one that nobody can read".to_owned());
     guard::run(read).unwrap_or_else(panicked)
 }

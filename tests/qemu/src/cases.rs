@@ -3,6 +3,7 @@
 mod boot;
 mod decision;
 mod explain;
+mod foreign;
 mod harness;
 mod install;
 mod life;
@@ -76,6 +77,14 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: install::power_cut,
+    },
+    // Seen red: the agent was built without what fetches from other servers.
+    Case {
+        name: "install_foreign",
+        claim: "a machine of 256 MiB fetches a packed image from somebody else's web server by itself; one that was exchanged leaves nothing that starts",
+        machines: 1,
+        when: When::Test,
+        run: foreign::from_a_web_server,
     },
     Case {
         name: "install_every_disk",

@@ -393,7 +393,10 @@ fn told(report: &InstallReport, name: &str) -> String {
 
 fn failed(failure: &Failure) -> Broken {
     // Only what is seen before the first byte: an image of unknown length shows on the way that it is too long.
-    let end = if matches!(failure, Failure::Unfit(Unfit::Plan { .. } | Unfit::SectorSize { .. })) {
+    let end = if matches!(
+        failure,
+        Failure::Unfit(Unfit::Plan { .. } | Unfit::TooMuch { .. } | Unfit::SectorSize { .. })
+    ) {
         End::Untouched
     } else {
         End::Touched

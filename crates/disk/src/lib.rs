@@ -9,6 +9,9 @@ mod medium;
 pub mod permit;
 mod plain_file;
 
+/// For work on a disk: a panic in it is a failure of that work, not of the program.
+pub use inventory::guard;
+
 pub use self::{
     buffer::{ALIGNMENT, AlignedBuffer},
     fault::{Fault, Operation},

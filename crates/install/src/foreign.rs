@@ -34,7 +34,7 @@ use crate::{
     pipeline::{self, Flushing, GAUGE_PERIOD, Store, WRITERS, ZeroWork},
     plan::fits,
     queue::Queue,
-    write::{Listener, complete, disarmed, told},
+    write::{Listener, complete, told},
 };
 
 /// What is written at once, and remembered by its digest for reading back.
@@ -135,8 +135,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     fits(end, None, medium)?;
     let mut chance = Chance(options.seed);
     let plan = &arrived.plan;
-    let read_back = complete(medium, plan, arrived.withheld, options, gauge, &mut chance)
-        .map_err(|failure| disarmed(medium, u64::from(CHUNK_BYTES), failure))?;
+    let read_back = complete(medium, plan, arrived.withheld, options, gauge, &mut chance)?;
     let progress = gauge.progress(Instant::now());
     Ok(InstallReport { guarantee, progress, read_back, steps: Vec::new() })
 }

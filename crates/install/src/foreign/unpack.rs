@@ -8,7 +8,7 @@ use std::{
 
 use disk::AlignedBuffer;
 use image::{
-    Format, UnpackError, WINDOW_LIMIT,
+    Chunk, Format, UnpackError, WINDOW_LIMIT,
     bmap::{Bmap, MapMismatch},
 };
 use protocol::install::InstallPhase;
@@ -19,7 +19,7 @@ use crate::{
     crew::Ended,
     failure::Failure,
     pipeline::Full,
-    plan::{Chunk, Plan, fits, table_length, table_sector},
+    plan::{Plan, Table, fits, table_length, table_sector},
     queue::Queue,
     zero::is_zero,
 };
@@ -57,7 +57,7 @@ impl Unpack<'_> {
             chunk_bytes: CHUNK_BYTES,
             smallest_disk_bytes: 0,
             sector_bytes: None,
-            chunks: Vec::new(),
+            chunks: Table::default(),
         };
         let mut image: Box<dyn Read + '_> = match self.work.map {
             Some(map) => Box::new(map.check(image)),
@@ -118,7 +118,7 @@ impl Unpack<'_> {
         let padded = plan.padded(index, medium);
         buffer[length..padded].fill(0);
         if is_zero(&buffer[..length]) {
-            plan.chunks.push(Chunk::Zeros);
+            plan.chunks.push(&Chunk::Zeros, 0);
             self.empty.give_back(buffer);
             if zeros.end != offset || zeros.end - zeros.start >= ZEROS_BYTES {
                 self.pass_on(zeros)?;
@@ -127,7 +127,7 @@ impl Unpack<'_> {
             zeros.end = offset + wide(padded);
             return Ok(());
         }
-        plan.chunks.push(Chunk::Data { digest: image::digest(&buffer[..length]), frame: 0..0 });
+        plan.chunks.push(&Chunk::Data { digest: image::digest(&buffer[..length]) }, 0);
         if plan.is_withheld(index, medium.size_bytes()) {
             let mut kept = AlignedBuffer::zeroed(padded);
             kept.copy_from_slice(&buffer[..padded]);

@@ -159,6 +159,65 @@ impl Medium for Flushed<'_> {
     }
 }
 
+/// A disk on which the engine panics, once: at this flush.
+#[derive(Debug)]
+struct Cursed {
+    memory: Memory,
+    flushes: AtomicU64,
+    at: u64,
+}
+
+impl Medium for Cursed {
+    fn size_bytes(&self) -> u64 {
+        self.memory.size_bytes()
+    }
+
+    fn sector_bytes(&self) -> u32 {
+        self.memory.sector_bytes()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.memory.read(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
+        self.memory.write(offset, buffer)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
+        self.memory.zero(offset, length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.memory.flush()?;
+        assert!(self.flushes.fetch_add(1, Ordering::Relaxed) + 1 != self.at, "a curse");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_when_the_image_is_nearly_or_just_bootable_leaves_a_disk_that_does_not_boot() {
+    let image = image();
+    for at in 2..=6 {
+        let memory = Memory::new(vec![0xff; DISK], 512);
+        let medium = Cursed { memory, flushes: AtomicU64::new(0), at };
+        let source = image.source();
+        let result = install(&medium, &image.plan, &[&source], &options(), &|_| {});
+        let failure = result.unwrap_err().to_string();
+        assert!(failure.contains("a curse"), "{at}: {failure}");
+        assert_disarmed(&medium.memory);
+    }
+}
+
+#[test]
+fn who_panics_when_told_how_far_it_is_ends_no_install() {
+    let image = image();
+    let medium = Memory::new(vec![0xff; DISK], 512);
+    let deaf = |_: &protocol::install::Progress| panic!("on purpose");
+    install(&medium, &image.plan, &[&image.source()], &options(), &deaf).unwrap();
+    assert_holds(&medium, &image, &vec![0xff; DISK]);
+}
+
 #[test]
 fn who_cancels_when_the_image_is_there_but_not_read_back_gets_a_disk_that_does_not_boot() {
     let image = image();

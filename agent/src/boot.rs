@@ -44,7 +44,7 @@ struct Mount {
     needs: Option<&'static str>,
 }
 
-/// What PID 1 mounts, in order. Nothing else is ever mounted.
+/// What PID 1 mounts, in order. Nothing else is mounted, but a filesystem of an image while ordered files are written into it.
 const MOUNTS: [Mount; 6] = [
     Mount { kind: "proc", target: "/proc", rights: Rights::Files, needs: None },
     Mount { kind: "sysfs", target: "/sys", rights: Rights::Files, needs: None },

@@ -130,6 +130,13 @@ impl Findings {
     }
 }
 
+/// Loads a module that no device asks for, and what it needs. `NotFound` where this system has none of that name.
+pub fn load(module: &str) -> io::Result<()> {
+    let directory = Path::new("/lib/modules").join(linux::release::kernel()?);
+    let texts = index::Texts::read(&directory)?;
+    load::load_alone(&Index::new(&texts), &directory, module)
+}
+
 /// Starts the thread that drives devices. It lives as long as the machine is up.
 ///
 /// What can wait, waits until `announced`, or for `REST_PATIENCE`.

@@ -14,6 +14,7 @@ pub mod console;
 pub mod devices;
 mod engine;
 pub mod farewell;
+pub mod installed;
 pub mod kexec;
 pub mod lease;
 pub mod life;

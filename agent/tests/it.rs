@@ -1,4 +1,4 @@
-//! The agent against servers that the tests play, over true TLS on loopback.
+//! The agent against servers that the tests play, over true TLS on loopback, and on disks that are files.
 
 #[path = "it/bulk.rs"]
 mod bulk;
@@ -6,5 +6,7 @@ mod bulk;
 mod farewell;
 #[path = "it/harbour.rs"]
 mod harbour;
+#[path = "it/installed.rs"]
+mod installed;
 #[path = "it/session.rs"]
 mod session;

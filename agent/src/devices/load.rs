@@ -294,6 +294,21 @@ fn turn(file: &str) -> Turn {
     if class::searches(file) { Turn::BeforeAll } else { Turn::First }
 }
 
+/// Loads a module and what it needs, in the calling thread.
+pub(super) fn load_alone(index: &Index<'_>, directory: &Path, module: &str) -> io::Result<()> {
+    let plan = index.plan(module);
+    if !plan.iter().any(|path| index::name(path) == module) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "this system has no such module"));
+    }
+    for path in plan {
+        match load_file(&directory.join(path), c"") {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn load_file(path: &Path, parameters: &CStr) -> io::Result<()> {
     let plain = path.extension().is_some_and(|extension| extension == "ko");
     let storage = if plain { Storage::Plain } else { Storage::Compressed };

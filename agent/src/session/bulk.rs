@@ -6,6 +6,10 @@
 use std::{
     io::{self, Read},
     ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -38,12 +42,16 @@ const PIECES: usize = 16;
 /// The most often that progress is told.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
+/// So often it is told at least, even where nothing moves: the answer says whether the order still stands.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
+
 /// A line. Dropping it ends its thread.
 #[derive(Debug)]
 pub struct Bulk {
     client: Client,
     runtime: Handle,
     progress: watch::Sender<Option<Progress>>,
+    cancelled: Arc<AtomicBool>,
     /// The thread ends with it.
     _alive: oneshot::Sender<()>,
 }
@@ -70,14 +78,20 @@ impl Bulk {
         let handle = runtime.handle().clone();
         let (alive, end) = oneshot::channel::<()>();
         let (progress, latest) = watch::channel(None);
-        handle.spawn(tell(client.clone(), latest));
+        let cancelled = Arc::new(AtomicBool::new(false));
+        handle.spawn(tell(client.clone(), latest, Arc::clone(&cancelled)));
         let work = move || {
             let _ended = runtime.block_on(end);
             runtime.shutdown_background();
         };
         let name = "transfers".to_owned();
         thread::Builder::new().name(name).spawn(work).map_err(BulkError::Thread)?;
-        Ok(Self { client, runtime: handle, progress, _alive: alive })
+        Ok(Self { client, runtime: handle, progress, cancelled, _alive: alive })
+    }
+
+    /// Becomes true once the server says that the order whose progress it was told of is over.
+    pub fn cancelled(&self) -> &AtomicBool {
+        &self.cancelled
     }
 
     /// Tells the server how far the work is: some time soon, and only the latest word of each second.
@@ -240,14 +254,23 @@ async fn ask(
     Ok((answer, length))
 }
 
-/// Passes progress on. What the server does not take is replaced by the next word.
-async fn tell(client: Client, mut latest: watch::Receiver<Option<Progress>>) {
-    while latest.changed().await.is_ok() {
+/// Passes progress on, and hears whether the order still stands. What the server does not take is replaced by the
+/// next word.
+async fn tell(
+    client: Client,
+    mut latest: watch::Receiver<Option<Progress>>,
+    cancelled: Arc<AtomicBool>,
+) {
+    while !matches!(timeout(PROGRESS_PERIOD, latest.changed()).await, Ok(Err(_))) {
         let progress = latest.borrow_and_update().clone();
         if let Some(progress) = progress {
             let kind = EventKind::Progress(Box::new(progress));
             let event: [Event; 1] = [super::event(Level::Info, kind)];
-            let _next_word_follows = client.report(&event).await;
+            if let Err(CallError::Refused { status: StatusCode::GONE, .. }) =
+                client.report(&event).await
+            {
+                cancelled.store(true, Ordering::Relaxed);
+            }
         }
         tokio::time::sleep(PROGRESS_PAUSE).await;
     }

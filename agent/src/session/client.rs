@@ -153,10 +153,7 @@ fn post(path: &str, value: &(impl Serialize + ?Sized)) -> Result<Ask, CallError>
 pub(super) async fn accepted(mut answer: Answer) -> Result<Answer, CallError> {
     match answer.status {
         status if status.is_success() => Ok(answer),
-        StatusCode::NOT_FOUND
-        | StatusCode::UNAUTHORIZED
-        | StatusCode::GONE
-        | StatusCode::CONFLICT => {
+        StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::CONFLICT => {
             // Read to its end, it leaves the connection to the next question.
             let _nobody_reads = read(&mut answer).await;
             Err(CallError::UnknownSession)

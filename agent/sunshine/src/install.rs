@@ -6,6 +6,7 @@
 //!                          refused: nothing was touched
 //! ```
 
+mod files;
 #[cfg(feature = "foreign")]
 mod foreign;
 mod store;
@@ -22,13 +23,13 @@ use agent::{
     work::{self, After, Job, Worker},
 };
 use disk::{
-    Held, Refusal,
+    Held, Medium, Refusal,
     permit::{self, Circumstances, Place, Used},
 };
-use install::{Failure, Options, Plan, Source, Unfit};
+use install::{Failure, Options, Plan, Source, Stop, Unfit};
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
-    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress},
+    install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, Step, StepOutcome},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -93,7 +94,10 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     let bulk = job.session.bulk().map_err(|error| untouched(chain(&error)))?;
     let teller = Teller { bulk: &bulk, line: Mutex::default() };
     teller.tell(&first_progress(install.order.id));
-    let options = Options::new(install.order.id, random_number().map_err(untouched)?);
+    let mut options = Options::new(install.order.id, random_number().map_err(untouched)?);
+    // Its deadline says until when it may be begun, which the permit's checks judge.
+    options.stop = Stop { cancelled: Some(bulk.cancelled()), deadline: None };
+    let options = options;
     let listener = |progress: &Progress| teller.tell(progress);
     let (disk, mut report) = match &install.image {
         ImageSource::Store { manifest, .. } => {
@@ -127,33 +131,66 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     };
     teller.tell(&finishing);
     let disk = Arc::new(disk);
-    report.steps = install::finish(disk.as_ref(), &install.steps, &mut random_bytes);
-    let failed = report.steps.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
-        let failure = step.failure.as_ref()?;
-        Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
-    });
-    let (kernel, failed) = match failed {
-        None => (start::finish(&disk, install, &mut report.steps), None),
-        // Nobody wants it started without its name, its keys or its room.
-        Some(reason) => match install::disarm(disk.as_ref()) {
-            Ok(()) => (Kernel::No, Some(reason)),
-            Err(error) => {
-                let error = chain(&error);
-                (
-                    Kernel::No,
-                    Some(format!(
-                        "{reason}; the disk still starts, because zeroing its start failed too: {error}"
-                    )),
-                )
-            }
-        },
+    let write_files = |outcomes: &mut [_]| files::finish(&disk, &install.steps, outcomes);
+    let followed = follow(disk.as_ref(), &install.steps, options.stop, write_files);
+    let (kernel, failed) = match followed {
+        Ok(steps) => {
+            report.steps = steps;
+            (start::finish(&disk, install, &mut report.steps), None)
+        }
+        Err(reason) => (Kernel::No, Some(reason)),
     };
-    let disk = Arc::into_inner(disk).ok_or_else(|| touched("the disk is still being read"))?;
-    settle(disk).map_err(touched)?;
-    match failed {
-        Some(reason) => Err(touched(reason)),
-        None => Ok((report, kernel)),
+    let settled = match Arc::into_inner(disk) {
+        Some(disk) => settle(disk),
+        None => settled(Err("it is still being read".to_owned()), Ok(())),
+    };
+    conclude(report, kernel, failed, settled)
+}
+
+/// Does what follows the image on its disk. Where that fails or the order is over, the disk starts nothing afterwards:
+/// nobody wants it started without its name, its keys or its room.
+fn follow(
+    medium: &dyn Medium,
+    steps: &[Step],
+    stop: Stop<'_>,
+    write_files: impl FnOnce(&mut [StepOutcome]),
+) -> Result<Vec<StepOutcome>, String> {
+    let ended = || stop.check().map_err(|stopped| format!("the install was ended: {stopped}"));
+    let done = || {
+        ended()?;
+        let mut outcomes = install::finish(medium, steps, &mut random_bytes);
+        write_files(&mut outcomes);
+        let failed = outcomes.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
+            let failure = step.failure.as_ref()?;
+            Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
+        });
+        // Before anything of this machine is told to start it.
+        ended()?;
+        failed.map_or(Ok(outcomes), Err)
+    };
+    done().map_err(|reason| match install::disarm(medium) {
+        Ok(()) => reason,
+        Err(error) => format!(
+            "{reason}; the disk still starts, because zeroing its start failed too: {}",
+            chain(&error)
+        ),
+    })
+}
+
+/// Says what came of an order whose image is on the disk, read back. What became of the kernel's view of that disk
+/// changes nothing about it: the next start sees it anew.
+fn conclude(
+    mut report: InstallReport,
+    kernel: Kernel,
+    failed: Option<String>,
+    settled: Vec<StepOutcome>,
+) -> Result<(InstallReport, Kernel), Broken> {
+    if let Some(reason) = failed {
+        let also = settled.into_iter().filter_map(|outcome| outcome.failure);
+        return Err(touched(also.fold(reason, |reason, also| format!("{reason}; {also}"))));
     }
+    report.steps.extend(settled);
+    Ok((report, kernel))
 }
 
 fn write_stored(
@@ -215,12 +252,27 @@ fn permitted(job: &Job, install: &Install) -> Result<Held, Broken> {
     }
 }
 
-/// Has the kernel see the new partitions, and lets the disk go.
-fn settle(disk: Held) -> Result<(), String> {
-    disk.drop_cache().map_err(|error| format!("dropping old pages of the disk: {error}"))?;
-    disk.reread_partitions()
-        .map_err(|error| format!("having the kernel read the new partition table: {error}"))?;
-    disk.release().map_err(|error| format!("making the disk read-only again: {error}"))
+/// Has the kernel see the new partitions, and lets the disk go. Returns what of that failed.
+fn settle(disk: Held) -> Vec<StepOutcome> {
+    let reread = disk.drop_cache().and_then(|()| disk.reread_partitions());
+    let released = disk.release();
+    settled(reread.map_err(|error| chain(&error)), released.map_err(|error| chain(&error)))
+}
+
+fn settled(reread: Result<(), String>, released: Result<(), String>) -> Vec<StepOutcome> {
+    let reread = reread.err().map(|error| {
+        let failure = format!(
+            "the image is on the disk, but until the machine restarts its kernel does not see the new partitions: \
+             {error}"
+        );
+        StepOutcome { step: start::REREAD.to_owned(), failure: Some(failure) }
+    });
+    let released = released.err().map(|error| {
+        let failure =
+            format!("until the machine restarts its kernel lets the disk be written to: {error}");
+        StepOutcome { step: start::READ_ONLY.to_owned(), failure: Some(failure) }
+    });
+    reread.into_iter().chain(released).collect()
 }
 
 fn first_progress(order: OrderId) -> Progress {
@@ -265,4 +317,77 @@ fn touched(reason: impl Into<String>) -> Broken {
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use protocol::install::{Guarantee, ReadBack};
+
+    use super::*;
+
+    fn report() -> InstallReport {
+        InstallReport {
+            guarantee: Guarantee::SignedChunks,
+            progress: first_progress(OrderId([1; 16])),
+            read_back: ReadBack::Whole {},
+            steps: vec![StepOutcome { step: "seed".to_owned(), failure: None }],
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_see_the_new_partitions_fails_no_order() {
+        let busy = || settled(Err("Device or resource busy".to_owned()), Err("gone".to_owned()));
+        let (report, kernel) =
+            conclude(report(), Kernel::Loaded, None, busy()).ok().expect("the image is there");
+        assert_eq!(kernel, Kernel::Loaded);
+        let steps: Vec<(&str, bool)> =
+            report.steps.iter().map(|one| (one.step.as_str(), one.failure.is_some())).collect();
+        assert_eq!(steps, [("seed", false), ("rereadPartitions", true), ("readOnly", true)]);
+        let why = report.steps[1].failure.as_deref().unwrap_or_default();
+        assert!(why.contains("the image is on the disk") && why.contains("busy"), "{why}");
+        assert!(report.steps.iter().skip(1).all(start::is_optional));
+        assert_eq!(settled(Ok(()), Ok(())), []);
+    }
+
+    /// A disk in a file, that has something at its start; and what is there after the steps.
+    fn start_after(steps: &[Step], is_over: bool) -> (Result<Vec<StepOutcome>, String>, u8) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk");
+        let file = disk::PlainFile::open(&path, 8 << 20, 512).unwrap();
+        let mut sector = disk::AlignedBuffer::zeroed(4096);
+        sector.fill(0x55);
+        file.write(0, &sector).unwrap();
+        let flag = AtomicBool::new(is_over);
+        let stop = Stop { cancelled: Some(&flag), deadline: None };
+        let followed = follow(&file, steps, stop, |_| {});
+        file.read(0, &mut sector).unwrap();
+        (followed, sector[0])
+    }
+
+    #[test]
+    fn an_order_that_is_over_when_its_image_is_there_leaves_a_disk_that_starts_nothing() {
+        assert_eq!(start_after(&[], false), (Ok(Vec::new()), 0x55));
+        let (followed, start) = start_after(&[], true);
+        assert_eq!(
+            (followed, start),
+            (Err("the install was ended: it was cancelled".to_owned()), 0)
+        );
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_a_disk_that_starts_nothing() {
+        let (followed, start) = start_after(&[Step::MoveBackupGpt {}], false);
+        assert!(followed.is_err_and(|reason| reason.contains("moveBackupGpt failed")));
+        assert_eq!(start, 0);
+    }
+
+    #[test]
+    fn a_step_that_matters_fails_the_order_and_takes_the_rest_along() {
+        let busy = settled(Err("busy".to_owned()), Ok(()));
+        let failed = conclude(report(), Kernel::No, Some("no room".to_owned()), busy);
+        let Err(Broken { reason, touched: true }) = failed else { panic!("it failed") };
+        assert!(reason.starts_with("no room; ") && reason.ends_with("busy"), "{reason}");
+    }
 }

@@ -35,7 +35,7 @@ pub(crate) fn finish(
     install: &Install,
     outcomes: &mut Vec<StepOutcome>,
 ) -> Kernel {
-    let disk = || Disk::open(Arc::new(HeldStorage(Arc::clone(held))));
+    let disk = || Disk::open(storage(held));
     let next = match install.finish {
         Finish::Reboot => Next::FromEntry,
         // A machine that is started by hand later is asked for by whom it is told to.
@@ -59,14 +59,23 @@ pub(crate) fn finish(
 
 /// What the outcome of starting a kernel is called among the steps.
 const KEXEC: &str = "kexec";
+/// The same of the kernel's reading the new partition table.
+pub(crate) const REREAD: &str = "rereadPartitions";
+/// The same of the disk's being read-only again.
+pub(crate) const READ_ONLY: &str = "readOnly";
 
 /// Holds for outcomes that do not undo an install: the disk is as ordered, and starts without them.
 pub(crate) fn is_optional(outcome: &StepOutcome) -> bool {
-    [KEXEC, "bootEntry"].contains(&outcome.step.as_str())
+    [KEXEC, "bootEntry", REREAD, READ_ONLY].contains(&outcome.step.as_str())
+}
+
+/// Returns the disk for reading what is on it.
+pub(crate) fn storage(held: &Arc<Held>) -> Arc<dyn Storage> {
+    Arc::new(HeldStorage(Arc::clone(held)))
 }
 
 /// Runs what reads filesystems that strangers made: a panic is a failure like others.
-fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let panicked = || Err("the filesystem on the disk is one that nobody can read".to_owned());
     guard::run(read).unwrap_or_else(panicked)
 }

@@ -1,8 +1,16 @@
 //! What is large comes whole, or as an error.
 
-use std::io::{ErrorKind, Read as _};
+use std::{
+    io::{ErrorKind, Read as _},
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use agent::session::{Bulk, BulkError, Session};
+use protocol::{
+    Bytes, OrderId,
+    install::{InstallPhase, Progress},
+};
 
 use crate::harbour::Harbour;
 
@@ -86,4 +94,52 @@ async fn a_file_larger_than_it_may_be_is_not_kept() {
     assert!(matches!(large, Err(BulkError::Never(_))), "{large:?}");
     let whole = beside(move || line.get("/file", 6)).await;
     assert_eq!(whole.unwrap(), b"abcdef");
+}
+
+/// Says whether an agent that tells of its progress is told that its order is over, by a server with these words.
+async fn is_cancelled(words: Option<&str>) -> bool {
+    let harbour = Harbour::open().await;
+    if let Some(words) = words {
+        harbour.says("POST /v1/events", words);
+    }
+    let line = line(&harbour).await;
+    let progress = Progress {
+        order: OrderId([1; 16]),
+        phase: InstallPhase::Writing,
+        image_bytes: None,
+        fetched_bytes: Bytes(0),
+        unpacked_bytes: Bytes(0),
+        written_bytes: Bytes(0),
+        zeroed_bytes: Bytes(0),
+        unchanged_bytes: Bytes(0),
+        verified_bytes: Bytes(0),
+        elapsed_milliseconds: 0,
+        remaining_seconds: None,
+        bottleneck: None,
+    };
+    line.tell(progress);
+    // Said once, and heard twice: nothing moves, and the agent asks all the same.
+    harbour.waits_for("POST /v1/events", 2).await;
+    let until = Instant::now() + Duration::from_millis(500);
+    beside(move || {
+        while !line.cancelled().load(Ordering::Relaxed) && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        line.cancelled().load(Ordering::Relaxed)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_agent_hears_that_its_order_is_over_and_takes_no_other_answer_for_that() {
+    let answer = |status: u16| format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
+    let answers = [410, 404, 409, 503].map(answer);
+    let (over, standing, unknown, forgot, busy) = tokio::join!(
+        is_cancelled(Some(&answers[0])),
+        is_cancelled(None),
+        is_cancelled(Some(&answers[1])),
+        is_cancelled(Some(&answers[2])),
+        is_cancelled(Some(&answers[3])),
+    );
+    assert_eq!([over, standing, unknown, forgot, busy], [true, false, false, false, false]);
 }

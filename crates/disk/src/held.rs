@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use linux::loop_device::LoopDevice;
+
 use crate::{
     Medium, Zeroing, ZeroingProof,
     handle::Handle,
@@ -59,6 +61,17 @@ impl Held {
     /// Has the kernel write out and forget what it holds of the disk (`BLKFLSBUF`), so that nobody reads an old page.
     pub fn drop_cache(&self) -> io::Result<()> {
         linux::block::drop_cache(self.handle.file())
+    }
+
+    /// Returns a range of the disk as a block device of its own, while nobody but this program has the disk: for its
+    /// filesystems. Offset and size are multiples of the disk's sector.
+    pub fn window(
+        &self,
+        offset: u64,
+        size: u64,
+        access: linux::block::Access,
+    ) -> io::Result<LoopDevice> {
+        LoopDevice::attach(self.handle.file(), offset, size, self.handle.sector(), access)
     }
 
     /// Has the kernel read the partition table again (`BLKRRPART`). Waits at most five seconds while an old partition

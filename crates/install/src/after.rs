@@ -61,7 +61,7 @@ pub enum StepFailure {
 pub type Random<'a> = dyn FnMut() -> [u8; 16] + 'a;
 
 /// Does the steps in their order, each whether or not those before it succeeded, and says what became of each.
-/// A boot entry is the firmware's: that step's outcome is a failure that says so.
+/// A boot entry is the firmware's, files are its filesystem's: their outcomes are a failure that says so.
 pub fn finish(medium: &dyn Medium, steps: &[Step], random: &mut Random<'_>) -> Vec<StepOutcome> {
     let one = |(index, step): (usize, &Step)| {
         let later = &steps[index + 1..];
@@ -87,7 +87,7 @@ pub fn apply(
             let seed = seed::Seed::of(step).expect("these two are seeds");
             seed::append(medium, &seed, random)
         }
-        Step::BootEntry { .. } => Err(StepFailure::Elsewhere),
+        Step::WriteFiles { .. } | Step::BootEntry { .. } => Err(StepFailure::Elsewhere),
     }
 }
 
@@ -99,6 +99,7 @@ pub fn name(step: &Step) -> &'static str {
         Step::GrowLastPartition {} => "growLastPartition",
         Step::Seed { .. } => "seed",
         Step::ConfigDrive { .. } => "configDrive",
+        Step::WriteFiles { .. } => "writeFiles",
         Step::BootEntry { .. } => "bootEntry",
     }
 }

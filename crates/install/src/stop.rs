@@ -38,7 +38,7 @@ impl Stop<'_> {
     }
 
     /// Fails when it is to end now.
-    pub(crate) fn check(&self) -> Result<(), Stopped> {
+    pub fn check(&self) -> Result<(), Stopped> {
         self.reason(Instant::now()).map_or(Ok(()), Err)
     }
 }

@@ -20,6 +20,16 @@ pub fn virtual_filesystem(kind: &str, target: &Path, rights: Rights) -> io::Resu
     Ok(nix::mount::mount(Some(kind), target, Some(kind), flags(rights), None::<&str>)?)
 }
 
+/// Mounts a file system that lies on a device (`mount`).
+pub fn filesystem(kind: &str, device: &Path, target: &Path, rights: Rights) -> io::Result<()> {
+    Ok(nix::mount::mount(Some(device), target, Some(kind), flags(rights), None::<&str>)?)
+}
+
+/// Unmounts, when all of it is written (`umount2`). `EBUSY` while something uses it.
+pub fn unmount(target: &Path) -> io::Result<()> {
+    Ok(nix::mount::umount2(target, nix::mount::MntFlags::UMOUNT_NOFOLLOW)?)
+}
+
 /// Changes what may be done with a file system that is mounted (`mount`, `MS_REMOUNT`): all of it, at every mount.
 ///
 /// `EBUSY` where files are open for writing and it is to be read only.

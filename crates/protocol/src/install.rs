@@ -103,12 +103,44 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vendor_data: Option<Secret>,
     },
+    /// Writes files into a filesystem of the image, and reads them back after it was unmounted.
+    WriteFiles {
+        /// The partition's number. Without it: the one of the GPT type for this kind of machine's root filesystem,
+        /// or else the only one with a filesystem that can be written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        partition: Option<u32>,
+        /// The files, written in this order; what has such a name is replaced.
+        files: Vec<InstalledFile>,
+    },
     /// Makes a UEFI boot entry for the disk's EFI system partition and puts it first, but for network entries that stand
     /// at the front. Nothing under BIOS.
     BootEntry {
         /// What the firmware's menu shows.
         label: String,
     },
+}
+
+/// A file for the installed system. It belongs to root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InstalledFile {
+    /// Its absolute path in its filesystem.
+    pub path: String,
+    /// Its permission bits, at most 0777.
+    pub mode: u32,
+    /// What is in it.
+    pub content: Secret,
+}
+
+impl InstalledFile {
+    /// Holds for a path that names a file in one way only: absolute, without empty parts, `.` and `..`.
+    pub fn has_plain_path(&self) -> bool {
+        let is_plain = |part: &str| {
+            !matches!(part, "" | "." | "..") && part.len() <= 255 && !part.contains('\0')
+        };
+        let parts = self.path.strip_prefix('/');
+        self.path.len() < 4096 && parts.is_some_and(|parts| parts.split('/').all(is_plain))
+    }
 }
 
 /// How a machine goes on after an install.

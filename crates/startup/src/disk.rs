@@ -5,7 +5,7 @@ mod window;
 
 use std::{fmt, io, sync::Arc};
 
-use signature::Partition;
+pub use signature::{Partition, Signature};
 
 pub use self::volume::{Name, Volume, VolumeError};
 use self::window::Window;

@@ -171,6 +171,7 @@ async fn events(
     let mac = harbour.registry.show(&machine).and_then(|machine| machine.machine.last_mac);
     let address = ipv4(peer.address);
     let mut is_over = false;
+    let mut is_in_vain = false;
     for mut event in events {
         bound(&mut event.kind);
         harbour.registry.agent_says(peer.session, &event.kind);
@@ -179,7 +180,9 @@ async fn events(
             EventKind::Installed { .. } | EventKind::OrderFailed { .. } | EventKind::Refused { .. }
         );
         // How far an order is, comes every moment: the journal has its turns only.
-        if !matches!(event.kind, EventKind::Progress(_)) {
+        if let EventKind::Progress(progress) = &event.kind {
+            is_in_vain |= !harbour.registry.may_go_on(peer.session, progress.order);
+        } else {
             let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
             harbour.journal.record(entry);
         }
@@ -191,6 +194,10 @@ async fn events(
         if !matches!(stored, Ok(Ok(()))) {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, &"not stored yet: say it again");
         }
+    }
+    if is_in_vain {
+        // It was given up: the agent writes no more, and the disk does not become bootable.
+        return refuse(StatusCode::GONE, &"the order is over");
     }
     StatusCode::NO_CONTENT.into_response()
 }

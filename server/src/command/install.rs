@@ -104,6 +104,13 @@ struct Steps {
     /// Grows the last partition to the end of the disk. Most cloud images do that themselves at their first boot.
     #[arg(long)]
     grow: bool,
+    /// Writes a text file into the installed system, with its permissions: `./motd:/etc/motd`. It belongs to root there.
+    /// Can be repeated.
+    #[arg(long, value_name = "FILE:PATH")]
+    file: Vec<String>,
+    /// The number of the partition for --file. Without it: the root filesystem.
+    #[arg(long, value_name = "NUMBER", requires = "file")]
+    file_partition: Option<u32>,
     /// Makes a UEFI boot entry of this name and puts it first.
     #[arg(long, value_name = "LABEL")]
     boot_entry: Option<String>,
@@ -185,7 +192,7 @@ impl Install {
             disk: self.disk.clone(),
             overwrite: self.overwrite,
             within_seconds: self.within,
-            steps: self.steps.wanted(),
+            steps: self.steps.wanted()?,
             seed: self.told.seed()?,
             finish: match self.finish {
                 After::Reboot => Finish::Reboot,
@@ -222,13 +229,17 @@ impl Install {
 }
 
 impl Steps {
-    fn wanted(&self) -> Vec<Step> {
+    fn wanted(&self) -> anyhow::Result<Vec<Step>> {
         let mut steps = Vec::new();
         steps.extend(self.move_backup_gpt.then_some(Step::MoveBackupGpt {}));
         steps.extend(self.new_guids.then_some(Step::RenewGuids {}));
         steps.extend(self.grow.then_some(Step::GrowLastPartition {}));
+        if !self.file.is_empty() {
+            let files: anyhow::Result<_> = self.file.iter().map(|file| told::file(file)).collect();
+            steps.push(Step::WriteFiles { partition: self.file_partition, files: files? });
+        }
         steps.extend(self.boot_entry.clone().map(|label| Step::BootEntry { label }));
-        steps
+        Ok(steps)
     }
 }
 

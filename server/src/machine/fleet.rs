@@ -239,6 +239,9 @@ impl Fleet {
         }
         // After a database was lost the agent may know a higher number than we do.
         machine.sequence = machine.sequence.max(after.min(FARTHEST));
+        let pending = machine.instruction.as_ref().map(|next| next.sequence);
+        self.happens(&name, &OrderEvent::Asks { session, after, pending }, now, effects);
+        let machine = self.machines.get_mut(name.as_str()).ok_or(UnknownSession)?;
         if machine.instruction.as_ref().is_some_and(|next| next.sequence <= after) {
             machine.instruction = None;
             effects.touched.insert(name);

@@ -8,6 +8,8 @@
 //!     └─ voided ───► Cancelled              restarted, given up
 //! ```
 //!
+//! Given also fails where its agent shows that it never heard of it, or is silent about it beyond the deadline.
+//!
 //! There is no way back: an order that was given is over after that, whatever came of it (SAFETY.md 5).
 
 use protocol::{
@@ -91,6 +93,9 @@ pub enum OrderState {
         sequence: u64,
         /// When.
         at: i64,
+        /// Whether its agent has asked for what comes after it.
+        #[serde(default)]
+        heard: bool,
     },
     /// It is being carried out.
     Running {
@@ -136,6 +141,10 @@ pub enum OrderState {
     },
 }
 
+/// So long an agent that was given an order may be silent about it, also beyond the deadline. It says at once that it
+/// obeys; the rest is for a server or a switch that is away for a while.
+const SILENCE_MILLISECONDS: i64 = 15 * 60_000;
+
 /// Something that may change what becomes of an order.
 #[derive(Debug, Clone)]
 pub(in crate::machine) enum OrderEvent<'a> {
@@ -143,6 +152,10 @@ pub(in crate::machine) enum OrderEvent<'a> {
     Time,
     /// It is about to be handed to a session, as this instruction.
     Give { session: Session, sequence: u64 },
+    /// An agent asks for what comes after a number, and would be handed the instruction of another one.
+    Asks { session: Session, after: u64, pending: Option<u64> },
+    /// The agent that it was given to shows that it never heard of it, and is not told again.
+    Unheard { reason: &'a str },
     /// An agent says something.
     Says { session: Session, kind: &'a EventKind },
     /// Its machine announced itself with another session: whoever had the order is gone.
@@ -167,7 +180,31 @@ pub(in crate::machine) fn step(
         }
         (Ordered {}, _) if at >= order.deadline => Some(Expired { at }),
         (Ordered {}, &OrderEvent::Give { session, sequence }) => {
-            Some(Given { session, sequence, at })
+            Some(Given { session, sequence, at, heard: false })
+        }
+        (
+            &Given { session, sequence, at: given, heard: false },
+            &OrderEvent::Asks { session: asker, after, pending },
+        ) if session == asker => {
+            if after >= sequence {
+                Some(Given { session, sequence, at: given, heard: true })
+            } else if pending == Some(sequence) {
+                None
+            } else {
+                let reason = "it did not reach the machine, which was told something else since";
+                Some(Failed { at, reason: reason.to_owned(), touched: false })
+            }
+        }
+        (Given { heard: false, .. }, OrderEvent::Unheard { reason }) => {
+            let reason = format!("it did not reach the machine, and is not said again: {reason}");
+            Some(Failed { at, reason, touched: false })
+        }
+        (Given { at: given, .. }, OrderEvent::Time)
+            if at >= order.deadline.max(given.saturating_add(SILENCE_MILLISECONDS)) =>
+        {
+            let reason = "the machine was given the order and said nothing of it until its time was over: \
+                          whether it began, nobody knows";
+            Some(Failed { at, reason: reason.to_owned(), touched: true })
         }
         (
             Given { session, sequence, .. } | Running { session, sequence, .. },

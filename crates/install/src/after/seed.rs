@@ -57,6 +57,7 @@ impl<'a> Seed<'a> {
                 ],
             ),
             Step::MoveBackupGpt {}
+            | Step::WriteFiles { .. }
             | Step::RenewGuids {}
             | Step::GrowLastPartition {}
             | Step::BootEntry { .. } => return None,

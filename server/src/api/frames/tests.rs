@@ -118,6 +118,30 @@ async fn only_the_session_that_has_the_order_gets_the_image_and_only_while_it_ha
 }
 
 #[tokio::test]
+async fn an_agent_whose_order_was_given_up_is_told_so_when_it_says_how_far_it_is() {
+    let port = Quayside::open().await;
+    let (agent, address) = (Agent::new(port.harbour.pin), port.harbour.address);
+    let name = port.machine(1, &agent);
+    let id = port.order(&name);
+    let told = async || {
+        let progress = crate::machine::install::tests::progress(1);
+        let progress = protocol::install::Progress { order: id, ..progress };
+        let event = protocol::Event {
+            uptime_milliseconds: 1,
+            level: protocol::Level::Info,
+            kind: EventKind::Progress(Box::new(progress)),
+        };
+        let body = serde_json::to_vec(&[event]).unwrap();
+        agent.ask(address, "POST", "/v1/events", body).await.unwrap().0
+    };
+    assert_eq!(told().await, StatusCode::GONE, "it was never given it");
+    agent.ask(address, "GET", "/v1/instruction?after=0&wait=5", "").await.unwrap();
+    assert_eq!(told().await, StatusCode::NO_CONTENT);
+    port.registry.cancel_order(id, "uid 0").unwrap();
+    assert_eq!(told().await, StatusCode::GONE);
+}
+
+#[tokio::test]
 async fn ranges_are_exact_and_the_tag_is_strong() {
     let port = Quayside::open().await;
     let agent = Agent::new(port.harbour.pin);

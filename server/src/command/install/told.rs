@@ -1,13 +1,14 @@
 //! What an installed system is told: options and files of `drydock install`, checked before the server hears of them.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Read,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
-use protocol::install::Secret;
+use protocol::install::{InstalledFile, Secret};
 
 use crate::seed::{self, Format, Part, Seed};
 
@@ -109,6 +110,24 @@ impl Told {
     }
 }
 
+/// Reads `FILE:PATH`: a file here, and where it is to stand in the installed system.
+pub(super) fn file(written: &str) -> anyhow::Result<InstalledFile> {
+    let (local, path) = written
+        .rsplit_once(":/")
+        .map(|(local, path)| (Path::new(local), format!("/{path}")))
+        .with_context(|| format!("--file {written}: FILE:PATH is wanted, as ./motd:/etc/motd"))?;
+    let mode = fs::metadata(local)
+        .with_context(|| format!("--file: {}", local.display()))?
+        .permissions()
+        .mode();
+    let content = read(local).context("--file")?;
+    let file = InstalledFile { path, mode: mode & 0o777, content };
+    if !file.has_plain_path() {
+        bail!("--file {written}: {} is no plain path: no empty parts, no . and ..", file.path);
+    }
+    Ok(file)
+}
+
 /// Reads a key, or a file of keys. Empty lines and comments in it are passed over.
 fn keys(written: &str) -> anyhow::Result<Vec<String>> {
     if seed::looks_like_key(written) {
@@ -155,7 +174,7 @@ mod tests {
 
     fn file(directory: &tempfile::TempDir, name: &str, text: &[u8]) -> PathBuf {
         let path = directory.path().join(name);
-        std::fs::write(&path, text).unwrap();
+        fs::write(&path, text).unwrap();
         path
     }
 
@@ -163,6 +182,21 @@ mod tests {
         let said = format!("{:#}", told.seed().unwrap_err());
         // What stands before the file's own name is the test's.
         said.rsplit('/').next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_file_for_the_installed_system_keeps_its_permissions_and_needs_a_plain_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let motd = file(&directory, "motd", b"ahoy\n");
+        fs::set_permissions(&motd, fs::Permissions::from_mode(0o640)).unwrap();
+        let written = |path: &str| super::file(&format!("{}:{path}", motd.display()));
+        let taken = written("/etc/motd").unwrap();
+        assert_eq!((taken.path.as_str(), taken.mode), ("/etc/motd", 0o640));
+        assert_eq!(taken.content.0, "ahoy\n");
+        for wrong in ["etc/motd", "/etc/../motd", "/etc/", "/"] {
+            assert!(written(wrong).is_err(), "{wrong}");
+        }
+        assert!(super::file("nowhere:/etc/motd").is_err());
     }
 
     #[test]

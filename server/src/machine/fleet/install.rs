@@ -107,9 +107,13 @@ impl Fleet {
                 if *its == session && *number == sequence)
         };
         let is_given = is_its(&order.state);
+        let is_late = is_given && now.unix_milliseconds >= order.deadline;
         let name = machine.name.clone();
-        if let Some(reason) = machine.unfit_for(order) {
+        let late = is_late.then_some("its time is over");
+        if let Some(reason) = machine.unfit_for(order).or(late) {
+            // One of the two fits: an order that nobody has is void, one whose answer was lost stays that.
             self.happens(&name, &OrderEvent::Void { reason }, now, effects);
+            self.happens(&name, &OrderEvent::Unheard { reason }, now, effects);
             return Handing::Not;
         }
         if let Err(reason) = fit {
@@ -196,7 +200,7 @@ impl Fleet {
     pub(in crate::machine) fn expire(&mut self, now: Now, effects: &mut Effects) {
         let is_due = |machine: &&Machine| {
             machine.open_order().is_some_and(|order| {
-                !order.is_with_an_agent() && order.deadline <= now.unix_milliseconds
+                install::step(order, &OrderEvent::Time, now.unix_milliseconds).is_some()
             })
         };
         let due: Vec<String> =
@@ -226,7 +230,13 @@ impl Fleet {
     }
 
     /// Something happens to a machine's open order.
-    fn happens(&mut self, name: &str, event: &OrderEvent<'_>, now: Now, effects: &mut Effects) {
+    pub(super) fn happens(
+        &mut self,
+        name: &str,
+        event: &OrderEvent<'_>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
         let Some(machine) = self.machines.get_mut(name) else {
             return;
         };
@@ -307,11 +317,15 @@ impl Machine {
                 OrderState::Running { progress: Some(after), .. },
             ) if before.phase == after.phase
         );
+        let is_heard = matches!(
+            (&order.state, &after),
+            (OrderState::Given { .. }, OrderState::Given { heard: true, .. })
+        );
         order.state = after;
         order.held_back = None;
         let (id, finish) = (order.id, order.finish);
         let what = What::Order { order: id, became: order.words() };
-        let entry = (!is_progress).then_some(what);
+        let entry = (!is_progress && !is_heard).then_some(what);
         if order.is_open() {
             return Some(Change { entry });
         }
@@ -395,9 +409,15 @@ impl Machine {
     /// Returns the number after which an agent that announces itself again must listen:
     /// an order that it was given and has not heard of comes again.
     pub(in crate::machine) fn heard_so_far(&self) -> u64 {
-        let pending = self.instruction.as_ref();
-        pending
-            .filter(|next| matches!(next.verb, Verb::Install(_)))
-            .map_or(self.sequence, |next| next.sequence.saturating_sub(1))
+        let unheard = self.open_order().and_then(|order| match order.state {
+            // What is pending may be something else since: by what it asks for next, the agent shows what it heard.
+            OrderState::Given { sequence, heard: false, .. } => Some(sequence),
+            _ => None,
+        });
+        let pending =
+            self.instruction.as_ref().filter(|next| matches!(next.verb, Verb::Install(_)));
+        unheard
+            .or(pending.map(|next| next.sequence))
+            .map_or(self.sequence, |sequence| sequence.saturating_sub(1))
     }
 }

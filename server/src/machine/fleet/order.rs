@@ -212,15 +212,15 @@ impl Fleet {
             Order::PowerOff => Verb::PowerOff {},
             Order::Announce => Verb::Announce {},
         };
-        if machine.open_order().is_some_and(InstallOrder::is_with_an_agent)
-            && !matches!(order, Order::Wait | Order::Release)
-        {
+        let is_busy = machine.open_order().is_some_and(InstallOrder::is_with_an_agent);
+        if is_busy && !matches!(order, Order::Wait | Order::Release) {
             return Err(OrderError::Busy { name: name.to_owned() });
         }
-        if online {
+        // Who carries out an order waits already, and an order whose answer was lost must come again.
+        if online && !is_busy {
             instruct(&mut machine, verb, now);
             machine.offer(now);
-        } else if !matches!(order, Order::Wait | Order::Release) {
+        } else if !online && !matches!(order, Order::Wait | Order::Release) {
             return Err(OrderError::Offline { name: name.to_owned() });
         }
         self.ordered(machine, order.name(), by, now, effects);

@@ -20,6 +20,7 @@ use crate::{
 mod bounds;
 mod installs;
 mod orders;
+mod unheard;
 
 /// The first machine: sound in everything.
 const ONE: &str =

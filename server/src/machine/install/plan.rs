@@ -21,6 +21,9 @@ const LONGEST_SECONDS: u64 = 86_400;
 /// The most steps after an image: there are fewer kinds.
 const STEPS: usize = 16;
 
+/// The most files of one step.
+const FILES: usize = 64;
+
 /// What a person asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -184,6 +187,11 @@ pub enum InstallRefusal {
     /// The order would wait too long, or not at all.
     #[error("an order may wait from 1 second to 24 hours, not {0} seconds")]
     Within(u64),
+    /// A file's path is not absolute and plain, or its mode has other bits than permissions.
+    #[error(
+        "{0}: a file's path is absolute and without empty parts, . and ..; its mode is at most 777"
+    )]
+    File(String),
     /// A text of the steps, or their list, is too long.
     #[error("the steps after the image are too many or too long")]
     Steps,
@@ -280,11 +288,21 @@ fn check_steps(steps: &[Step]) -> Result<(), InstallRefusal> {
                 .flatten()
                 .any(is_long)
         }
+        Step::WriteFiles { files, .. } => {
+            let all: usize = files.iter().map(|file| file.content.0.len()).sum();
+            files.len() > FILES || all > TEXT_BYTES
+        }
         Step::BootEntry { label } => label.len() > 256,
         Step::MoveBackupGpt {} | Step::RenewGuids {} | Step::GrowLastPartition {} => false,
     };
     if steps.len() > STEPS || steps.iter().any(too_long) {
         return Err(InstallRefusal::Steps);
+    }
+    for step in steps {
+        let Step::WriteFiles { files, .. } = step else { continue };
+        if let Some(file) = files.iter().find(|file| !file.has_plain_path() || file.mode > 0o777) {
+            return Err(InstallRefusal::File(file.path.clone()));
+        }
     }
     Ok(())
 }
@@ -338,6 +356,10 @@ fn step_name(step: &Step) -> String {
         Step::GrowLastPartition {} => "grow the last partition",
         Step::Seed { .. } => "write a cloud-init seed",
         Step::ConfigDrive { .. } => "write a ConfigDrive",
+        Step::WriteFiles { files, .. } => {
+            let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            return format!("write {}", paths.join(", "));
+        }
         Step::BootEntry { .. } => "make a boot entry",
     }
     .to_owned()

@@ -116,6 +116,15 @@ impl Registry {
 
     /// Holds while a session carries out an order that names this manifest, or is about to.
     pub fn may_fetch(&self, session: Session, manifest: &str) -> bool {
+        self.carries_out(session, |order| order.image.manifest.as_deref() == Some(manifest))
+    }
+
+    /// Holds while a session carries out this order, or is about to.
+    pub fn may_go_on(&self, session: Session, id: OrderId) -> bool {
+        self.carries_out(session, |order| order.id == id)
+    }
+
+    fn carries_out(&self, session: Session, is_meant: impl Fn(&InstallOrder) -> bool) -> bool {
         let fleet = self.read();
         let Some(order) = fleet.of_session(session).and_then(Machine::open_order) else {
             return false;
@@ -126,7 +135,7 @@ impl Registry {
             }
             _ => false,
         };
-        is_its && order.image.manifest.as_deref() == Some(manifest)
+        is_its && is_meant(order)
     }
 
     /// Returns the machine whose open order names this manifest.
@@ -154,6 +163,9 @@ impl Registry {
     /// Waits for what a session is told after `after`, at most for `patience`. Can be dropped at any moment.
     ///
     /// An order is handed out only while the clock is trusted, and only after it is on disk that it was.
+    /// It answers only a question that was asked after it was given: who asked before may have lost its power since,
+    /// while its line still seems to be up, and would use the order up. So an order that comes while somebody waits
+    /// ends the wait with nothing, and the agent asks again.
     pub async fn wait_for_instruction(
         &self,
         session: Session,
@@ -163,19 +175,27 @@ impl Registry {
     ) -> Result<Option<Instruction>, UnknownSession> {
         let mut bell = self.0.bell.subscribe();
         let deadline = tokio::time::Instant::now() + patience;
-        let mut next = self.poll(session, after)?;
-        loop {
-            if let Some(instruction) = next
-                && let Some(instruction) = self.hand_out(session, instruction, clock).await
-            {
+        let mut refused = None;
+        if let Some(instruction) = self.poll(session, after)? {
+            refused = Some(instruction.sequence);
+            if let Some(instruction) = self.hand_out(session, instruction, clock).await {
                 return Ok(Some(instruction));
             }
+        }
+        loop {
             // The bell cannot close: `self` holds it.
             if tokio::time::timeout_at(deadline, bell.changed()).await.is_err() {
                 return Ok(None);
             }
             // The agent is not heard by that: it may be gone, and its machine run another by now.
-            next = self.read().pending(session, after)?;
+            match self.read().pending(session, after)? {
+                // What was refused a moment ago still is, whatever the bell rang for.
+                Some(next) if Some(next.sequence) != refused => {
+                    let is_install = matches!(next.verb, Verb::Install(_));
+                    return Ok((!is_install).then_some(next));
+                }
+                Some(_) | None => {}
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use crate::machine::install::{
     tests::{installed, progress},
 };
 
-fn request(disk: &str, overwrite: bool) -> InstallRequest {
+pub(super) fn request(disk: &str, overwrite: bool) -> InstallRequest {
     InstallRequest {
         image: "https://images.example/debian.raw".to_owned(),
         mirrors: vec![],
@@ -32,7 +32,7 @@ fn facts(request: &InstallRequest) -> ImageFacts {
 
 impl Story {
     /// A person orders; the order's name is the number.
-    fn installs(
+    pub(super) fn installs(
         &mut self,
         number: u8,
         name: &str,
@@ -50,7 +50,7 @@ impl Story {
     }
 
     /// A session asks for what comes after a number.
-    fn asks(
+    pub(super) fn asks(
         &mut self,
         session: u8,
         after: u64,
@@ -67,24 +67,24 @@ impl Story {
     }
 
     /// A session asks, and says which order it was given.
-    fn given(&mut self, session: u8, after: u64) -> Option<OrderId> {
+    pub(super) fn given(&mut self, session: u8, after: u64) -> Option<OrderId> {
         match self.asks(session, after, Ok(())).unwrap()?.verb {
             Verb::Install(install) => Some(install.order.id),
             _ => None,
         }
     }
 
-    fn tells(&mut self, session: u8, kind: &EventKind) {
+    pub(super) fn tells(&mut self, session: u8, kind: &EventKind) {
         let session = Session([session; 32]);
         self.with(|fleet, now, effects| fleet.agent_says(session, kind, now, effects));
     }
 
-    fn state(&self, id: OrderId) -> &OrderState {
+    pub(super) fn state(&self, id: OrderId) -> &OrderState {
         &self.fleet.find_order(id).unwrap().1.state
     }
 
     /// An approved machine, waiting; returns the number that its agent listens after.
-    fn stands_ready(&mut self, session: u8, text: &str) -> (String, u64) {
+    pub(super) fn stands_ready(&mut self, session: u8, text: &str) -> (String, u64) {
         let welcome = self.boots(session, text);
         self.approve(&welcome.machine).unwrap();
         (welcome.machine, welcome.sequence)
@@ -345,6 +345,18 @@ fn every_refusal_that_is_about_the_machine_is_said() {
     };
     let long = InstallRequest { steps: vec![seed], ..only.clone() };
     assert_eq!(install(&mut story, ONE, &long), InstallRefusal::Steps);
+    for (path, mode) in
+        [("etc/motd", 0o644), ("/etc/../shadow", 0o644), ("/etc//x", 0o644), ("/x", 0o4755)]
+    {
+        let files = vec![protocol::install::InstalledFile {
+            path: path.to_owned(),
+            mode,
+            content: protocol::install::Secret("ahoy".to_owned()),
+        }];
+        let step = protocol::install::Step::WriteFiles { partition: None, files };
+        let wrong = InstallRequest { steps: vec![step], ..only.clone() };
+        assert_eq!(install(&mut story, ONE, &wrong), InstallRefusal::File(path.to_owned()));
+    }
     let unknown = install(&mut story, ONE, &request("S3Z1NB0K-x", false));
     assert!(matches!(unknown, InstallRefusal::Disk(_)), "{unknown}");
     story.fleet.amend(&name, |machine| machine.claimed_by = Some("capi/one".to_owned()));

@@ -121,25 +121,74 @@ async fn a_restored_or_copied_state_directory_has_no_open_order() {
     back.close();
 }
 
+/// An agent waits for what comes after a number, for a minute at most.
+async fn waits(
+    registry: &Registry,
+    number: u32,
+    after: u64,
+) -> tokio::task::JoinHandle<Option<Instruction>> {
+    let registry = registry.clone();
+    let waiting = tokio::spawn(async move {
+        let (patience, clock) = (Duration::from_mins(1), synchronised());
+        registry.wait_for_instruction(session(number), after, patience, &clock).await.unwrap()
+    });
+    tokio::task::yield_now().await;
+    waiting
+}
+
 #[tokio::test]
-async fn an_order_wakes_the_agent_that_waits_for_it() {
+async fn an_order_wakes_the_agent_that_waits_and_is_given_when_it_asks_again() {
     let registry = Registry::in_memory(Settings::default(), silent()).unwrap();
     let after = ready(&registry);
-    let waiting = {
-        let registry = registry.clone();
-        tokio::spawn(async move {
-            let (patience, clock) = (Duration::from_mins(1), synchronised());
-            registry.wait_for_instruction(session(1), after, patience, &clock).await
-        })
-    };
-    tokio::task::yield_now().await;
+    let waiting = waits(&registry, 1, after).await;
     let id = ordered(&registry).order.id;
-    let heard = waiting.await.unwrap().unwrap().unwrap();
+    assert_eq!(waiting.await.unwrap(), None, "it may be dead, and its line still up");
+    assert_eq!(registry.show_order(id).unwrap().order.state, OrderState::Ordered {});
+    let heard = asks(&registry, after).await.unwrap();
     let Verb::Install(install) = heard.verb else { panic!("{heard:?}") };
     assert_eq!((install.order.id, install.order.by.as_str()), (id, "uid 7"));
     assert_eq!(install.order.disks.len(), 1);
     registry.agent_says(session(1), &protocol::EventKind::Obeys { sequence: heard.sequence });
     assert!(!registry.may_fetch(session(1), "0"), "an image of somebody else's");
+    registry.close();
+}
+
+#[tokio::test]
+async fn an_order_is_not_used_up_by_a_boot_whose_power_was_cut() {
+    let registry = Registry::in_memory(Settings::default(), silent()).unwrap();
+    let after = ready(&registry);
+    let dead = waits(&registry, 1, after).await;
+    let id = ordered(&registry).order.id;
+    drop(dead.await.unwrap());
+    let welcome = registry.announce(session(2), address(1), &with_blank_disk()).unwrap();
+    let (patience, clock) = (Duration::ZERO, synchronised());
+    let given = registry.wait_for_instruction(session(2), welcome.sequence, patience, &clock).await;
+    let Verb::Install(install) = given.unwrap().unwrap().verb else { panic!() };
+    assert_eq!(install.order.id, id);
+    registry.close();
+}
+
+#[tokio::test]
+async fn who_waits_for_an_order_that_is_held_back_does_not_ask_at_every_bell() {
+    let registry = Registry::in_memory(Settings::default(), silent()).unwrap();
+    let after = ready(&registry);
+    ordered(&registry);
+    let held_back = {
+        let registry = registry.clone();
+        tokio::spawn(async move {
+            let (patience, clock) = (Duration::from_mins(1), unsynchronised());
+            registry.wait_for_instruction(session(1), after, patience, &clock).await
+        })
+    };
+    tokio::task::yield_now().await;
+    for number in 2..5 {
+        registry.announce(session(number), address(number), &announce(number)).unwrap();
+        registry.approve(&format!("sn00000{number}x"), "uid 0").unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(!held_back.is_finished());
+    held_back.abort();
+    drop(held_back.await);
     registry.close();
 }
 

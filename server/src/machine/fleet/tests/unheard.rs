@@ -1,0 +1,135 @@
+//! Stories of orders whose answer was lost: none of them stays open for ever, none is said twice to anybody else.
+
+use protocol::{EventKind, OrderId};
+
+use super::{installs::request, *};
+use crate::machine::install::{
+    OrderState,
+    tests::{installed, progress},
+};
+
+/// An approved machine that was given its order; returns both, and the number after which its agent asked.
+fn given(story: &mut Story) -> (String, OrderId, u64) {
+    let (name, after) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    assert_eq!(story.given(1, after), Some(id));
+    (name, id, after)
+}
+
+fn told_something_else(story: &mut Story, name: &str) {
+    story.with(|fleet, now, effects| fleet.ask_again(&[name.to_owned()].into(), now, effects));
+}
+
+fn is_failed(state: &OrderState, was_touched: bool) -> bool {
+    matches!(state, OrderState::Failed { touched, .. } if *touched == was_touched)
+}
+
+#[test]
+fn an_order_that_never_arrived_and_was_replaced_fails_and_touched_nothing() {
+    let mut story = Story::new();
+    let (name, id, after) = given(&mut story);
+    told_something_else(&mut story, &name);
+    assert_eq!(story.given(1, after), None);
+    assert!(is_failed(story.state(id), false), "{:?}", story.state(id));
+    assert_eq!(story.fleet.get(&name).unwrap().load(), crate::machine::Load::Blank);
+    let again = story.installs(2, &name, ONE, &request("only", false)).unwrap();
+    assert_eq!(story.given(1, after), Some(again), "a new one is taken and given");
+}
+
+#[test]
+fn an_order_that_never_arrived_fails_also_where_the_agent_announces_in_between() {
+    let mut story = Story::new();
+    let (name, id, _) = given(&mut story);
+    told_something_else(&mut story, &name);
+    let welcome = story.boots(1, ONE);
+    assert_eq!(story.given(1, welcome.sequence), None);
+    assert!(is_failed(story.state(id), false), "{:?}", story.state(id));
+}
+
+#[test]
+fn an_order_that_arrived_is_not_undone_by_an_older_question() {
+    let mut story = Story::new();
+    let (name, id, after) = given(&mut story);
+    let heard = story.fleet.get(&name).unwrap().sequence;
+    assert_eq!(story.given(1, heard), None);
+    assert!(matches!(story.state(id), OrderState::Given { heard: true, .. }));
+    let said = story.entries.len();
+    assert_eq!(story.given(1, after), None, "a question that was under way for long");
+    told_something_else(&mut story, &name);
+    assert_eq!(story.given(1, after), None);
+    assert!(matches!(story.state(id), OrderState::Given { .. }));
+    assert_eq!(story.entries.len(), said, "nothing of this is news");
+    story.tells(1, &EventKind::Progress(Box::new(progress(1))));
+    story.tells(1, &installed(1));
+    assert!(matches!(story.state(id), OrderState::Done { .. }));
+}
+
+#[test]
+fn to_be_told_to_wait_does_not_cost_a_machine_its_order() {
+    let mut story = Story::new();
+    let (name, id, after) = given(&mut story);
+    story.order(&name, Order::Wait).unwrap();
+    story.order(&name, Order::Release).unwrap();
+    assert_eq!(story.given(1, after), Some(id), "it comes again");
+}
+
+#[test]
+fn an_order_that_never_arrived_at_a_machine_held_since_is_over() {
+    let mut story = Story::new();
+    let (name, id, after) = given(&mut story);
+    let reason = "a person must look".to_owned();
+    story.with(|fleet, now, effects| fleet.hold(&name, reason, now, effects));
+    assert!(matches!(story.state(id), OrderState::Given { .. }), "the answer may be under way");
+    assert_eq!(story.given(1, after), None);
+    assert!(is_failed(story.state(id), false), "{:?}", story.state(id));
+}
+
+#[test]
+fn an_order_that_never_arrived_is_not_said_again_to_who_is_not_sure_of_itself() {
+    let mut story = Story::new();
+    let (_, id, after) = given(&mut story);
+    // Another serial number in the same boot: what it says is not believed.
+    story.fleet.amend("4q5hmp2", |machine| machine.session.as_mut().unwrap().complete = false);
+    assert_eq!(story.given(1, after), None);
+    assert!(is_failed(story.state(id), false), "{:?}", story.state(id));
+}
+
+#[test]
+fn an_order_that_never_arrived_is_not_said_again_after_its_deadline() {
+    let mut story = Story::new();
+    let (_, id, after) = given(&mut story);
+    story.seconds += 3600;
+    assert_eq!(story.given(1, after), None);
+    assert!(is_failed(story.state(id), false), "{:?}", story.state(id));
+}
+
+#[test]
+fn an_order_of_which_nobody_says_anything_ends_after_its_deadline() {
+    let mut story = Story::new();
+    let (name, id, _) = given(&mut story);
+    story.seconds += 3500;
+    story.with(Fleet::expire);
+    assert!(matches!(story.state(id), OrderState::Given { .. }), "its time is not over");
+    story.seconds += 100;
+    story.with(Fleet::expire);
+    // Whoever has it may have begun, and be cut off: the worse is believed.
+    assert!(is_failed(story.state(id), true), "{:?}", story.state(id));
+    story.boots(2, ONE);
+    story.installs(2, &name, ONE, &request("only", true)).unwrap();
+}
+
+#[test]
+fn an_order_given_at_the_last_moment_has_its_minutes_and_one_that_runs_has_no_end() {
+    let mut story = Story::new();
+    let (name, after) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    story.seconds += 3580;
+    assert_eq!(story.given(1, after), Some(id));
+    story.seconds += 800;
+    story.with(Fleet::expire);
+    assert!(matches!(story.state(id), OrderState::Given { .. }));
+    story.tells(1, &EventKind::Progress(Box::new(progress(1))));
+    story.seconds += 86_400;
+    story.with(Fleet::expire);
+    assert!(matches!(story.state(id), OrderState::Running { .. }));
+}

@@ -1,8 +1,7 @@
 //! `sunshine` as an ordinary program.
 
-#[cfg(feature = "foreign")]
-use std::ffi::OsString;
 use std::{
+    ffi::OsString,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -13,8 +12,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use inventory::Root;
 
-#[cfg(feature = "foreign")]
-use crate::write;
+use crate::{refusal::refuse, write};
 
 /// Describes this machine, or a captured one; writes images.
 ///
@@ -37,7 +35,6 @@ enum Verb {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Output,
     },
-    #[cfg(feature = "foreign")]
     /// Writes an image to a disk of this machine, or to a file; `sunshine write --help` says how.
     #[command(disable_help_flag = true)]
     Write {
@@ -59,12 +56,10 @@ enum Output {
 pub(crate) fn run(not_ours: &NotOurs) -> ExitCode {
     let is_first = !matches!(not_ours, NotOurs::Process(_));
     if is_first && std::env::args_os().len() < 2 {
-        let _nobody_reads = writeln!(io::stderr(), "sunshine: will not be PID 1 here: {not_ours}");
-        return ExitCode::from(2);
+        return refuse(not_ours);
     }
     let done = match Arguments::parse().verb {
         Verb::Inventory { root, output } => show(root, output),
-        #[cfg(feature = "foreign")]
         Verb::Write { words } => return write::run(words),
     };
     match done {

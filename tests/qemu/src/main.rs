@@ -15,6 +15,7 @@ mod machine;
 mod process;
 mod router;
 mod server;
+mod shelf;
 mod story;
 mod suite;
 mod wait;

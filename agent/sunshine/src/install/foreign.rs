@@ -1,13 +1,10 @@
 //! An image on somebody else's server.
 
-use std::{
-    io::{self, Read},
-    ops::Range,
-};
-
-use fetch::{Lasting, Limits, Mirror, Token, Trust};
-use install::{FetchError, Foreign, Source};
+use fetch::{Limits, Token, Trust};
+use install::Foreign;
 use protocol::install::Secret;
+
+use crate::elsewhere::Elsewhere;
 
 /// Finds a file on other people's servers. Blocks, for a minute where none answers.
 pub(super) fn find(
@@ -20,40 +17,8 @@ pub(super) fn find(
     let token = token.map_err(|error| error.to_string())?;
     let client = fetch::Client::new(&Trust::System, Limits::default());
     let found = fetch::Image::open(&client, urls, sha256, token).map_err(|error| error.chain())?;
-    let foreign = Foreign { file_bytes: found.length(), sha256: found.sha256() };
+    let foreign = Foreign { file_bytes: Some(found.length()), sha256: found.sha256() };
     Ok((foreign, found.into_mirrors().into_iter().map(Elsewhere).collect()))
-}
-
-/// One of other people's servers.
-#[derive(Debug)]
-pub(super) struct Elsewhere(Mirror);
-
-impl Source for Elsewhere {
-    fn fetch(&self, range: Range<u64>) -> Result<Box<dyn Read + Send>, FetchError> {
-        let body = self.0.read(range).map_err(|error| said(&error))?;
-        Ok(Box::new(Body(body)))
-    }
-}
-
-/// What such a server sends, with its errors as the writer knows them.
-struct Body(fetch::Body);
-
-impl Read for Body {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match fetch::FetchError::of(&error) {
-            Some(cause) => io::Error::other(said(cause)),
-            None => error,
-        })
-    }
-}
-
-fn said(error: &fetch::FetchError) -> FetchError {
-    let reason = error.chain();
-    match error.lasting() {
-        Lasting::Passing => FetchError::Again { reason },
-        Lasting::Replaced => FetchError::Replaced { reason },
-        Lasting::Lasting => FetchError::Never { reason },
-    }
 }
 
 fn digest(text: &str) -> Result<[u8; 32], String> {

@@ -9,12 +9,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fetch::{Lasting, Limits, Mirror, Trust};
+use fetch::{Limits, Trust};
 use image::{Manifest, WINDOW_LIMIT, bmap::Bmap};
 use install::{FetchError, Source};
 use ring::digest::{Context, SHA256};
 
 use super::chain;
+use crate::elsewhere::Elsewhere;
 
 /// A file that can be read from any offset.
 #[derive(Debug)]
@@ -148,37 +149,6 @@ impl Read for Part {
             }
             Err(error) => Err(never(format!("reading {}: {error}", self.shown))),
         }
-    }
-}
-
-/// A file on somebody's server.
-#[derive(Debug)]
-struct Elsewhere(Mirror);
-
-impl Source for Elsewhere {
-    fn fetch(&self, range: Range<u64>) -> Result<Box<dyn Read + Send>, FetchError> {
-        let body = self.0.read(range).map_err(|error| said(&error))?;
-        Ok(Box::new(Body(body)))
-    }
-}
-
-struct Body(fetch::Body);
-
-impl Read for Body {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into).map_err(|error| match fetch::FetchError::of(&error) {
-            Some(cause) => io::Error::other(said(cause)),
-            None => error,
-        })
-    }
-}
-
-fn said(error: &fetch::FetchError) -> FetchError {
-    let reason = error.chain();
-    match error.lasting() {
-        Lasting::Passing => FetchError::Again { reason },
-        Lasting::Replaced => FetchError::Replaced { reason },
-        Lasting::Lasting => FetchError::Never { reason },
     }
 }
 

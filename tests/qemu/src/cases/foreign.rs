@@ -1,0 +1,105 @@
+//! An image that a machine fetches from somebody else's server by itself.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::BOOT_PATIENCE;
+use crate::{
+    lab::Lab,
+    machine::{Bus, Disk, Kernel, Machine},
+    process::run,
+    server::{Mode, Server},
+    shelf::Shelf,
+};
+
+const MIB: usize = 1 << 20;
+/// Half of it chance, half of it zeros.
+const IMAGE_MIB: usize = 64;
+/// What makes firmware start a disk, behind the code.
+const BOOT_MARK: [u8; 2] = [0x55, 0xaa];
+/// 32 MiB that nobody can press, under TCG.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The machine fetches, unpacks and writes; the disk is compared from outside.
+pub(super) fn from_a_web_server(lab: &Lab) -> Result<()> {
+    let image = image(lab)?;
+    let path = image.to_str().context("the scratch directory is no UTF-8")?;
+    run("zstd", &["--quiet", path])?;
+    let packed = image.with_added_extension("zst");
+    let words = run("sha256sum", &[packed.to_str().context("the same directory")?])?;
+    let digest = words.split_whitespace().next().context("no digest")?.to_owned();
+
+    let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
+    let shelf = Shelf::with(server.station(), &packed)?;
+    let machine = Machine::bios("tug").disk(Disk::of_ones(Bus::Virtio));
+    let kernel = Kernel::of(&server, &machine)?;
+    let mut machine = machine.kernel(kernel).boot(lab)?;
+    let known = server.waits_for(&machine)?;
+    server.hears_boot(&known.name, 1)?;
+    server.approves(&known.name)?;
+    let serial = machine.machine.disks[0].serial.clone();
+    let options = ["--sha256", &digest, "--overwrite", "--finish", "stay"];
+    let order = server.installs(&known.name, &shelf.url, &serial, &options)?;
+    let report = server.is_done(&order, PATIENCE, |_| Ok(()))?;
+    // Frozen: what is read is what it left.
+    machine.freeze()?;
+    ensure!(report["guarantee"] == "digest", "who vouches for it? {report}");
+    let unpacked = report["progress"]["unpackedBytes"].as_u64();
+    ensure!(
+        unpacked == u64::try_from(IMAGE_MIB * MIB).ok(),
+        "it unpacked something else: {report}"
+    );
+    ensure!(shelf.given() > 0, "nobody fetched it");
+    is_the_start(&image, &machine.machine.disk_file(lab, 0))?;
+    machine.thaw()?;
+
+    // The server of the file has another one under that name by now.
+    let mut other =
+        File::options().write(true).open(&packed).context("opening the packed image")?;
+    other.seek(SeekFrom::End(-64)).context("seeking")?;
+    other.write_all(&[0x5a; 64]).context("changing the packed image")?;
+    let order = server.installs(&known.name, &shelf.url, &serial, &options)?;
+    let failure = server.has_failed(&order, PATIENCE)?;
+    ensure!(failure.touched, "it was written to before: {}", failure.reason);
+    machine.freeze()?;
+    let mut start = vec![0; 512];
+    let mut disk = File::open(machine.machine.disk_file(lab, 0)).context("opening the disk")?;
+    disk.read_exact(&mut start).context("reading the disk")?;
+    ensure!(start.iter().all(|byte| *byte == 0), "what failed still starts: {}", failure.reason);
+    ensure!(machine.restarts() == 0, "it restarted");
+    machine.thaw()?;
+    server.orders(&known.name, "power-off")?;
+    machine.switches_off(BOOT_PATIENCE)
+}
+
+/// Makes an image that no other run has had.
+fn image(lab: &Lab) -> Result<PathBuf> {
+    let path = lab.scratch("image.raw");
+    let mut bytes = vec![0; IMAGE_MIB * MIB];
+    let mut chance = File::open("/dev/urandom").context("opening /dev/urandom")?;
+    for part in bytes.chunks_mut(2 * MIB) {
+        chance.read_exact(&mut part[..MIB]).context("reading /dev/urandom")?;
+    }
+    // A boot sector without partitions.
+    bytes[440..510].fill(0);
+    bytes[510..512].copy_from_slice(&BOOT_MARK);
+    fs::write(&path, bytes).context("writing the image")?;
+    Ok(path)
+}
+
+/// Fails unless a disk begins with every byte of an image.
+fn is_the_start(image: &Path, disk: &Path) -> Result<()> {
+    let mut disk = File::open(disk).context("opening the disk")?;
+    let (image, mut found) = (fs::read(image).context("reading the image")?, vec![0; MIB]);
+    for (number, expected) in image.chunks(MIB).enumerate() {
+        disk.read_exact(&mut found).context("reading the disk")?;
+        ensure!(found == expected, "MiB {number} of the disk is not the image's");
+    }
+    Ok(())
+}

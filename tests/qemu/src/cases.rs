@@ -84,7 +84,7 @@ pub(crate) const CASES: &[Case] = &[
     // Seen red: the agent was built without what fetches from other servers.
     Case {
         name: "install_foreign",
-        claim: "a machine of 256 MiB fetches a packed image from somebody else's web server by itself; one that was exchanged leaves nothing that starts",
+        claim: "a machine of 256 MiB fetches a packed image from somebody else's web server by itself, with TLS and without; one that was exchanged leaves nothing that starts",
         machines: 1,
         when: When::Test,
         run: foreign::from_a_web_server,

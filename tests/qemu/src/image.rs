@@ -1,4 +1,4 @@
-//! An image of one's own, with the server's pin inside, as who signs images builds it.
+//! An image of one's own, with the server's pin or a certificate authority inside, as who signs images builds it.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
@@ -10,6 +10,8 @@ const KERNEL: &str = "sunshineos-x86_64.vmlinuz";
 const INITRD: &str = "sunshineos-x86_64.initrd";
 /// Where the agent looks for pins.
 const PIN: &str = "etc/drydock/pin";
+/// Where it looks for certificate authorities.
+const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// What a server serves: the checkout's boot programs and kernel, and an initramfs of its own.
 #[derive(Debug)]
@@ -35,15 +37,25 @@ impl Image {
 
     /// Puts a pin into it, which replaces an earlier one: of files with one name the last one counts.
     pub(crate) fn carry_pin(&self, pin: &str) -> Result<()> {
+        self.carry(PIN, pin)
+    }
+
+    /// Has it believe this certificate authority, in PEM, and no other.
+    pub(crate) fn carry_authority(&self, certificate: &str) -> Result<()> {
+        self.carry(AUTHORITIES, certificate)
+    }
+
+    fn carry(&self, path: &str, content: &str) -> Result<()> {
         let mut initrd = fs::read(self.initrd()).context("reading the initramfs")?;
-        initrd.extend(archive(PIN, pin.as_bytes(), initrd.len()));
+        initrd.extend(archive(path, content.as_bytes(), initrd.len()));
         // Renamed into place: who loads it meanwhile gets one or the other.
         let beside = self.directory.join("initrd.new");
         fs::write(&beside, initrd).context("writing the initramfs")?;
         fs::rename(&beside, self.initrd()).context("replacing the initramfs")
     }
 
-    fn initrd(&self) -> PathBuf {
+    /// Returns its initramfs.
+    pub(crate) fn initrd(&self) -> PathBuf {
         self.directory.join(INITRD)
     }
 }

@@ -32,6 +32,7 @@ pub mod limit;
 mod name;
 mod registry;
 mod store;
+mod witness;
 mod writer;
 
 pub use self::{
@@ -39,8 +40,9 @@ pub use self::{
     evidence::{Evidence, Strength},
     fleet::{AnnounceError, CancelError, Order, OrderError, UnknownSession},
     install::InstallOrder,
-    registry::{OrderOverview, Overview, Registry, Settings, Teller},
+    registry::{OrderOverview, Overview, Past, Registry, Settings, Teller},
     store::StoreError,
+    witness::Witness,
 };
 
 /// One boot of one agent: SHA-256 of its client certificate's `SubjectPublicKeyInfo`.

@@ -42,7 +42,7 @@ use crate::{
     hardware::{Keeper, RecordSettings, Reservation, keep},
     image::{ImageError, Images},
     journal::{Entry, Journal, JournalError, What},
-    machine::{self, Registry},
+    machine::{self, Past, Registry, Witness},
     metadata::{self, Metadata},
     moment, tftp,
 };
@@ -70,6 +70,8 @@ pub struct Options {
     pub hardware: PathBuf,
     /// Where boot programs and images are.
     pub assets: PathBuf,
+    /// Where is noted, outside of the state directory, how far that is; a place of our own choice where absent.
+    pub runtime: Option<PathBuf>,
     /// The interface, where no configuration names one.
     pub interface: Option<String>,
     /// Whether the clock may be behind the journal or kept by nobody.
@@ -107,6 +109,14 @@ pub enum ServeError {
     /// Records cannot be written.
     #[error("hardware directory {path}")]
     Hardware {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be noted there how far the state directory is.
+    #[error("runtime directory {path}")]
+    Runtime {
         /// The directory.
         path: PathBuf,
         /// Why.
@@ -226,6 +236,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     let settings = machine::Settings {
         lists: config.lists.clone(),
         home: state.home(),
+        past: past(&state, options.runtime.as_deref())?,
         metadata,
         ..machine::Settings::default()
     };
@@ -290,6 +301,27 @@ fn teller(
         }
         journal.record(entry);
     }
+}
+
+/// Finds the place that says how far the state directory is; says so where there is none.
+fn past(state: &State, runtime: Option<&Path>) -> Result<Option<Past>, ServeError> {
+    let directory = match runtime {
+        Some(directory) => {
+            std::fs::create_dir_all(directory)
+                .map_err(|source| ServeError::Runtime { path: directory.to_owned(), source })?;
+            Some(directory.to_owned())
+        }
+        None => state::runtime_directory(),
+    };
+    let Some(directory) = directory else {
+        warn!(
+            "nowhere to note how far the state directory is: if it goes back in time, that is not noticed; \
+             name a directory outside of it with --runtime"
+        );
+        return Ok(None);
+    };
+    let witness = Witness::new(&directory, state.path(), state.key.pin());
+    Ok(Some(Past { witness: Arc::new(witness), boot: state::boot_of_the_host() }))
 }
 
 fn prepare_hardware(path: &Path) -> io::Result<()> {

@@ -38,6 +38,10 @@ pub(super) struct Serve {
     /// Where boot programs and images are, as `make image` writes them.
     #[arg(long, default_value = ASSETS, value_name = "DIR")]
     assets: PathBuf,
+    /// Where is noted how far the state directory is, so that one that went back in time is noticed: outside of it
+    /// [default: the unit's runtime directory, else /run/drydock or one of the user's].
+    #[arg(long, value_name = "DIR")]
+    runtime: Option<PathBuf>,
     /// The network interface to serve on, where there are several and no configuration names them.
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
@@ -65,6 +69,7 @@ impl Serve {
             state: self.state,
             hardware,
             assets: self.assets,
+            runtime: self.runtime,
             interface: self.interface,
             trust: if self.trust_clock { Trust::Person } else { Trust::Kernel },
         };

@@ -32,7 +32,7 @@ pub fn restore(
         });
         rows.insert(machine.name, Row::Machine { json, inventory });
     }
-    store.write(&rows)
+    store.write(&rows).map(drop)
 }
 
 #[cfg(test)]

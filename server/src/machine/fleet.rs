@@ -43,6 +43,10 @@ pub(super) const PATIENCE_SECONDS: u32 = 60;
 /// How exactly it is stored when a machine was last seen: a write for every poll would be a thousand a minute.
 const SEEN_MILLISECONDS: i64 = 600_000;
 
+/// Why orders end whose machine, or whose witness, knows more than the state directory.
+pub(super) const WENT_BACK: &str = "the server's state went back in time: an order in it may have been carried out \
+                                    already, so look at the machine, then order again";
+
 /// No sequence number is taken over from an agent above this: there must be room for later ones.
 const FARTHEST: u64 = 1 << 53;
 
@@ -238,8 +242,13 @@ impl Fleet {
             return Ok(None);
         }
         // After a database was lost the agent may know a higher number than we do.
+        let heard_ahead = machine.has_heard_ahead(after);
         machine.sequence = machine.sequence.max(after.min(FARTHEST));
         let pending = machine.instruction.as_ref().map(|next| next.sequence);
+        if heard_ahead {
+            let event = OrderEvent::GiveUp { reason: WENT_BACK };
+            self.happens(&name, &event, now, effects);
+        }
         self.happens(&name, &OrderEvent::Asks { session, after, pending }, now, effects);
         let machine = self.machines.get_mut(name.as_str()).ok_or(UnknownSession)?;
         if machine.instruction.as_ref().is_some_and(|next| next.sequence <= after) {

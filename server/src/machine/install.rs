@@ -152,7 +152,7 @@ pub(in crate::machine) enum OrderEvent<'a> {
     Time,
     /// It is about to be handed to a session, as this instruction.
     Give { session: Session, sequence: u64 },
-    /// An agent asks for what comes after a number, and would be handed the instruction of another one.
+    /// An agent asks for what comes after a number; `pending` is the number of what waits for it.
     Asks { session: Session, after: u64, pending: Option<u64> },
     /// The agent that it was given to shows that it never heard of it, and is not told again.
     Unheard { reason: &'a str },

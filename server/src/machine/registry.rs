@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{
     AnnounceError, InstallOrder, Machine, Order, OrderError, Record, Session, StoreError,
-    UnknownSession,
+    UnknownSession, Witness,
     fleet::{Bounds, Effects, Fleet, Now, Picture, Taken},
     store::{self, Loaded, Row, Store},
     writer::{Owner, Writer},
@@ -26,9 +26,10 @@ use crate::{
 };
 
 mod install;
+mod past;
 mod served;
 
-pub use self::install::OrderOverview;
+pub use self::{install::OrderOverview, past::Past};
 
 /// So many addresses are remembered with the port that has them.
 const ADDRESSES: usize = 16_384;
@@ -37,7 +38,7 @@ const ADDRESSES: usize = 16_384;
 pub type Teller = Arc<dyn Fn(Entry) + Send + Sync>;
 
 /// What the operator decided about machines in general.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Whom the server answers at all.
     pub lists: Lists,
@@ -47,6 +48,8 @@ pub struct Settings {
     pub stranger_bytes: Bytes,
     /// What tells this state directory from a copy of it: orders do not hold in a copy (SAFETY.md 12).
     pub home: Option<String>,
+    /// What tells this state directory from an earlier state of itself.
+    pub past: Option<Past>,
     /// Where installed systems find this server, if they may: `http://10.0.0.1:7480`.
     pub metadata: Option<String>,
 }
@@ -58,6 +61,7 @@ impl Default for Settings {
             strangers: 4096,
             stranger_bytes: Bytes(512 << 20),
             home: None,
+            past: None,
             metadata: None,
         }
     }
@@ -83,6 +87,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     fleet: RwLock<Fleet>,
     store: Store,
+    witness: Option<Arc<Witness>>,
     writer: Writer,
     lists: Lists,
     tell: Teller,
@@ -117,9 +122,13 @@ impl Registry {
         if let Some(home) = &settings.home {
             void_orders_of_a_copy(&mut fleet, &store, home, &tell)?;
         }
+        if let Some(past) = &settings.past {
+            past::void_orders(&mut fleet, &store, past, &tell)?;
+        }
         let inner = Arc::new(Inner {
             fleet: RwLock::new(fleet),
             store,
+            witness: settings.past.map(|past| past.witness),
             writer: Writer::default(),
             lists: settings.lists,
             tell,
@@ -386,16 +395,26 @@ fn void_orders_of_a_copy(
         return Ok(());
     }
     if before.is_some() {
-        let mut effects = Effects::default();
-        let now = Now { unix_milliseconds: moment::now(), uptime: Duration::ZERO };
-        fleet.end_orders("the state directory was restored or copied", now, &mut effects);
-        effects.entries.into_iter().for_each(|entry| tell(entry));
-        let machines = effects.changed.into_iter().filter_map(|name| fleet.get(&name));
-        let rows = machines.map(|machine| (machine.name.clone(), row(machine))).collect();
-        store.write(&rows)?;
+        end_orders(fleet, store, "the state directory was restored or copied", tell)?;
     }
     // After that: a crash in between ends them again.
     store.set_home(home)
+}
+
+/// Ends every order, on disk, before anybody can ask for one.
+fn end_orders(
+    fleet: &mut Fleet,
+    store: &Store,
+    reason: &str,
+    tell: &Teller,
+) -> Result<(), StoreError> {
+    let mut effects = Effects::default();
+    let now = Now { unix_milliseconds: moment::now(), uptime: Duration::ZERO };
+    fleet.end_orders(reason, now, &mut effects);
+    effects.entries.into_iter().for_each(|entry| tell(entry));
+    let machines = effects.changed.into_iter().filter_map(|name| fleet.get(&name));
+    let rows = machines.map(|machine| (machine.name.clone(), row(machine))).collect();
+    store.write(&rows).map(drop)
 }
 
 fn row(machine: &Machine) -> Row {
@@ -415,7 +434,12 @@ impl Owner for Inner {
     }
 
     fn write(&self, rows: &BTreeMap<String, Row>) -> Result<(), StoreError> {
-        self.store.write(rows)
+        let generation = self.store.write(rows)?;
+        if let Some(witness) = &self.witness {
+            // What was written holds: without its witness only a state that goes back is not noticed.
+            past::note(witness, generation);
+        }
+        Ok(())
     }
 
     fn lost(&self, names: BTreeSet<String>) {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use protocol::Inventory;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, backends::InMemoryBackend};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    backends::InMemoryBackend,
+};
 
 use super::Machine;
 
@@ -16,6 +19,10 @@ const RETIRED: TableDefinition<'_, &str, i64> = TableDefinition::new("retired-na
 const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("facts");
 /// Where it was when it was last opened.
 const HOME: &str = "home";
+/// How many transactions have changed it: text, because all facts are.
+const GENERATION: &str = "generation";
+/// The boot of the host in which it was last opened.
+const BOOT: &str = "boot";
 
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +105,8 @@ impl Store {
         Ok((Self(database), loaded))
     }
 
-    /// Writes all rows or none.
-    pub(super) fn write(&self, rows: &BTreeMap<String, Row>) -> Result<(), StoreError> {
+    /// Writes all rows or none. Returns how many transactions have changed the database so far.
+    pub(super) fn write(&self, rows: &BTreeMap<String, Row>) -> Result<u64, StoreError> {
         let doing = "writing machines";
         let transaction = self.0.begin_write().map_err(failed(doing))?;
         {
@@ -122,16 +129,47 @@ impl Store {
                 }
             }
         }
-        transaction.commit().map_err(failed(doing))
+        let generation = count(&transaction, doing, 0)?;
+        transaction.commit().map_err(failed(doing))?;
+        Ok(generation)
+    }
+
+    /// Returns how many transactions have changed the database; 0 where nobody has counted.
+    pub(super) fn generation(&self) -> Result<u64, StoreError> {
+        let generation = self.fact(GENERATION)?;
+        Ok(generation.and_then(|text| text.parse().ok()).unwrap_or_default())
+    }
+
+    /// Returns the boot of the host in which the database was last opened.
+    pub(super) fn boot(&self) -> Result<Option<String>, StoreError> {
+        self.fact(BOOT)
+    }
+
+    /// Notes in which boot of the host the database was opened, and counts that, from no less than `least`.
+    /// Returns the count.
+    pub(super) fn opened(&self, boot: &str, least: u64) -> Result<u64, StoreError> {
+        let doing = "writing when the database was opened";
+        let transaction = self.0.begin_write().map_err(failed(doing))?;
+        {
+            let mut facts = transaction.open_table(FACTS).map_err(failed(doing))?;
+            facts.insert(BOOT, boot).map_err(failed(doing))?;
+        }
+        let generation = count(&transaction, doing, least)?;
+        transaction.commit().map_err(failed(doing))?;
+        Ok(generation)
     }
 
     /// Returns what told the database from a copy of it when it was last opened.
     pub(super) fn home(&self) -> Result<Option<String>, StoreError> {
-        let doing = "reading where the database was";
+        self.fact(HOME)
+    }
+
+    fn fact(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let doing = "reading a fact about the database";
         let transaction = self.0.begin_read().map_err(failed(doing))?;
         let facts = transaction.open_table(FACTS).map_err(failed(doing))?;
-        let home = facts.get(HOME).map_err(failed(doing))?;
-        Ok(home.map(|home| home.value().to_owned()))
+        let fact = facts.get(name).map_err(failed(doing))?;
+        Ok(fact.map(|fact| fact.value().to_owned()))
     }
 
     /// Notes what tells the database from a copy of it.
@@ -155,6 +193,20 @@ impl Store {
         };
         read_inventory(name, json.value()).map(Some)
     }
+}
+
+/// Counts a transaction, from no less than `least`; returns the count.
+fn count(
+    transaction: &WriteTransaction,
+    doing: &'static str,
+    least: u64,
+) -> Result<u64, StoreError> {
+    let mut facts = transaction.open_table(FACTS).map_err(failed(doing))?;
+    let before = facts.get(GENERATION).map_err(failed(doing))?;
+    let before: Option<u64> = before.and_then(|text| text.value().parse().ok());
+    let generation = before.unwrap_or_default().max(least).saturating_add(1);
+    facts.insert(GENERATION, generation.to_string().as_str()).map_err(failed(doing))?;
+    Ok(generation)
 }
 
 /// Makes a database that ends with the process.

@@ -165,6 +165,25 @@ pub fn database_path(state: &Path) -> PathBuf {
     state.join("drydock.redb")
 }
 
+/// Returns a directory outside of the state directory that ends with the host's boot: what systemd made for the unit,
+/// else `/run/drydock`, else one of the user who runs this. Absent where none can be written.
+pub fn runtime_directory() -> Option<PathBuf> {
+    // Of several directories of a unit the first.
+    let of_unit = std::env::var_os("RUNTIME_DIRECTORY")
+        .and_then(|all| std::env::split_paths(&all).next())
+        .filter(|path| path.is_dir());
+    let of_user =
+        std::env::var_os("XDG_RUNTIME_DIR").map(|path| PathBuf::from(path).join("drydock"));
+    let own = [Some(PathBuf::from("/run/drydock")), of_user].into_iter().flatten();
+    of_unit.or_else(|| own.into_iter().find(|path| prepare(path).is_ok()))
+}
+
+/// Returns what tells this boot of the host from all others; empty where the kernel does not say.
+pub fn boot_of_the_host() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
 /// Makes a directory of mode 0700, or checks that it is ours and closed to others.
 pub fn prepare(path: &Path) -> Result<(), StateError> {
     let at = |operation| move |source| StateError::Io { path: path.to_owned(), operation, source };

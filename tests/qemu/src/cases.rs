@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::lab::Lab;
+use crate::{
+    lab::Lab,
+    machine::{Bus, Firmware},
+};
 
 /// One story of machines and a server.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,7 @@ pub(crate) const CASES: &[Case] = &[
     // Seen red: zeros are left over 16 MiB of the image, behind the agent's own check.
     Case {
         name: "install_uefi",
-        claim: "a UEFI machine gets an image on an NVMe disk full of ones, starts it, and the installed system says its name and key",
+        claim: "a UEFI machine gets an image on an NVMe disk full of ones, starts it by a boot entry, which another install replaces, and the installed system says its name and key",
         machines: 1,
         when: When::Test,
         run: install::uefi,
@@ -57,7 +60,7 @@ pub(crate) const CASES: &[Case] = &[
     // Seen red: the steps after the image are not done.
     Case {
         name: "install_bios",
-        claim: "a BIOS machine gets an image on a SATA disk, starts it, and the installed system says its name and key",
+        claim: "a BIOS machine whose clock is years off gets an image on a SATA disk and starts its kernel without the firmware; the installed system alone is told its name and key by the server, and says back",
         machines: 1,
         when: When::Test,
         run: install::bios,
@@ -87,11 +90,60 @@ pub(crate) const CASES: &[Case] = &[
         run: foreign::from_a_web_server,
     },
     Case {
-        name: "install_every_disk",
-        claim: "every kind of disk under every firmware gets an image and starts it, whatever was on it",
+        name: "install_disk_uefi_virtio",
+        claim: "a UEFI machine gets an image on a virtio disk, whatever was on it, and starts it by its firmware and without",
         machines: 1,
         when: When::Soak,
-        run: install::every_disk,
+        run: |lab| install::on_disk(lab, Firmware::Uefi, Bus::Virtio),
+    },
+    Case {
+        name: "install_disk_uefi_nvme",
+        claim: "a UEFI machine gets an image on an NVMe disk, whatever was on it, and starts it by its firmware and without",
+        machines: 1,
+        when: When::Soak,
+        run: |lab| install::on_disk(lab, Firmware::Uefi, Bus::Nvme),
+    },
+    Case {
+        name: "install_disk_uefi_sata",
+        claim: "a UEFI machine gets an image on a SATA disk, whatever was on it, and starts it by its firmware and without",
+        machines: 1,
+        when: When::Soak,
+        run: |lab| install::on_disk(lab, Firmware::Uefi, Bus::Sata),
+    },
+    Case {
+        name: "install_disk_uefi_scsi",
+        claim: "a UEFI machine gets an image on a SCSI disk, whatever was on it, and starts it by its firmware and without",
+        machines: 1,
+        when: When::Soak,
+        run: |lab| install::on_disk(lab, Firmware::Uefi, Bus::Scsi),
+    },
+    Case {
+        name: "install_disk_bios_virtio",
+        claim: "a BIOS machine gets an image on a virtio disk, whatever was on it, and starts it by its firmware and without",
+        machines: 1,
+        when: When::Soak,
+        run: |lab| install::on_disk(lab, Firmware::Bios, Bus::Virtio),
+    },
+    Case {
+        name: "install_disk_bios_nvme",
+        claim: "a BIOS machine gets an image on an NVMe disk, whatever was on it, and starts it by its firmware and without",
+        machines: 1,
+        when: When::Soak,
+        run: |lab| install::on_disk(lab, Firmware::Bios, Bus::Nvme),
+    },
+    Case {
+        name: "install_disk_bios_sata",
+        claim: "a BIOS machine gets an image on a SATA disk, whatever was on it, and starts it by its firmware and without",
+        machines: 1,
+        when: When::Soak,
+        run: |lab| install::on_disk(lab, Firmware::Bios, Bus::Sata),
+    },
+    Case {
+        name: "install_disk_bios_scsi",
+        claim: "a BIOS machine gets an image on a SCSI disk, whatever was on it, and starts it by its firmware and without",
+        machines: 1,
+        when: When::Soak,
+        run: |lab| install::on_disk(lab, Firmware::Bios, Bus::Scsi),
     },
     Case {
         name: "install_every_power_cut",
@@ -196,6 +248,13 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: life::cable_pulled_and_back,
+    },
+    Case {
+        name: "agent_panics",
+        claim: "an agent that panics says where on the console, and restarts its machine",
+        machines: 1,
+        when: When::Test,
+        run: life::panic_restarts,
     },
     // Seen red: an order to switch off is told as one to restart.
     Case {

@@ -190,21 +190,27 @@ impl Station {
 
     /// Gets a file by plain HTTP from a program on the station, through its own address; fails unless it answers 200.
     pub(crate) fn http_get(&self, port: u16, path: &str) -> Result<String> {
-        let address = self.address;
+        let (status, body) = self.http_ask(self.address, port, path)?;
+        ensure!(status == 200, "{path}: {status}");
+        Ok(body)
+    }
+
+    /// Asks a computer of the lab for a file by plain HTTP, and returns its status and what it sent.
+    pub(crate) fn http_ask(&self, of: Ipv4Addr, port: u16, path: &str) -> Result<(u16, String)> {
         let stream = self.namespace.inside(|| {
-            TcpStream::connect((address, port)).with_context(|| format!("connecting to {port}"))
+            TcpStream::connect((of, port)).with_context(|| format!("connecting to {of}:{port}"))
         })?;
         let asking = || -> io::Result<String> {
             let mut answer = Vec::new();
             stream.set_read_timeout(Some(START_PATIENCE))?;
-            write!(&stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+            write!(&stream, "GET {path} HTTP/1.1\r\nHost: {of}\r\nConnection: close\r\n\r\n")?;
             (&stream).read_to_end(&mut answer)?;
             Ok(String::from_utf8_lossy(&answer).into_owned())
         };
         let answer = asking().with_context(|| format!("getting {path}"))?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
-        ensure!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
-        Ok(body.to_owned())
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.with_context(|| format!("{path}: {head}"))?, body.to_owned()))
     }
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod chance;
 mod disk;
 mod program;
 mod qmp;
+mod variables;
+mod watchdog;
 
 use std::{
     ffi::OsString,
@@ -20,6 +22,7 @@ use anyhow::{Context as _, Result, ensure};
 pub(crate) use self::{
     booted::Booted,
     disk::{Bus, Content, Disk, OWN_DISK, write_network_programs},
+    variables::Variables,
 };
 use crate::{checkout, lab::Lab, server::Server};
 
@@ -273,7 +276,7 @@ impl Machine {
             line.add("-rtc", format!("base={clock}"));
         }
         if self.watchdog {
-            line.add("-device", "i6300esb");
+            line.add("-device", format!("i6300esb,id={}", watchdog::NAME));
         }
         if let Some(kernel) = &self.kernel {
             line.add("-kernel", &kernel.image);
@@ -291,7 +294,7 @@ impl Machine {
             return Ok(());
         }
         ensure!(Path::new(OVMF_CODE).exists(), "{OVMF_CODE} is missing: install the package ovmf");
-        let variables = lab.scratch(&format!("{}.variables", self.name));
+        let variables = self.variables_file(lab);
         if !variables.exists() {
             fs::copy(OVMF_VARIABLES, &variables).context("copying the firmware's variables")?;
         }
@@ -307,6 +310,17 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Returns what its firmware keeps, while it is off.
+    pub(crate) fn variables(&self, lab: &Lab) -> Result<Variables> {
+        let path = self.variables_file(lab);
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Variables::parse(&bytes)
+    }
+
+    fn variables_file(&self, lab: &Lab) -> PathBuf {
+        lab.scratch(&format!("{}.variables", self.name))
     }
 
     fn port_arguments(&self, taps: &[String], line: &mut Arguments) {

@@ -19,6 +19,7 @@ use serde_json::Value;
 pub(crate) use self::{
     explained::in_words,
     known::{Known, is_name_of},
+    orders::Ordered,
 };
 use crate::{
     checkout,
@@ -84,7 +85,14 @@ impl Server {
 
     /// Starts a server whose clock a person vouches for: it may install.
     pub(crate) fn trusting_its_clock(lab: &Lab, mode: Mode) -> Result<Server> {
-        Server::launched(lab, mode, "", checkout::image()?, ClockIs::Trusted)
+        Server::launched(lab, configuration(mode, ""), checkout::image()?, ClockIs::Trusted)
+    }
+
+    /// Starts one that may install, and from which installed systems may hear who they are.
+    pub(crate) fn serving_metadata(lab: &Lab, mode: Mode) -> Result<Server> {
+        let configuration =
+            configuration(mode, "") + "  server:\n    metadata:\n      enabled: true\n";
+        Server::launched(lab, configuration, checkout::image()?, ClockIs::Trusted)
     }
 
     /// Starts a server that serves these boot programs and images.
@@ -94,19 +102,18 @@ impl Server {
         discovery: &str,
         assets: PathBuf,
     ) -> Result<Server> {
-        Server::launched(lab, mode, discovery, assets, ClockIs::TakenAsItIs)
+        Server::launched(lab, configuration(mode, discovery), assets, ClockIs::TakenAsItIs)
     }
 
     fn launched(
         lab: &Lab,
-        mode: Mode,
-        discovery: &str,
+        configuration: String,
         assets: PathBuf,
         clock: ClockIs,
     ) -> Result<Server> {
         let station = lab.station("server", SERVER)?;
         let config = lab.log("drydock.yaml");
-        fs::write(&config, configuration(mode, discovery)).context("writing the configuration")?;
+        fs::write(&config, configuration).context("writing the configuration")?;
         let (state, hardware) = (lab.scratch("state"), lab.log("hardware"));
         let log = lab.log("server.log");
         let process = Server::launch(&station, &config, &state, &hardware, &assets, &log, clock)?;
@@ -268,9 +275,11 @@ impl Server {
         if clock == ClockIs::Trusted {
             arguments.push("--trust-clock".into());
         }
+        let runtime = state.with_extension("run");
         let named = [
             ("--config", config),
             ("--state", state),
+            ("--runtime", &runtime),
             ("--hardware", hardware),
             ("--assets", assets),
         ];

@@ -291,6 +291,19 @@ impl Machine {
         self.orders.last().filter(|order| order.is_open())
     }
 
+    /// Holds where the running agent has heard more than this server remembers to have said, while an order is open
+    /// that nobody has: it may have been handed out in a time that the state directory knows nothing of.
+    pub(super) fn has_heard_ahead(&self, after: u64) -> bool {
+        let is_ordered =
+            self.open_order().is_some_and(|order| matches!(order.state, OrderState::Ordered {}));
+        let offered = self
+            .instruction
+            .as_ref()
+            .filter(|next| matches!(next.verb, Verb::Install(_)))
+            .map(|next| next.sequence);
+        is_ordered && (after > self.sequence || offered.is_some_and(|offered| after >= offered))
+    }
+
     fn open_order_mut(&mut self) -> Option<&mut InstallOrder> {
         self.orders.last_mut().filter(|order| order.is_open())
     }

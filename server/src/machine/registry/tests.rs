@@ -9,6 +9,7 @@ use super::*;
 use crate::{clock::tests::synchronised, decision::System, journal::What, machine::Approval};
 
 mod install;
+mod past;
 
 fn announce(number: u32) -> Announce {
     let [_, high, middle, low] = number.to_be_bytes();

@@ -9,22 +9,21 @@ use super::BOOT_PATIENCE;
 use crate::{
     checkout,
     lab::Lab,
-    listener::Listener,
-    machine::{Booted, Bus, Content, Disk, Firmware, Kernel, Machine, chance},
+    machine::{Booted, Bus, Disk, Firmware, Kernel, Machine},
     router::Router,
     server::{Known, Mode, Server},
 };
 
+mod story;
+mod told;
 mod written;
 
-use self::written::Written;
+use self::{story::Way, written::Written};
 
 /// What the image is called in the store.
 const IMAGE: &str = "debian-13";
 /// From the order to its end: half a GiB takes half a minute on an idle machine under TCG.
 const INSTALL_PATIENCE: Duration = Duration::from_mins(5);
-/// From the order's end to the installed system's word: firmware, kernel and cloud-init take two minutes under TCG.
-const START_PATIENCE: Duration = Duration::from_mins(12);
 /// A disk that is slow enough for something to happen meanwhile.
 const SLOW: u64 = 24 << 20;
 /// How much stands on the disk when it happens.
@@ -35,96 +34,29 @@ const CHUNK_BYTES: usize = 4 << 20;
 const DEBIAN_MIB: u32 = 512;
 
 pub(super) fn bios(lab: &Lab) -> Result<()> {
-    whole_story(lab, Machine::bios("tug").memory(DEBIAN_MIB), Disk::blank(Bus::Sata))
+    // Its clock is years off, as one whose battery is empty.
+    let machine = Machine::bios("tug").memory(DEBIAN_MIB).clock("2001-01-01T00:00:00");
+    story::tell(lab, machine, Disk::blank(Bus::Sata), Way::Kexec)
 }
 
 pub(super) fn uefi(lab: &Lab) -> Result<()> {
     let machine = Machine::uefi("tug").without_ipv6().memory(DEBIAN_MIB);
     // What was on the disk is nowhere in what is on it after.
-    whole_story(lab, machine, Disk::of_ones(Bus::Nvme))
+    story::tell(lab, machine, Disk::of_ones(Bus::Nvme), Way::Firmware)
 }
 
-pub(super) fn every_disk(lab: &Lab) -> Result<()> {
-    for firmware in [Firmware::Bios, Firmware::Uefi] {
-        for bus in Bus::ALL {
-            for disk in [Disk::blank(bus), Disk::of_ones(bus)] {
-                let name = format!("{firmware:?}-{bus:?}-{:?}", disk.content);
-                let machine = match firmware {
-                    Firmware::Bios => Machine::bios(&name),
-                    Firmware::Uefi | Firmware::UefiHttp => Machine::uefi(&name).without_ipv6(),
-                };
-                let lab = Lab::new(&lab.log(&name), lab.shows_serial())?;
-                whole_story(&lab, machine.memory(DEBIAN_MIB), disk).with_context(|| name)?;
-            }
-        }
+/// Both ways of starting, with a blank disk and with one full of ones.
+pub(super) fn on_disk(lab: &Lab, firmware: Firmware, bus: Bus) -> Result<()> {
+    for (disk, way) in [(Disk::blank(bus), Way::Kexec), (Disk::of_ones(bus), Way::Firmware)] {
+        let name = format!("{firmware:?}-{bus:?}-{way:?}");
+        let machine = match firmware {
+            Firmware::Bios => Machine::bios(&name),
+            Firmware::Uefi | Firmware::UefiHttp => Machine::uefi(&name).without_ipv6(),
+        };
+        let lab = Lab::new(&lab.log(&name), lab.shows_serial())?;
+        story::tell(&lab, machine.memory(DEBIAN_MIB), disk, way).with_context(|| name)?;
     }
     Ok(())
-}
-
-/// Discovered, approved, installed, started: on the server, on the disk, and by the installed system's own word.
-fn whole_story(lab: &Lab, machine: Machine, disk: Disk) -> Result<()> {
-    let _router = if machine.is_uefi() { Some(Router::ipv6_only(lab)?) } else { None };
-    let (mut server, image) = with_image(lab)?;
-    let listener = Listener::on(server.station())?;
-    let told = Told::new(lab, &listener)?;
-    let has_data = disk.content != Content::Blank;
-    let mut machine = machine.disk(disk).boot(lab)?;
-    let known = server.waits_for(&machine)?;
-    server.hears_boot(&known.name, 1)?;
-    let serial = machine.machine.disks[0].serial.clone();
-    let mut options = vec!["--grow"];
-    options.extend(told.options());
-    let order = ["install", &known.name, "--image", IMAGE, "--disk", &serial];
-
-    // SAFETY 2, 9: neither a machine that nobody approved, nor what is on a disk.
-    let refusal = server.refuses(&order)?;
-    ensure!(refusal.contains("approve"), "not approved, but: {refusal}");
-    server.approves(&known.name)?;
-    if has_data {
-        let refusal = server.refuses(&order)?;
-        ensure!(refusal.contains("overwrite"), "data is on the disk, but: {refusal}");
-        options.push("--overwrite");
-    }
-    server.command(&[&order[..], &options, &["--dry-run"]].concat())?;
-    ensure!(server.ask(&["orders", "list"])?.as_array().is_some_and(Vec::is_empty), "an order");
-    machine.machine.has_unchanged_disks(lab)?;
-
-    let order = server.installs(&known.name, IMAGE, &serial, &options)?;
-    let text = order.given.to_string();
-    ensure!(!text.contains(&told.key) && !text.contains("runcmd"), "the order shows the seed");
-    let mut phases = Vec::new();
-    let report = server.is_done(&order, INSTALL_PATIENCE, |progress| {
-        if let Some(phase) = progress["phase"].as_str() {
-            phases.push(phase.to_owned());
-        }
-        Ok(())
-    })?;
-    // Frozen before its firmware is through: nothing but the agent has written.
-    machine.freeze()?;
-    ensure!(!phases.is_empty(), "nobody saw it at work");
-    reports(&report, &image, &machine.machine.disks[0])?;
-    let steps: Vec<&str> = each_step(&report)?;
-    ensure!(steps == ["moveBackupGpt", "growLastPartition", "seed"], "the steps were {steps:?}");
-    let written = Written::of(&machine.machine.disk_file(lab, 0))?;
-    written.is_image(&image)?;
-    written.has_partitions(3)?;
-    written.seeds("meta-data", |text| text.contains(&told.name) && text.contains(&told.key))?;
-    written.seeds("user-data", |text| text == told.user_data)?;
-    ensure!(!listener.has_heard(), "somebody spoke before the installed system started");
-    machine.thaw()?;
-
-    let said = listener.hears("the installed system's word", START_PATIENCE)?;
-    ensure!(said["hostname"] == told.name.as_str(), "it is not {}: {said}", told.name);
-    let keys = said["keys"].as_str().unwrap_or_default();
-    ensure!(keys.contains(&told.key), "it does not have the key {}: {said}", told.key);
-    ensure!(said["uefi"] == machine.machine.is_uefi(), "it started otherwise: {said}");
-    let root = said["rootBytes"].as_u64().unwrap_or_default();
-    let size = fs::metadata(&image).context("looking at the image")?.len();
-    ensure!(root > size, "its root filesystem did not grow: {said}");
-    // SeaBIOS makes two of one.
-    ensure!((1..=2).contains(&machine.restarts()), "it restarted {} times", machine.restarts());
-    ensure!(server.boots_of(&known.name)? == 1, "the agent ran again");
-    server.names(machine.machine.mac(), "ownDisk").map(drop)
 }
 
 pub(super) fn power_cut(lab: &Lab) -> Result<()> {
@@ -286,41 +218,3 @@ fn ensure_done(step: &Value, report: &Value) -> Result<()> {
     ensure!(step.get("failure").is_none_or(Value::is_null), "a step failed: {report}");
     Ok(())
 }
-
-/// What the installed system is told about itself, and what to say of it.
-struct Told {
-    /// Its host name.
-    name: String,
-    /// A public key.
-    key: String,
-    user_data: String,
-    file: String,
-}
-
-impl Told {
-    fn new(lab: &Lab, listener: &Listener) -> Result<Told> {
-        let name = format!("hull-{}", chance::digits(8).to_lowercase());
-        let key = format!("{} tug@lab", written::key());
-        let user_data = format!(
-            "#cloud-config\nruncmd:\n  - [python3, -c, \"{}\"]\n",
-            SAYS.trim().replace('\n', "; ").replace("URL", &listener.url)
-        );
-        let path = lab.scratch("user-data");
-        fs::write(&path, &user_data).context("writing user-data")?;
-        let file = path.to_str().context("the scratch directory is no UTF-8")?.to_owned();
-        Ok(Told { name, key, user_data, file })
-    }
-
-    fn options(&self) -> [&str; 6] {
-        ["--hostname", &self.name, "--ssh-key", &self.key, "--user-data", &self.file]
-    }
-}
-
-/// The installed system's own words about itself.
-const SAYS: &str = "
-import json, os, socket, urllib.request
-root = os.statvfs('/')
-said = dict(hostname=socket.gethostname(), keys=open('/home/debian/.ssh/authorized_keys').read(), \
-uefi=os.path.exists('/sys/firmware/efi'), rootBytes=root.f_blocks * root.f_frsize)
-urllib.request.urlopen('URL', json.dumps(said).encode(), 60)
-";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use super::BOOT_PATIENCE;
@@ -16,6 +16,13 @@ use crate::{
 /// What half of all cheap boards say.
 const GARBAGE_UUID: &str = "03000200-0400-0500-0006-000700080009";
 const GARBAGE_SERIAL: &str = "To be filled by O.E.M.";
+
+/// Fewer threads than the kernel has when the agent starts, and more than both ever have.
+const FEWEST_THREADS: (usize, usize) = (30, 130);
+/// What the agent says on the console when a thread has panicked, when it ends for whatever reason, and when it waits.
+const PANIC: &str = "panic in thread";
+const CANNOT_GO_ON: &str = "this system cannot go on";
+const WAITS: &str = "the server knows this machine";
 
 pub(super) fn reboot_of_a_known_machine(lab: &Lab) -> Result<()> {
     let mut server = Server::start(lab, Mode::Authoritative)?;
@@ -43,6 +50,32 @@ pub(super) fn server_restarts_while_agent_waits(lab: &Lab) -> Result<()> {
     // An order needs somebody to hear it: the agent comes back by itself, in the boot that it is in.
     server.hears_boot(&known.name, 1)?;
     obeys(&mut server, &known, 2)
+}
+
+/// Without a back door: the kernel is told how many threads there may be, and refuses the agent one that it cannot do
+/// without. How many the kernel needs itself is found by trying.
+pub(super) fn panic_restarts(lab: &Lab) -> Result<()> {
+    let server = Server::start(lab, Mode::Authoritative)?;
+    let machine = Machine::bios("tug");
+    let kernel = Kernel::of(&server, &machine)?;
+    let (mut too_few, mut enough) = FEWEST_THREADS;
+    while enough - too_few > 1 {
+        let threads = usize::midpoint(too_few, enough);
+        let line = format!("{} sysctl.kernel.threads-max={threads}", kernel.command_line);
+        let kernel = Kernel { command_line: line, ..kernel.clone() };
+        let mut booted = machine.clone().kernel(kernel).boot(lab)?;
+        booted.says("how it goes", BOOT_PATIENCE, |console| {
+            console.contains(CANNOT_GO_ON) || console.contains(WAITS)
+        })?;
+        let console = booted.console()?;
+        if console.contains(PANIC) {
+            return wait::until("its restart", BOOT_PATIENCE, || {
+                Ok((booted.restarts() > 0).then_some(()))
+            });
+        }
+        if console.contains(WAITS) { enough = threads } else { too_few = threads }
+    }
+    bail!("with {too_few} threads it does not start, with {enough} it lives, and never panics")
 }
 
 pub(super) fn cable_pulled_and_back(lab: &Lab) -> Result<()> {

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::{Files, Machine, qmp::Qmp};
+use super::{Files, Machine, qmp::Qmp, watchdog};
 use crate::{
     lab::{Lab, START_PATIENCE},
     process::{Process, run},
@@ -71,6 +71,11 @@ impl Booted {
     /// Pulls a disk out, counted from 0. SCSI only: others ask their system first.
     pub(crate) fn unplug(&mut self, disk: usize) -> Result<()> {
         self.qmp.command("device_del", &json!({ "id": format!("disk{disk}") })).map(drop)
+    }
+
+    /// Returns whether its watchdog would reset it if nobody fed it: what stands in the device itself.
+    pub(crate) fn has_armed_watchdog(&mut self) -> Result<bool> {
+        watchdog::is_armed(&mut self.qmp)
     }
 
     /// Cuts its power (SIGKILL of QEMU).
@@ -146,6 +151,25 @@ impl Booted {
     /// Returns where its serial console is written.
     pub(crate) fn serial_log(&self) -> &Path {
         &self.files.serial
+    }
+
+    /// Returns what its serial console said, since it was switched on.
+    pub(crate) fn console(&self) -> Result<String> {
+        let bytes = fs::read(&self.files.serial).context("reading the serial console")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Waits until its serial console has said what is wanted, since it was switched on.
+    pub(crate) fn says(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        wait::until(&format!("{} to say {what}", self.machine.name), limit, || {
+            self.process.must_run()?;
+            Ok(wanted(&self.console()?).then_some(()))
+        })
     }
 
     fn set_link(&mut self, port: usize, up: bool) -> Result<()> {

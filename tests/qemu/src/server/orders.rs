@@ -45,6 +45,15 @@ impl Server {
         Ok(state.with_context(|| format!("an order without state: {shown}"))?.clone())
     }
 
+    /// Waits until the system that an order installed has said back that it is done, and returns what it said.
+    pub(crate) fn is_said_back(&mut self, order: &Ordered, limit: Duration) -> Result<Value> {
+        wait::until(&format!("the word of what order {} installed", order.id), limit, || {
+            self.must_run()?;
+            let shown = self.ask(&["orders", "show", &order.id])?;
+            Ok(shown.get("phonedHome").filter(|said| said.is_object()).cloned())
+        })
+    }
+
     /// Waits until so many bytes of an image stand on the disk while the order is carried out.
     pub(crate) fn is_midway(&mut self, order: &Ordered, bytes: u64, limit: Duration) -> Result<()> {
         wait::until(&format!("{bytes} bytes of {} on the disk", order.id), limit, || {

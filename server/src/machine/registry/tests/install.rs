@@ -14,7 +14,7 @@ use crate::{
 
 const NAME: &str = "sn000001x";
 
-fn with_blank_disk() -> Announce {
+pub(super) fn with_blank_disk() -> Announce {
     let mut announce = announce(1);
     announce.inventory.disks[0].content =
         Some(protocol::inventory::Content { blank: true, ..Default::default() });
@@ -51,18 +51,18 @@ fn facts() -> ImageFacts {
 }
 
 /// A machine stands ready; returns the number after which its agent listens.
-fn ready(registry: &Registry) -> u64 {
+pub(super) fn ready(registry: &Registry) -> u64 {
     let welcome = registry.announce(session(1), address(1), &with_blank_disk()).unwrap();
     registry.approve(NAME, "uid 0").unwrap();
     welcome.sequence
 }
 
-fn ordered(registry: &Registry) -> OrderOverview {
+pub(super) fn ordered(registry: &Registry) -> OrderOverview {
     let taken = registry.install(NAME, &request(), &facts(), "uid 7", &synchronised());
     taken.unwrap().1.unwrap()
 }
 
-async fn asks(registry: &Registry, after: u64) -> Option<Instruction> {
+pub(super) async fn asks(registry: &Registry, after: u64) -> Option<Instruction> {
     let (patience, clock) = (Duration::ZERO, synchronised());
     registry.wait_for_instruction(session(1), after, patience, &clock).await.unwrap()
 }

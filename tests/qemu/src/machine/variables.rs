@@ -1,0 +1,134 @@
+//! What UEFI firmware keeps in its flash memory, read from outside.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// The firmware volume's header says at this place how long it is. UEFI PI 1.7, volume 3, §3.2.1.
+const HEADER_LENGTH_AT: usize = 0x30;
+/// The store's header. EDK II, `MdeModulePkg/Include/Guid/VariableFormat.h`, as all below.
+const STORE_HEADER_BYTES: usize = 28;
+const VARIABLE_HEADER_BYTES: usize = 60;
+const VARIABLE_START: u16 = 0x55aa;
+/// The state of a variable that was written whole and neither replaced nor deleted.
+const ADDED: u8 = 0x3f;
+
+/// The boot variables of a machine.
+#[derive(Debug)]
+pub(crate) struct Variables {
+    by_name: BTreeMap<String, Vec<u8>>,
+}
+
+impl Variables {
+    /// Reads the flash memory of OVMF.
+    pub(super) fn parse(flash: &[u8]) -> Result<Variables> {
+        let mut at = usize::from(short(flash, HEADER_LENGTH_AT)?) + STORE_HEADER_BYTES;
+        let mut by_name = BTreeMap::new();
+        while short(flash, at)? == VARIABLE_START {
+            let state = *flash.get(at + 2).context("a variable without state")?;
+            let (name_bytes, data_bytes) = (long(flash, at + 36)?, long(flash, at + 40)?);
+            let name_at = at + VARIABLE_HEADER_BYTES;
+            let data_at = name_at + name_bytes;
+            let data = flash.get(data_at..data_at + data_bytes).context("a variable cut short")?;
+            if state == ADDED {
+                by_name.insert(text(&flash[name_at..data_at]), data.to_vec());
+            }
+            at = (data_at + data_bytes).next_multiple_of(4);
+        }
+        ensure!(!by_name.is_empty(), "the firmware keeps nothing");
+        Ok(Variables { by_name })
+    }
+
+    /// Returns the names of its boot entries, in the order in which they are tried.
+    pub(crate) fn boot_order(&self) -> Result<Vec<String>> {
+        let order = self.by_name.get("BootOrder").context("no BootOrder")?;
+        let name = |number: &[u8]| {
+            let name = format!("Boot{:04X}", short(number, 0)?);
+            let Some(option) = self.by_name.get(&name) else {
+                bail!("{name} is in the order only")
+            };
+            Ok(description(option))
+        };
+        order.chunks(2).map(name).collect()
+    }
+
+    /// Returns the names of all boot entries, also of those that are not tried.
+    pub(crate) fn boot_entries(&self) -> Vec<String> {
+        let is_entry = |name: &str| {
+            name.strip_prefix("Boot")
+                .is_some_and(|number| number.len() == 4 && u16::from_str_radix(number, 16).is_ok())
+        };
+        let entries = self.by_name.iter().filter(|(name, _)| is_entry(name));
+        entries.map(|(_, option)| description(option)).collect()
+    }
+
+    /// Returns whether the next start is an exception.
+    pub(crate) fn has_next(&self) -> bool {
+        self.by_name.contains_key("BootNext")
+    }
+}
+
+/// The name in a boot entry: UEFI 2.10 §3.1.3.
+fn description(option: &[u8]) -> String {
+    text(option.get(6..).unwrap_or_default())
+}
+
+/// UTF-16 up to its NUL.
+fn text(bytes: &[u8]) -> String {
+    let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let units: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
+    String::from_utf16_lossy(&units)
+}
+
+fn short(bytes: &[u8], at: usize) -> Result<u16> {
+    let found = bytes.get(at..at + 2).context("the firmware's memory is cut short")?;
+    Ok(u16::from_le_bytes([found[0], found[1]]))
+}
+
+fn long(bytes: &[u8], at: usize) -> Result<usize> {
+    let (low, high) = (short(bytes, at)?, short(bytes, at + 2)?);
+    Ok(usize::from(high) << 16 | usize::from(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn utf16(text: &str) -> Vec<u8> {
+        text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+    }
+
+    fn variable(state: u8, name: &str, data: &[u8]) -> Vec<u8> {
+        let name = utf16(name);
+        let mut bytes = VARIABLE_START.to_le_bytes().to_vec();
+        bytes.push(state);
+        bytes.resize(36, 0);
+        bytes.extend(u32::try_from(name.len()).unwrap().to_le_bytes());
+        bytes.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+        bytes.resize(VARIABLE_HEADER_BYTES, 0);
+        bytes.extend(name);
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(4), 0xff);
+        bytes
+    }
+
+    fn option(name: &str) -> Vec<u8> {
+        [&[1, 0, 0, 0, 4, 0][..], &utf16(name), &[0x7f, 0xff, 4, 0]].concat()
+    }
+
+    #[test]
+    fn entries_that_were_replaced_or_deleted_do_not_count() {
+        let mut flash = vec![0; 0x48 + STORE_HEADER_BYTES];
+        flash[HEADER_LENGTH_AT] = 0x48;
+        flash.extend(variable(0x3c, "Boot0001", &option("Old")));
+        flash.extend(variable(ADDED, "Boot0001", &option("Debian")));
+        flash.extend(variable(ADDED, "Boot000A", &option("Network")));
+        flash.extend(variable(ADDED, "BootOrder", &[10, 0, 1, 0]));
+        flash.extend(variable(0x3d, "BootNext", &[1, 0]));
+        flash.extend([0xff; 8]);
+        let variables = Variables::parse(&flash).unwrap();
+        assert_eq!(variables.boot_order().unwrap(), ["Network", "Debian"]);
+        assert_eq!(variables.boot_entries(), ["Debian", "Network"]);
+        assert!(!variables.has_next());
+    }
+}

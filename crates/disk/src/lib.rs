@@ -5,6 +5,7 @@ mod buffer;
 mod fault;
 mod handle;
 mod held;
+mod loop_device;
 mod medium;
 pub mod permit;
 mod plain_file;
@@ -17,6 +18,7 @@ pub use self::{
     fault::{Fault, Operation},
     handle::ZeroingProof,
     held::Held,
+    loop_device::{LoopDevice, LoopDeviceError},
     medium::{Medium, Zeroing},
     permit::{Permit, Refusal},
     plain_file::{PlainFile, PlainFileError},

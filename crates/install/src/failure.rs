@@ -125,6 +125,9 @@ pub enum Unfit {
         /// How many those are.
         data_bytes: u64,
     },
+    /// Nothing would tell a whole image from one that was cut.
+    #[error("a bare image does not say where it ends: its length or its SHA-256 is needed")]
+    Endless,
     /// The manifest contradicts itself, or its chunks cannot be written to this disk.
     #[error("the manifest is of no use: {reason}")]
     Plan {

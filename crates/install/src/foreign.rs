@@ -48,9 +48,10 @@ const PIECES: usize = 12;
 /// A file on somebody else's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
-    /// Its length, as the server announces it.
-    pub file_bytes: u64,
-    /// SHA-256 of the file. Without it only the format is checked, and mirrors are not changed on the way.
+    /// Its length, as the server announces it; absent where nobody knows, as of a pipe: it ends where its source ends.
+    pub file_bytes: Option<u64>,
+    /// SHA-256 of the file. Without it only the format is checked, and mirrors are not changed on the way; a bare image
+    /// whose length nobody knows either is refused, since a cut one would look whole.
     pub sha256: Option<[u8; 32]>,
 }
 
@@ -155,7 +156,7 @@ fn stream(work: &Work<'_>) -> Result<(unpack::Arrived, [u8; 32]), Failure> {
         chunks: &chunks,
         empty: &empty_chunks,
         zeros: ZeroWork::new(medium, gauge, Vec::new()),
-        flushing: Flushing::new(foreign.file_bytes),
+        flushing: Flushing::new(foreign.file_bytes.unwrap_or(0)),
     };
     let hash = Mutex::new(Sha256::new());
     let arrived = Mutex::new(None);

@@ -17,7 +17,7 @@ use super::{CHUNK_BYTES, Work, fetch::Pieces};
 use crate::{
     boot::{self, Withheld},
     crew::Ended,
-    failure::Failure,
+    failure::{Failure, Unfit},
     pipeline::Full,
     plan::{Plan, Table, fits, table_length, table_sector},
     queue::Queue,
@@ -89,14 +89,17 @@ impl Unpack<'_> {
     /// the partition table tells of.
     fn begin(&self, start: &[u8], is_bare: bool) -> Result<u64, Failure> {
         let Work { medium, foreign, map, gauge, .. } = *self.work;
+        if is_bare && foreign.file_bytes.is_none() && foreign.sha256.is_none() {
+            return Err(Unfit::Endless.into());
+        }
         let sector = table_sector(start, medium.sector_bytes());
         let told = sector.and_then(|sector| table_length(start, sector)).unwrap_or(0);
-        let least = if is_bare { told.max(foreign.file_bytes) } else { told };
+        let least = if is_bare { told.max(foreign.file_bytes.unwrap_or(0)) } else { told };
         let least = least.max(map.map_or(0, Bmap::image_bytes));
         fits(least, sector, medium)?;
         gauge.enter(InstallPhase::Disarming, 0);
         boot::disarm(medium, u64::from(CHUNK_BYTES))?;
-        gauge.enter(InstallPhase::Writing, foreign.file_bytes);
+        gauge.enter(InstallPhase::Writing, foreign.file_bytes.unwrap_or(0));
         Ok(told)
     }
 

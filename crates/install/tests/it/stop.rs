@@ -114,7 +114,7 @@ fn a_foreign_image_can_be_cancelled_too() {
     let stop = Stop { cancelled: None, deadline: Some(begun + Duration::from_millis(300)) };
     let slow = Server::new(file.clone().into(), Fault::Slow { pause: Duration::from_millis(1) });
     let medium = Memory::new(vec![0xff; DISK], 512);
-    let foreign = Foreign { file_bytes: wide(file.len()), sha256: None };
+    let foreign = Foreign { file_bytes: Some(wide(file.len())), sha256: None };
     let failure =
         install_foreign(&medium, &foreign, &[&slow], &stopped(stop), &|_| {}).unwrap_err();
     assert!(matches!(failure, Failure::Stopped(Stopped::DeadlineOver)), "{failure:?}");

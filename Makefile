@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help deps image drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
+.PHONY: help deps deps-bench image drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
 .DEFAULT_GOAL := help
 
 ifneq ($(or $(ARCH),x86_64),x86_64)
@@ -20,6 +20,9 @@ help: ## lists the commands
 
 deps: ## installs what the others need, on Debian 12 and 13
 	@scripts/deps
+
+deps-bench: deps ## installs what `make bench AREA=imaging` is compared with
+	@scripts/deps-bench
 
 image: dist/sunshineos-x86_64.initrd dist/SHA256SUMS ## builds dist/
 	@image/check-image
@@ -125,7 +128,10 @@ soak: deps image drydock cloud ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package install --test it cuts
 	cargo run --locked --package qemu -- soak
 
-bench: deps image drydock empty-initrd cloud ## measures; AREA=name: one area
+# Images are not booted where they are only written.
+bench: deps $(if $(filter imaging,$(AREA)),,image drydock empty-initrd cloud) ## measures; AREA=name: one area
+	$(if $(filter-out imaging,$(AREA)),,cargo build --locked --release --package sunshine)
+	$(if $(filter-out imaging,$(AREA)),,cargo build --locked --release --package install --example measure)
 	cargo run --locked --release --package qemu -- bench $(AREA)
 
 demo: deps image drydock ## boots a machine over the network, and prints its record

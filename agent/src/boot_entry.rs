@@ -10,7 +10,7 @@ use std::{io, path::Path};
 use linux::mount::{self, Rights};
 use startup::{
     disk::Disk,
-    entry::{Entry, PlanError, Variables, path, path::PathError},
+    entry::{Entry, HardDrive, PlanError, Variables, path, path::PathError},
     loader,
     loader::LoaderError,
 };
@@ -78,19 +78,33 @@ pub enum Next {
 /// Has the firmware start a disk: makes an entry for the boot loader on its EFI system partition, or takes over one
 /// that is there, and puts it where [`Variables::plan`] says.
 ///
+/// `before` are the partitions that the disk had before: an entry for one that it has no more is replaced.
+///
 /// To be called under an order only, after its permit.
-pub fn make(disk: &Disk, label: &str, next: Next) -> Result<(), BootEntryError> {
+pub fn make(
+    disk: &Disk,
+    label: &str,
+    next: Next,
+    before: &[HardDrive],
+) -> Result<(), BootEntryError> {
     if !boot::is_efi() {
         return Err(BootEntryError::Bios);
     }
     let loader = loader::find(disk)?;
     let path = path::to_file(&loader.drive, &loader.file)?;
-    let entry = Entry { label: label.to_owned(), path, next: next == Next::FromEntry };
+    let after = drives(disk);
+    let gone = before.iter().copied().filter(|drive| !after.contains(drive)).collect();
+    let entry = Entry { label: label.to_owned(), path, next: next == Next::FromEntry, gone };
     let directory = Path::new(boot::EFI_VARIABLES_PATH);
     let _writable = Writable::make(directory)?;
     let number = write(directory, &entry)?;
     info!(entry = format!("Boot{number:04X}"), file = loader.file, "boot entry made");
     Ok(())
+}
+
+/// Returns the partitions of a disk, as entries name them.
+pub fn drives(disk: &Disk) -> Vec<HardDrive> {
+    disk.partitions().iter().filter_map(|partition| disk.hard_drive(partition)).collect()
 }
 
 /// Writes what is missing, reads it back, and returns the entry's number.
@@ -136,7 +150,7 @@ impl Drop for Writable<'_> {
 mod tests {
     use std::fs;
 
-    use startup::entry::{HardDrive, Identity};
+    use startup::entry::Identity;
 
     use super::*;
 
@@ -144,7 +158,7 @@ mod tests {
         let identity = Identity::Guid([7; 16]);
         let drive = HardDrive { partition: 1, first_sector: 2048, sectors: 8192, identity };
         let path = path::to_file(&drive, r"\EFI\BOOT\BOOTX64.EFI").unwrap();
-        Entry { label: "Debian".to_owned(), path, next }
+        Entry { label: "Debian".to_owned(), path, next, gone: Vec::new() }
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! PID 1 never ends by itself: the kernel would panic, and nobody would know why.
 
 use std::{
-    any::Any,
     panic,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use inventory::guard;
 use protocol::{EventKind, Level};
 use tokio::{sync::Notify, time::timeout};
 use tracing::{error, info};
@@ -27,16 +27,17 @@ const STEP: Duration = Duration::from_secs(5);
 static FAILURE: Mutex<Option<String>> = Mutex::new(None);
 static FAILED: Notify = Notify::const_new();
 
-/// Has every panic, in any thread, end in the farewell, except that of a probe, which is a gap in the inventory.
+/// Has every panic, in any thread, end in the farewell, except where somebody waits for what came of it: that of a
+/// probe is a gap in the inventory, that of an install a failed order.
 /// To be called once.
 pub fn catch_panics() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(|place| format!(" at {place}")).unwrap_or_default();
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed").to_owned();
-        let reason = format!("panic in thread {name}{place}: {}", payload(info.payload()));
+        let reason = format!("panic in thread {name}{place}: {}", guard::words(info.payload()));
         console::say(tracing::Level::ERROR, &reason);
-        if inventory::guard::is_on() {
+        if guard::is_on() {
             return;
         }
         let mut failure = FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,12 +106,6 @@ async fn count_down() {
     }
 }
 
-/// Shows what was given to `panic!`.
-pub fn payload(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without words")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,11 +113,11 @@ mod tests {
     #[test]
     fn a_panic_of_any_thread_but_a_probe_is_a_failure_with_its_place() {
         catch_panics();
-        assert_eq!(inventory::guard::run(|| panic!("a probe that is only a gap")), None::<()>);
+        assert_eq!(guard::run(|| panic!("a probe that is only a gap")), None::<()>);
         assert_eq!(last_failure(), None);
         let thread = std::thread::Builder::new().name("victim".to_owned());
         let ended = thread.spawn(|| panic!("a probe lost its mind")).unwrap().join();
-        let words = payload(ended.unwrap_err().as_ref()).to_owned();
+        let words = guard::words(ended.unwrap_err().as_ref()).to_owned();
         assert_eq!(words, "a probe lost its mind");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let reason = runtime.block_on(failure());

@@ -5,11 +5,12 @@
 
 use std::{
     ffi::{CString, NulError},
-    fs::File,
-    io::{self, Write as _},
+    fs::{self, File},
+    io::{self, Write},
 };
 
 use linux::link::Links;
+use protocol::Bytes;
 use startup::{
     disk::{Disk, VolumeError},
     menu,
@@ -33,6 +34,14 @@ pub enum KexecError {
     Memory {
         /// Why.
         source: io::Error,
+    },
+    /// There would be no room for it where it is needed three times.
+    #[error(
+        "kexec: kernel and initramfs of the installed system have more than {limit}, a third of the memory that is free"
+    )]
+    NoRoom {
+        /// What they may have.
+        limit: Bytes,
     },
     /// The command line has a NUL.
     #[error("kexec: the installed kernel's command line")]
@@ -61,23 +70,72 @@ pub enum KexecError {
 
 /// Finds what the installed system's boot loader would load, and has the kernel keep it. Returns which entry that is.
 ///
-/// Kernel and initramfs are in memory twice while it runs. Nothing of this system is changed when it fails.
+/// Kernel and initramfs are in memory three times while it runs: as they are read here, as the kernel reads them, and
+/// where it keeps them. So they may have a third of what is free. Nothing of this system is changed when it fails.
 pub fn load(disk: &Disk) -> Result<String, KexecError> {
     let firmware = if boot::is_efi() { Firmware::Uefi } else { Firmware::Bios };
     let start = menu::find(disk, firmware)?;
     let command_line = CString::new(start.command_line.as_str())?;
-    let kernel = copy(disk, std::slice::from_ref(&start.kernel))?;
-    let initramfs = if start.initrds.is_empty() { None } else { Some(copy(disk, &start.initrds)?) };
+    let limit = free_memory(&fs::read_to_string(MEMORY).unwrap_or_default()).map(|free| free / 3);
+    let mut room = Room { left: limit.unwrap_or(u64::MAX), is_over: false };
+    let mut copy = |parts: &[Part]| {
+        copy(disk, parts, &mut room).map_err(|error| match limit {
+            Some(limit) if room.is_over => KexecError::NoRoom { limit: Bytes(limit) },
+            _ => error,
+        })
+    };
+    let kernel = copy(std::slice::from_ref(&start.kernel))?;
+    let initramfs = if start.initrds.is_empty() { None } else { Some(copy(&start.initrds)?) };
     linux::kexec::load(&kernel, initramfs.as_ref(), &command_line).map_err(refusal)?;
     // Not its command line: there may be secrets in it.
     info!(from = start.from, "the installed kernel is loaded");
     Ok(start.from)
 }
 
+/// Where the kernel says what memory is free.
+const MEMORY: &str = "/proc/meminfo";
+
+/// Returns how many bytes programs can have without others' losing theirs: `MemAvailable`.
+fn free_memory(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// How much more may be copied.
+#[derive(Debug)]
+struct Room {
+    left: u64,
+    is_over: bool,
+}
+
+/// Takes no more than there is room for.
+struct Bounded<'r, W> {
+    inner: W,
+    room: &'r mut Room,
+}
+
+impl<W: Write> Write for Bounded<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let Some(left) = self.room.left.checked_sub(length) else {
+            self.room.is_over = true;
+            return Err(io::ErrorKind::OutOfMemory.into());
+        };
+        self.inner.write_all(bytes)?;
+        self.room.left = left;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// Copies parts of the disk into one file in memory.
-fn copy(disk: &Disk, parts: &[Part]) -> Result<File, KexecError> {
+fn copy(disk: &Disk, parts: &[Part], room: &mut Room) -> Result<File, KexecError> {
     let failed = |source| KexecError::Memory { source };
-    let mut file = linux::kexec::memory_file(c"installed system").map_err(failed)?;
+    let inner = linux::kexec::memory_file(c"installed system").map_err(failed)?;
+    let mut file = Bounded { inner, room };
     let mut length: u64 = 0;
     for part in parts {
         // The kernel finds the next archive at a multiple of four bytes. Linux, `init/initramfs.c`.
@@ -85,7 +143,7 @@ fn copy(disk: &Disk, parts: &[Part]) -> Result<File, KexecError> {
         file.write_all(&[0; 4][..rest]).map_err(failed)?;
         length = disk.copy(part, &mut file)?;
     }
-    Ok(file)
+    Ok(file.inner)
 }
 
 fn refusal(source: io::Error) -> KexecError {
@@ -118,6 +176,29 @@ pub(crate) fn prepare() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_is_kept_than_there_is_room_for() {
+        let mut room = Room { left: 10, is_over: false };
+        let mut kept = Vec::new();
+        Bounded { inner: &mut kept, room: &mut room }.write_all(b"kernel").unwrap();
+        assert!(!room.is_over);
+        // The initramfs has what the kernel left.
+        let mut initramfs = Bounded { inner: &mut kept, room: &mut room };
+        assert!(initramfs.write_all(b"image").is_err());
+        assert!(room.is_over);
+        assert_eq!(kept, b"kernel");
+    }
+
+    #[test]
+    fn free_memory_is_what_the_kernel_says() {
+        let text = "MemTotal:        1000 kB\nMemFree:  1 kB\nMemAvailable:     512 kB\n";
+        assert_eq!(free_memory(text), Some(512 << 10));
+        assert_eq!(free_memory("MemTotal: 1000 kB"), None);
+        assert_eq!(free_memory("MemAvailable: lots"), None);
+        let limit = Bytes(12 << 20);
+        assert!(KexecError::NoRoom { limit }.to_string().contains("12 MiB"));
+    }
 
     #[test]
     fn refusals_are_told_apart() {

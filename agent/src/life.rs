@@ -69,7 +69,7 @@ pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) ->
         Ok(Ok(end)) => end,
         Ok(Err(error)) => fail(&chain(&error)),
         Err(payload) => {
-            let words = farewell::payload(payload.as_ref()).to_owned();
+            let words = inventory::guard::words(payload.as_ref()).to_owned();
             fail(&farewell::last_failure().unwrap_or(words))
         }
     };

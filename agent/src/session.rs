@@ -12,10 +12,11 @@
 mod bulk;
 mod client;
 mod http;
+mod outbox;
 mod patience;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,8 +31,13 @@ use tracing::{info, warn};
 pub use self::{
     bulk::{Body, Bulk, BulkError},
     client::ClientError,
+    outbox::Ticket,
 };
-use self::{client::Client, patience::Patience};
+use self::{
+    client::Client,
+    outbox::{Fate, Outbox},
+    patience::Patience,
+};
 use crate::{
     orders::{Act, Orders},
     work::{self, After, Clock, Job, Worker},
@@ -48,10 +54,6 @@ const CONTACT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether the server took the events.
 const TOLD_PAUSE: Duration = Duration::from_millis(50);
-
-/// The most events that wait for the server. Then the oldest are lost, links that come and go before all others:
-/// what came of an order is not pushed out by a loose cable.
-const EVENT_LIMIT: usize = 64;
 
 /// How the session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +80,7 @@ pub enum Said {
 pub struct Session {
     client: Client,
     pins: Arc<[Pin]>,
-    events: Arc<Mutex<Vec<Event>>>,
+    events: Arc<Mutex<Outbox>>,
     /// Says that there is a new event.
     news: Arc<Notify>,
     /// What this program can do beyond waiting and restarting.
@@ -114,22 +116,22 @@ impl Session {
     }
 
     /// Keeps an event until the server takes it.
-    pub fn note(&self, level: Level, kind: EventKind) {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        make_room(&mut events);
-        events.push(event(level, kind));
+    pub fn note(&self, level: Level, kind: EventKind) -> Ticket {
+        let ticket = self.events().put(event(level, kind));
         self.news.notify_one();
+        ticket
     }
 
-    /// Waits until the server has taken every event, for a limited time; says whether it has. Blocks.
-    pub fn is_told_within(&self, limit: Duration) -> bool {
+    /// Waits until the server has taken an event, for a limited time; says whether it has. One that it refuses it has
+    /// not. Blocks.
+    pub fn is_told_within(&self, ticket: Ticket, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         loop {
-            if self.events.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-                return true;
-            }
-            if Instant::now() >= end {
-                return false;
+            match self.events().fate(ticket) {
+                Fate::Told => return true,
+                Fate::Lost => return false,
+                Fate::Waits if Instant::now() >= end => return false,
+                Fate::Waits => {}
             }
             std::thread::park_timeout(TOLD_PAUSE);
         }
@@ -331,22 +333,39 @@ impl Session {
         }
     }
 
-    /// Sends the events that wait; they stay where the server does not take them.
+    /// Sends the events that wait; they stay where the server does not take them now, and are lost where it never will.
     async fn send_events(&self) -> Result<(), client::CallError> {
-        let waiting = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let waiting = self.events().waiting();
         if waiting.is_empty() {
             return Ok(());
         }
-        match self.client.report(&waiting).await {
-            // It will not take them another time either, and while they wait nothing else is asked for.
-            Err(client::CallError::Refused { status, text }) if is_final(status) => {
-                warn!(%status, text, events = waiting.len(), "the server does not take what happened");
+        let (tickets, events): (Vec<Ticket>, Vec<Event>) = waiting.into_iter().unzip();
+        match self.client.report(&events).await {
+            // One of them will not be taken another time either, and while it waits nothing else is asked for.
+            Err(client::CallError::Refused { status, .. }) if is_final(status) => {}
+            answer => {
+                answer?;
+                for ticket in tickets {
+                    self.events().settle(ticket, Fate::Told);
+                }
+                return Ok(());
             }
-            answer => answer?,
         }
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.retain(|event| !waiting.contains(event));
+        for (ticket, event) in tickets.into_iter().zip(&events) {
+            let fate = match self.client.report(std::slice::from_ref(event)).await {
+                Err(client::CallError::Refused { status, text }) if is_final(status) => {
+                    warn!(%status, text, "the server does not take what happened");
+                    Fate::Lost
+                }
+                answer => answer.map(|()| Fate::Told)?,
+            };
+            self.events().settle(ticket, fate);
+        }
         Ok(())
+    }
+
+    fn events(&self) -> MutexGuard<'_, Outbox> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -356,14 +375,6 @@ struct Duty {
     clock: Clock,
     /// Answers when the work is done.
     work: Option<oneshot::Receiver<After>>,
-}
-
-/// Drops an event where one more would be too many.
-fn make_room(events: &mut Vec<Event>) {
-    if events.len() >= EVENT_LIMIT {
-        let link = events.iter().position(|event| matches!(event.kind, EventKind::Link { .. }));
-        events.remove(link.unwrap_or(0));
-    }
 }
 
 /// Holds for answers that say that the question itself is wrong.
@@ -414,33 +425,5 @@ pub(crate) fn random() -> u32 {
         Ok(()) => u32::from_ne_bytes(bytes),
         // Chance is a courtesy here, not a secret.
         Err(_) => std::process::id(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_loose_cable_pushes_out_no_outcome() {
-        let mut events = vec![event(Level::Info, EventKind::Obeys { sequence: 1 })];
-        for number in 0..1000 {
-            make_room(&mut events);
-            let kind = EventKind::Link { port: "eth0".to_owned(), up: number % 2 == 0 };
-            events.push(event(Level::Info, kind));
-        }
-        assert_eq!(events.len(), EVENT_LIMIT);
-        assert_eq!(events[0].kind, EventKind::Obeys { sequence: 1 });
-    }
-
-    #[test]
-    fn many_outcomes_push_out_the_oldest() {
-        let mut events = Vec::new();
-        for sequence in 0..100 {
-            make_room(&mut events);
-            events.push(event(Level::Info, EventKind::Obeys { sequence }));
-        }
-        assert_eq!(events.len(), EVENT_LIMIT);
-        assert_eq!(events[0].kind, EventKind::Obeys { sequence: 36 });
     }
 }

@@ -2,11 +2,9 @@
 //!
 //! One at a time. While it runs, the session goes on: it asks for instructions, and refuses what would disturb the work.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    thread,
-};
+use std::thread;
 
+use inventory::guard;
 use protocol::{EventKind, Level, OrderId, Verb};
 use tokio::sync::oneshot;
 use tracing::{error, info};
@@ -59,9 +57,8 @@ pub(crate) fn begin(worker: Worker, job: Job) -> oneshot::Receiver<After> {
     let outside = session.clone();
     let work = move || {
         info!(order = order.map(String::from), "work begins");
-        let ended = catch_unwind(AssertUnwindSafe(|| (worker.run)(&job)));
-        let after = ended.unwrap_or_else(|payload| {
-            let reason = crate::farewell::payload(payload.as_ref()).to_owned();
+        // The machine does not restart in the middle: it stays where it can be reached.
+        let after = guard::catch(|| (worker.run)(&job)).unwrap_or_else(|reason| {
             error!(reason, "the work panicked");
             fail(&session, order, format!("the agent failed: {reason}"), true);
             After::Stay

@@ -15,18 +15,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Remembers what was shown last.
 #[derive(Debug, Default)]
 pub struct ProgressLine {
-    shown: Option<(Instant, InstallPhase, u64)>,
+    shown: Option<(Instant, InstallPhase)>,
 }
 
 impl ProgressLine {
     /// Returns the line to show; nothing where the last one is not a second old and still true.
     pub fn next(&mut self, now: Instant, progress: &Progress) -> Option<String> {
         let done = done(progress);
-        let before = self.shown.filter(|(_, phase, _)| *phase == progress.phase);
-        if before.is_some_and(|(shown, ..)| now.duration_since(shown) < PAUSE) {
+        let before = self.shown.filter(|(_, phase)| *phase == progress.phase);
+        if before.is_some_and(|(shown, _)| now.duration_since(shown) < PAUSE) {
             return None;
         }
-        self.shown = Some((now, progress.phase, done));
+        self.shown = Some((now, progress.phase));
         let mut words = vec![phase(progress.phase).to_owned()];
         let whole = progress.image_bytes.filter(|_| progress.phase == InstallPhase::Writing);
         if let Some(percent) =
@@ -36,12 +36,8 @@ impl ProgressLine {
         } else if done > 0 {
             words.push(Bytes(done).to_string());
         }
-        if let Some(rate) = before.and_then(|(shown, _, bytes)| {
-            let milliseconds = now.duration_since(shown).as_millis();
-            let moved = u128::from(done.saturating_sub(bytes));
-            u64::try_from((moved * 1000).checked_div(milliseconds)?).ok().filter(|rate| *rate > 0)
-        }) {
-            words.push(format!("{}/s", Bytes(rate)));
+        if let Some(rate) = progress.bytes_per_second {
+            words.push(format!("{rate}/s"));
         }
         if let Some(seconds) = progress.remaining_seconds {
             words.push(format!("{} left", time(seconds)));
@@ -155,6 +151,7 @@ mod tests {
             unchanged_bytes: Bytes(0),
             verified_bytes: Bytes(0),
             elapsed_milliseconds: 61_000,
+            bytes_per_second: Some(Bytes(128 << 20)),
             remaining_seconds: Some(125),
             bottleneck: Some(Bottleneck::Network),
         }
@@ -164,7 +161,7 @@ mod tests {
     fn a_line_says_phase_percent_rate_time_and_bottleneck() {
         let (mut line, start) = (ProgressLine::default(), Instant::now());
         let first = line.next(start, &progress(InstallPhase::Writing, 0));
-        let expected = "  install  writing, 25 %, 2 min 5 s left, waits for the network";
+        let expected = "  install  writing, 25 %, 128 MiB/s, 2 min 5 s left, waits for the network";
         assert_eq!(first.as_deref(), Some(expected));
         let later = start + Duration::from_secs(2);
         let second = line.next(later, &progress(InstallPhase::Writing, 1 << 28));
@@ -189,6 +186,7 @@ mod tests {
         let mut line = ProgressLine::default();
         let unknown = Progress {
             image_bytes: None,
+            bytes_per_second: None,
             remaining_seconds: None,
             bottleneck: None,
             ..progress(InstallPhase::Writing, 1 << 28)

@@ -15,6 +15,7 @@ use std::{
 };
 
 use hyper::{StatusCode, header};
+use inventory::guard;
 use protocol::{Event, EventKind, Level, install::Progress};
 use tokio::{
     runtime::{Builder, Handle},
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    client::{CallError, Client, accepted},
+    client::{CallError, Client, accepted, chain},
     http::{Answer, Ask},
 };
 
@@ -81,8 +82,11 @@ impl Bulk {
         let cancelled = Arc::new(AtomicBool::new(false));
         handle.spawn(tell(client.clone(), latest, Arc::clone(&cancelled)));
         let work = move || {
-            let _ended = runtime.block_on(end);
-            runtime.shutdown_background();
+            // A transfer that panics has ended early: it is begun anew.
+            guard::run(|| {
+                let _ended = runtime.block_on(end);
+                runtime.shutdown_background();
+            });
         };
         let name = "transfers".to_owned();
         thread::Builder::new().name(name).spawn(work).map_err(BulkError::Thread)?;
@@ -102,7 +106,8 @@ impl Bulk {
     /// Reads a whole file of at most that many bytes. Blocks.
     pub fn get(&self, path: &str, limit: u64) -> Result<Vec<u8>, BulkError> {
         let mut body = self.begin(path, None)?;
-        let mut bytes = Vec::new();
+        // No more is taken than comes: a buffer that grows is there twice.
+        let mut bytes = Vec::with_capacity(usize::try_from(body.left.min(limit)).unwrap_or(0));
         let read = body.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| BulkError::Again(format!("reading {path}: {error}")))?;
         if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
@@ -191,7 +196,7 @@ async fn transfer(
         let piece = match timeout(SILENCE, answer.piece()).await {
             Ok(Ok(Some(piece))) => Ok(piece),
             Ok(Ok(None)) => return,
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(chain(&error)),
             Err(_) => Err(format!("nothing came for {} seconds", SILENCE.as_secs())),
         };
         waited += asked.elapsed();

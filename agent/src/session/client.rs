@@ -178,19 +178,30 @@ async fn read(answer: &mut Answer) -> Result<Vec<u8>, CallError> {
     Ok(body)
 }
 
-/// Shows an error with its causes; only why the server is not trusted, where that is it.
-fn chain(error: &HttpError) -> String {
+/// Shows an error with its causes; only why the server is not trusted, or that it went away, where that is it.
+pub(super) fn chain(error: &HttpError) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {
         if let Some(distrust) = distrust(error) {
             return distrust.to_string();
         }
+        if is_early_end(error) {
+            // What hyper and rustls say of it is about their own protocols.
+            return "the connection ended early".to_owned();
+        }
         let separator = if text.is_empty() { "" } else { ": " };
         let _infallible = write!(text, "{separator}{error}");
         cause = error.source();
     }
     text
+}
+
+/// Holds for an answer that ended before it was whole.
+fn is_early_end(error: &(dyn Error + 'static)) -> bool {
+    let is_eof = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+    error.downcast_ref::<io::Error>().is_some_and(is_eof)
+        || error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
 }
 
 /// Finds our own verdict on the server's certificates, which rustls and the standard library have wrapped.

@@ -26,6 +26,7 @@ use disk::{
     permit::{self, Circumstances, Place, Used},
 };
 use install::{Failure, Options, Plan, Source, Stop, Unfit};
+use inventory::guard;
 use protocol::{
     Bytes, EventKind, Install, Level, OrderId, Verb,
     install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, Step, StepOutcome},
@@ -75,8 +76,8 @@ fn run(job: &Job) -> After {
     if let Some(words) = panel::outcome(&kind) {
         console::show(&words);
     }
-    job.session.note(level, kind);
-    if job.session.is_told_within(TELL_PATIENCE) { after } else { After::Stay }
+    let outcome = job.session.note(level, kind);
+    if job.session.is_told_within(outcome, TELL_PATIENCE) { after } else { After::Stay }
 }
 
 fn after(finish: Finish, kernel: Kernel) -> After {
@@ -98,37 +99,41 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     options.stop = Stop { cancelled: Some(bulk.cancelled()), deadline: None };
     let options = options;
     let listener = |progress: &Progress| teller.tell(progress);
-    let (disk, mut report) = match &install.image {
+    let (disk, before, mut report) = match &install.image {
         ImageSource::Store { manifest, .. } => {
-            let (plan, frames) = store::find(&bulk, &job.session, manifest).map_err(untouched)?;
-            let disk = permitted(job, install)?;
+            let (plan, frames) =
+                store::find(&bulk, &job.session, manifest, options.stop).map_err(untouched)?;
+            let disk = Arc::new(permitted(job, install)?);
+            let before = start::drives(&disk, install);
             let written = write_stored(&disk, &plan, &frames, &options, &listener);
-            (disk, written?)
+            (disk, before, written?)
         }
         ImageSource::Foreign { urls, sha256, token } => {
             let found = foreign::find(urls, sha256.as_deref(), token.as_ref());
             let (file, mirrors) = found.map_err(untouched)?;
             let mirrors: Vec<&dyn Source> = mirrors.iter().map(|one| one as _).collect();
-            let disk = permitted(job, install)?;
-            let written = install::install_foreign(&disk, &file, &mirrors, &options, &listener);
+            let disk = Arc::new(permitted(job, install)?);
+            let before = start::drives(&disk, install);
+            let written =
+                install::install_foreign(disk.as_ref(), &file, &mirrors, &options, &listener);
             // Its size and its sectors show only while it is written.
-            (disk, written.map_err(|failure| touched(chain(&failure)))?)
+            (disk, before, written.map_err(|failure| touched(chain(&failure)))?)
         }
     };
     let finishing = Progress {
         phase: InstallPhase::Finishing,
+        bytes_per_second: None,
         remaining_seconds: None,
         bottleneck: None,
         ..report.progress.clone()
     };
     teller.tell(&finishing);
-    let disk = Arc::new(disk);
     let write_files = |outcomes: &mut [_]| files::finish(&disk, &install.steps, outcomes);
     let followed = follow(disk.as_ref(), &install.steps, options.stop, write_files);
     let (kernel, failed) = match followed {
         Ok(steps) => {
             report.steps = steps;
-            (start::finish(&disk, install, &mut report.steps), None)
+            (start::finish(&disk, install, &before, &mut report.steps), None)
         }
         Err(reason) => (Kernel::No, Some(reason)),
     };
@@ -150,8 +155,13 @@ fn follow(
     let ended = || stop.check().map_err(|stopped| format!("the install was ended: {stopped}"));
     let done = || {
         ended()?;
-        let mut outcomes = install::finish(medium, steps, &mut random_bytes);
-        write_files(&mut outcomes);
+        let finish = || {
+            let mut outcomes = install::finish(medium, steps, &mut random_bytes);
+            write_files(&mut outcomes);
+            outcomes
+        };
+        let outcomes = guard::catch(finish)
+            .map_err(|words| format!("what follows the image panicked: {words}"))?;
         let failed = outcomes.iter().filter(|step| !start::is_optional(step)).find_map(|step| {
             let failure = step.failure.as_ref()?;
             Some(format!("the image is on the disk, but {} failed: {failure}", step.step))
@@ -193,8 +203,12 @@ fn write_stored(
     listener: &install::Listener<'_>,
 ) -> Result<InstallReport, Broken> {
     install::install(disk, plan, &[frames], options, listener).map_err(|failure| {
-        // A disk that is too small is refused before anything else.
-        let touched = !matches!(failure, Failure::Unfit(Unfit::TooSmall { .. }));
+        // These are refused before anything else.
+        let untouched = matches!(
+            failure,
+            Failure::Unfit(Unfit::TooSmall { .. } | Unfit::TooMuch { .. } | Unfit::Plan { .. })
+        );
+        let touched = !untouched;
         Broken { reason: chain(&failure), touched }
     })
 }
@@ -279,6 +293,7 @@ fn first_progress(order: OrderId) -> Progress {
         unchanged_bytes: Bytes(0),
         verified_bytes: Bytes(0),
         elapsed_milliseconds: 0,
+        bytes_per_second: None,
         remaining_seconds: None,
         bottleneck: None,
     }

@@ -15,7 +15,10 @@ use protocol::{
     Install,
     install::{Finish, Step, StepOutcome},
 };
-use startup::disk::{Disk, Storage};
+use startup::{
+    disk::{Disk, Storage},
+    entry::HardDrive,
+};
 
 use crate::install::chain;
 
@@ -33,6 +36,7 @@ pub(crate) enum Kernel {
 pub(crate) fn finish(
     held: &Arc<Held>,
     install: &Install,
+    before: &[HardDrive],
     outcomes: &mut Vec<StepOutcome>,
 ) -> Kernel {
     let disk = || Disk::open(storage(held));
@@ -43,7 +47,8 @@ pub(crate) fn finish(
     };
     for (step, outcome) in install.steps.iter().zip(outcomes.iter_mut()) {
         if let Step::BootEntry { label } = step {
-            let made = guarded(|| boot_entry::make(&disk(), label, next).map_err(|e| chain(&e)));
+            let made =
+                guarded(|| boot_entry::make(&disk(), label, next, before).map_err(|e| chain(&e)));
             outcome.failure = made.err();
         }
     }
@@ -55,6 +60,15 @@ pub(crate) fn finish(
     let failure = loaded.err().map(|reason| format!("{reason}; the machine restarts instead"));
     outcomes.push(StepOutcome { step: KEXEC.to_owned(), failure });
     kernel
+}
+
+/// Returns the partitions that are on a disk before it is written to, where a boot entry may have to be replaced.
+pub(crate) fn drives(held: &Arc<Held>, install: &Install) -> Vec<HardDrive> {
+    if !install.steps.iter().any(|step| matches!(step, Step::BootEntry { .. })) {
+        return Vec::new();
+    }
+    let read = || boot_entry::drives(&Disk::open(Arc::new(HeldStorage(Arc::clone(held)))));
+    guard::run(read).unwrap_or_default()
 }
 
 /// What the outcome of starting a kernel is called among the steps.

@@ -9,7 +9,9 @@
 mod disk;
 mod file;
 mod progress;
+mod rehearsal;
 mod source;
+mod stream;
 mod words;
 
 use std::{
@@ -20,7 +22,7 @@ use std::{
     process::ExitCode,
 };
 
-use ::disk::{Held, Medium, PlainFile};
+use ::disk::{Held, LoopDevice, Medium, PlainFile};
 use image::{Format, Manifest, bmap::Bmap};
 use install::{Failure, Foreign, Options, Plan, Unfit};
 use protocol::{
@@ -63,7 +65,7 @@ enum Image {
     /// Of a store: every chunk has its digest.
     Store { manifest: Box<Manifest>, frames: Opened, guarantee: Guarantee },
     /// A file from anywhere.
-    Foreign { file: Opened, kind: String },
+    Foreign { file: Opened, kind: String, file_bytes: Option<u64> },
     /// A file with a map.
     Mapped { image: Mapped },
 }
@@ -109,7 +111,7 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
 fn obey(request: &Request) -> Result<(String, Value), Broken> {
     let image = look(request)?;
     let there = match &request.target {
-        Target::Disk(_) => None,
+        Target::Disk(_) | Target::Loop(_) => None,
         Target::File(path) => Some(file_allowed(path, request.overwrite)?),
     };
     let mut id = [0; 16];
@@ -119,15 +121,25 @@ fn obey(request: &Request) -> Result<(String, Value), Broken> {
         .fill(&mut id)
         .and_then(|()| random.fill(&mut seed))
         .map_err(|_| untouched("the kernel has no random numbers"))?;
-    let options = Options::new(OrderId(id), u64::from_ne_bytes(seed));
+    let mut options = Options::new(OrderId(id), u64::from_ne_bytes(seed));
+    if request.image == "-" {
+        // Whoever fills a pipe may take its time, and cannot be asked again.
+        options.patience.stall = stream::PATIENCE;
+    }
     let name = match &request.target {
         Target::Disk(typed) => typed.clone(),
-        Target::File(path) => path.display().to_string(),
+        Target::Loop(path) | Target::File(path) => path.display().to_string(),
     };
     if request.dry_run {
-        if let Target::Disk(typed) = &request.target {
-            let permit = allowed(typed, request.overwrite, options.order)?;
-            fits(&image, permit.disk().identity.size_bytes.0)?;
+        match &request.target {
+            Target::Disk(typed) => {
+                let permit = allowed(typed, request.overwrite, options.order)?;
+                fits(&image, permit.disk().identity.size_bytes.0)?;
+            }
+            Target::Loop(path) => {
+                fits(&image, rehearsed(path, request.overwrite)?.size_bytes())?;
+            }
+            Target::File(_) => {}
         }
         let text = format!("would write {} to {name}\n", described(&image));
         return Ok((text, json!({ "dryRun": true, "image": shown(&image), "target": name })));
@@ -140,6 +152,14 @@ fn obey(request: &Request) -> Result<(String, Value), Broken> {
                 permit.into_medium().map_err(|refusal| refused(Some(refusal.code()), &refusal))?;
             let report = put(&image, &held, &options).map_err(|failure| failed(&failure))?;
             settle(held).map_err(|reason| broken(End::Touched, reason))?;
+            report
+        }
+        (Target::Loop(path), _) => {
+            let device = rehearsed(path, request.overwrite)?;
+            fits(&image, device.size_bytes())?;
+            let report = put(&image, &device, &options).map_err(|failure| failed(&failure))?;
+            let unsettled = |error| format!("settling {name}: {error}");
+            device.settle().map_err(|error| broken(End::Touched, unsettled(error)))?;
             report
         }
         (Target::File(path), there) => to_file(&image, path, there.unwrap_or(0), &options)?,
@@ -180,7 +200,13 @@ fn look(request: &Request) -> Result<Image, Broken> {
         let reason = "--key is for the manifest of a store's image".to_owned();
         return Err(broken(End::NotUnderstood, reason));
     }
-    let file = source::open(what, request.sha256).map_err(untouched)?;
+    let (file, file_bytes) = if what == "-" {
+        stream::standard_input(request.sha256).map_err(untouched)?
+    } else {
+        let file = source::open(what, request.sha256).map_err(untouched)?;
+        let bytes = file.bytes;
+        (file, Some(bytes))
+    };
     if let Some(path) = &request.bmap {
         let shown = path.display();
         let map = read_map(path).map_err(|reason| untouched(format!("{shown}: {reason}")))?;
@@ -193,7 +219,10 @@ fn look(request: &Request) -> Result<Image, Broken> {
     let layers: Vec<String> = unpacked.layers().iter().map(Format::to_string).collect();
     drop(unpacked);
     let kind = if layers.is_empty() { "raw".to_owned() } else { layers.join(", ") };
-    Ok(Image::Foreign { file, kind })
+    if layers.is_empty() && file_bytes.is_none() && file.sha256.is_none() {
+        return Err(untouched(chain(&Unfit::Endless)));
+    }
+    Ok(Image::Foreign { file, kind, file_bytes })
 }
 
 fn read_map(path: &Path) -> Result<&'static Bmap, String> {
@@ -226,6 +255,10 @@ fn allowed(typed: &str, overwrite: bool, id: OrderId) -> Result<::disk::Permit, 
     disk::permit(typed, overwrite, id).map_err(|error| refused(Some(error.code()), &error))
 }
 
+fn rehearsed(path: &Path, overwrite: bool) -> Result<LoopDevice, Broken> {
+    rehearsal::open(path, overwrite).map_err(|error| refused(Some(error.code()), &error))
+}
+
 /// Refuses a disk on which the image does not fit, where that is known before.
 fn fits(image: &Image, disk_bytes: u64) -> Result<(), Broken> {
     match image_bytes(image) {
@@ -241,7 +274,8 @@ fn image_bytes(image: &Image) -> Option<u64> {
     match image {
         Image::Store { manifest, .. } => Some(manifest.description().smallest_disk_bytes),
         Image::Mapped { image } => Some(image.map.image_bytes()),
-        Image::Foreign { file, kind } => (kind == "raw").then_some(file.bytes),
+        Image::Foreign { kind, file_bytes, .. } if kind == "raw" => *file_bytes,
+        Image::Foreign { .. } => None,
     }
 }
 
@@ -253,7 +287,7 @@ fn put(
 ) -> Result<InstallReport, Failure> {
     let file_bytes = match image {
         Image::Store { .. } => None,
-        Image::Foreign { file, .. } => Some(file.bytes),
+        Image::Foreign { file_bytes, .. } => *file_bytes,
         Image::Mapped { image } => Some(image.map.image_bytes()),
     };
     let bar = Shown::new(file_bytes);
@@ -264,12 +298,12 @@ fn put(
             let written = install::install(medium, &plan, &[&*frames.place], options, &tell);
             written.map(|report| InstallReport { guarantee: *guarantee, ..report })
         }
-        Image::Foreign { file, .. } => {
-            let foreign = Foreign { file_bytes: file.bytes, sha256: file.sha256 };
+        Image::Foreign { file, file_bytes, .. } => {
+            let foreign = Foreign { file_bytes: *file_bytes, sha256: file.sha256 };
             install::install_foreign(medium, &foreign, &[&*file.place], options, &tell)
         }
         Image::Mapped { image } => {
-            let foreign = Foreign { file_bytes: image.map.image_bytes(), sha256: None };
+            let foreign = Foreign { file_bytes: Some(image.map.image_bytes()), sha256: None };
             let written = install::install_foreign(medium, &foreign, &[image], options, &tell);
             written.map(|report| InstallReport { guarantee: Guarantee::Ranges, ..report })
         }
@@ -346,9 +380,10 @@ fn described(image: &Image) -> String {
             let description = manifest.description();
             format!("image {} of {}", description.name, Bytes(description.image_bytes))
         }
-        Image::Foreign { file, kind } => {
-            format!("an image ({kind}) from a file of {}", Bytes(file.bytes))
+        Image::Foreign { kind, file_bytes: Some(bytes), .. } => {
+            format!("an image ({kind}) from a file of {}", Bytes(*bytes))
         }
+        Image::Foreign { kind, .. } => format!("an image ({kind}) from standard input"),
         Image::Mapped { image } => {
             let parts = image.map.ranges().len();
             format!("an image of {} with a map of {parts} parts", Bytes(image.map.image_bytes()))
@@ -364,8 +399,8 @@ fn shown(image: &Image) -> Value {
             "manifest": source::digits(&manifest.sha256()),
             "imageBytes": manifest.description().image_bytes,
         }),
-        Image::Foreign { file, kind } => {
-            json!({ "kind": "foreign", "packing": kind, "fileBytes": file.bytes })
+        Image::Foreign { kind, file_bytes, .. } => {
+            json!({ "kind": "foreign", "packing": kind, "fileBytes": file_bytes })
         }
         Image::Mapped { image } => {
             json!({ "kind": "mapped", "imageBytes": image.map.image_bytes() })
@@ -393,7 +428,12 @@ fn told(report: &InstallReport, name: &str) -> String {
 
 fn failed(failure: &Failure) -> Broken {
     // Only what is seen before the first byte: an image of unknown length shows on the way that it is too long.
-    let end = if matches!(failure, Failure::Unfit(Unfit::Plan { .. } | Unfit::SectorSize { .. })) {
+    let end = if matches!(
+        failure,
+        Failure::Unfit(
+            Unfit::Plan { .. } | Unfit::TooMuch { .. } | Unfit::SectorSize { .. } | Unfit::Endless
+        )
+    ) {
         End::Untouched
     } else {
         End::Touched

@@ -29,14 +29,17 @@ async fn line(harbour: &Harbour) -> Bulk {
 }
 
 /// Reads bytes 2 to 5 of a file about which the server says these words.
-async fn reads(words: &str) -> Result<Result<Vec<u8>, ErrorKind>, BulkError> {
+async fn reads(words: &str) -> Result<Result<Vec<u8>, (ErrorKind, String)>, BulkError> {
     let harbour = Harbour::open().await;
     harbour.says("GET /file", words);
     let line = line(&harbour).await;
     let read = beside(move || {
         let mut body = line.read("/file", 2..6)?;
         let mut bytes = Vec::new();
-        Ok(body.read_to_end(&mut bytes).map(|_| bytes).map_err(|error| error.kind()))
+        Ok(body
+            .read_to_end(&mut bytes)
+            .map(|_| bytes)
+            .map_err(|error| (error.kind(), error.to_string())))
     });
     let read = read.await;
     let request = harbour.waits_for("GET /file", 1).await;
@@ -53,7 +56,8 @@ async fn a_range_comes_as_it_was_asked_for() {
 #[tokio::test]
 async fn a_body_that_ends_early_is_no_body() {
     let words = "HTTP/1.1 206 X\r\ncontent-length: 4\r\ncontent-range: bytes 2-5/9\r\n\r\ncd";
-    assert_eq!(reads(words).await.unwrap(), Err(ErrorKind::UnexpectedEof));
+    let early = (ErrorKind::UnexpectedEof, "the connection ended early".to_owned());
+    assert_eq!(reads(words).await.unwrap(), Err(early));
 }
 
 #[tokio::test]
@@ -114,6 +118,7 @@ async fn is_cancelled(words: Option<&str>) -> bool {
         unchanged_bytes: Bytes(0),
         verified_bytes: Bytes(0),
         elapsed_milliseconds: 0,
+        bytes_per_second: None,
         remaining_seconds: None,
         bottleneck: None,
     };

@@ -67,6 +67,8 @@ struct Book {
     instructions: VecDeque<Answer>,
     /// What is said word for word to requests with this beginning; then the connection is closed.
     words: Vec<(String, String)>,
+    /// What is not taken: part of a body, and the status of the answer.
+    refused: Vec<(String, u16)>,
 }
 
 /// A server with a key that may be stopped and started again.
@@ -123,6 +125,11 @@ impl Harbour {
     pub(crate) fn says(&self, beginning: &str, words: &str) {
         let words = (beginning.to_owned(), words.to_owned());
         self.book.lock().expect("nobody panics with it").words.insert(0, words);
+    }
+
+    /// Refuses requests whose bodies hold this.
+    pub(crate) fn refuses(&self, part: &str, status: u16) {
+        self.book.lock().expect("nobody panics with it").refused.push((part.to_owned(), status));
     }
 
     /// Returns all requests so far.
@@ -187,6 +194,8 @@ async fn converse(acceptor: TlsAcceptor, stream: TcpStream, book: Arc<Mutex<Book
         let line = request.line.clone();
         let words = book.lock().expect("nobody panics with it").words.clone();
         let words = words.into_iter().find(|(beginning, _)| line.starts_with(beginning));
+        let refused = book.lock().expect("nobody panics with it").refused.clone();
+        let refused = refused.into_iter().find(|(part, _)| request.body.contains(part));
         book.lock().expect("nobody panics with it").requests.push(request);
         if let Some((_, words)) = words {
             let _gone = stream.write_all(words.as_bytes()).await;
@@ -194,6 +203,9 @@ async fn converse(acceptor: TlsAcceptor, stream: TcpStream, book: Arc<Mutex<Book
             return;
         }
         let answer = loop {
+            if let Some((_, status)) = refused {
+                break Answer::empty(status);
+            }
             if let Some(answer) = next(&book, &line) {
                 break answer;
             }

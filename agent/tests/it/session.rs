@@ -315,11 +315,11 @@ fn fetches(job: &Job) -> After {
         }
     };
     let order = OrderId([0xa5; 16]);
-    job.session.note(
+    let outcome = job.session.note(
         Level::Info,
         EventKind::OrderFailed { order, reason: format!("got {image}"), touched: true },
     );
-    assert!(job.session.is_told_within(Duration::from_secs(20)));
+    assert!(job.session.is_told_within(outcome, Duration::from_secs(20)));
     After::End(End::SwitchOff)
 }
 
@@ -364,4 +364,36 @@ async fn neither_a_restart_that_falls_due_nor_a_changed_machine_ends_the_work() 
     assert!(!voyage.running.is_finished());
     // The work is done, and the restart long due.
     assert_eq!(voyage.ends().await, End::Restart);
+}
+
+/// Says two things, and goes on only where the server has taken the second.
+fn says_two_things(job: &Job) -> After {
+    let order = OrderId([0xa5; 16]);
+    let failed =
+        |reason: &str| EventKind::OrderFailed { order, reason: reason.to_owned(), touched: true };
+    let first = job.session.note(Level::Info, failed("what it likes"));
+    let second = job.session.note(Level::Info, failed("what it does not like"));
+    let told = [first, second].map(|one| job.session.is_told_within(one, Duration::from_secs(20)));
+    let third = job.session.note(Level::Info, failed(&format!("told: {told:?}")));
+    assert!(job.session.is_told_within(third, Duration::from_secs(20)));
+    After::Stay
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_not_told_and_takes_nothing_else_along() {
+    let (harbour, voyage) = manned(says_two_things).await;
+    harbour.refuses("what it does not like", 400);
+    harbour.instructs(Answer::json(INSTALL));
+    let told = async {
+        loop {
+            let told = harbour.requests().into_iter().find(|one| one.body.contains("told: ["));
+            if let Some(request) = told {
+                return request.body;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let told = timeout(Duration::from_secs(20), told).await.expect("it goes on");
+    assert!(told.contains("told: [true, false]"), "{told}");
+    assert!(!voyage.running.is_finished());
 }

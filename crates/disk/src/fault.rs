@@ -59,3 +59,26 @@ impl From<Fault> for io::Error {
 pub(crate) fn says_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(6 | 19 | 123))
 }
+
+/// Returns what to say of a transfer to a disk that is gone. The kernel answers as for one that is too short, since a
+/// disk that was taken out has no bytes: "no space left" to writers, an early end to readers.
+pub(crate) fn of_gone(error: io::Error) -> io::Error {
+    if says_gone(&error) { error } else { io::Error::from_raw_os_error(19) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_that_a_disk_is_full_that_was_taken_out() {
+        for error in [
+            io::Error::from_raw_os_error(28),
+            io::Error::from_raw_os_error(5),
+            io::ErrorKind::UnexpectedEof.into(),
+        ] {
+            assert_eq!(of_gone(error).raw_os_error(), Some(19));
+        }
+        assert_eq!(of_gone(io::Error::from_raw_os_error(6)).raw_os_error(), Some(6));
+    }
+}

@@ -205,6 +205,7 @@ impl Handle {
         // Of a disk that was taken out, the kernel says it has no size; what it says of the transfer varies.
         let is_gone =
             fault::says_gone(&source) || linux::block::size(&self.file).is_ok_and(|size| size == 0);
+        let source = if is_gone { fault::of_gone(source) } else { source };
         Fault { operation, offset, length, is_gone, source }.into()
     }
 }

@@ -5,15 +5,20 @@ mod buffer;
 mod fault;
 mod handle;
 mod held;
+mod loop_device;
 mod medium;
 pub mod permit;
 mod plain_file;
+
+/// For work on a disk: a panic in it is a failure of that work, not of the program.
+pub use inventory::guard;
 
 pub use self::{
     buffer::{ALIGNMENT, AlignedBuffer},
     fault::{Fault, Operation},
     handle::ZeroingProof,
     held::Held,
+    loop_device::{LoopDevice, LoopDeviceError},
     medium::{Medium, Zeroing},
     permit::{Permit, Refusal},
     plain_file::{PlainFile, PlainFileError},

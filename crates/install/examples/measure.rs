@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo build --release --package install --example measure
 //! measure make DIRECTORY 4096 /usr    # an image of 4096 MiB, 57 of 100 chunks zeros, the rest from files
+//! measure convert IMAGE DIRECTORY     # the same of an image that is there
 //! measure run DIRECTORY               # in a process of its own: put on DIRECTORY/disk
 //! ```
 #![forbid(unsafe_code)]
@@ -13,9 +14,9 @@ use std::{
     error::Error,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
-    num::NonZeroUsize,
     ops::Range,
     path::{Path, PathBuf},
+    thread,
     time::Instant,
 };
 
@@ -36,21 +37,29 @@ fn main() -> Outcome<()> {
         ["make", directory, mebibytes, from] => {
             make(Path::new(directory), mebibytes.parse()?, Path::new(from))
         }
+        ["convert", image, directory] => store(Path::new(directory), File::open(image)?),
         ["run", directory] => run(Path::new(directory), Compare::Never),
         ["again", directory] => run(Path::new(directory), Compare::Always),
-        _ => Err("measure make DIRECTORY MEBIBYTES FROM | measure run|again DIRECTORY".into()),
+        _ => {
+            let words =
+                "make DIRECTORY MEBIBYTES FROM | convert IMAGE DIRECTORY | run|again DIRECTORY";
+            Err(format!("measure {words}").into())
+        }
     }
 }
 
-/// Makes frames and manifest in a directory.
 fn make(directory: &Path, mebibytes: u64, from: &Path) -> Outcome<()> {
-    let image = Sparse { files: Files::below(from)?, position: 0, end: mebibytes * MIB };
+    store(directory, Sparse { files: Files::below(from)?, position: 0, end: mebibytes * MIB })
+}
+
+/// Makes frames and manifest in a directory.
+fn store(directory: &Path, image: impl Read + Send) -> Outcome<()> {
     let how = convert::Options {
         name: "measured".to_owned(),
         origin: vec!["raw".to_owned()],
         chunk_bytes: CHUNK_BYTES,
         level: 3,
-        threads: NonZeroUsize::MIN,
+        threads: thread::available_parallelism()?,
     };
     let frames = io::BufWriter::new(File::create(directory.join("frames"))?);
     let draft = convert::convert(image, frames, &how)?;

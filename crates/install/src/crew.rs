@@ -1,12 +1,11 @@
 //! The threads of an install: all of them end when one of them fails.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use disk::Fault;
+use disk::{Fault, guard};
 
 use crate::{
     failure::Failure,
@@ -72,9 +71,8 @@ impl<'a> Crew<'a> {
 
     /// Does one thread's work. A panic is a failure of the install, not of the process.
     pub(crate) fn work(&self, work: impl FnOnce() -> Result<(), Ended>) {
-        let panicked = || Failure::Engine { reason: "a thread of the engine panicked".to_owned() };
         let result =
-            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked().into()));
+            guard::catch(work).unwrap_or_else(|words| Err(Failure::panicked(&words).into()));
         let mut state = self.state();
         state.working = state.working.saturating_sub(1);
         match result {
@@ -167,9 +165,15 @@ mod tests {
         let crew = Crew::new(2, Stop::default());
         thread::scope(|scope| {
             scope.spawn(|| crew.work(|| Ok(crew.pause(Duration::from_mins(1))?)));
-            scope.spawn(|| crew.work(|| panic!("as a test")));
+            scope.spawn(|| {
+                crew.work(|| {
+                    assert!(guard::is_on(), "no hook takes it for the end of the program");
+                    panic!("as a test")
+                });
+            });
             crew.supervise(Duration::from_mins(1), || {}, || {});
         });
-        assert!(matches!(crew.result(), Err(Failure::Engine { .. })));
+        let failure = crew.result().unwrap_err().to_string();
+        assert!(failure.contains("as a test"), "{failure}");
     }
 }

@@ -122,7 +122,7 @@ pub(crate) fn verify(
     look(medium, expected, chunks, stop, |index, result| {
         let (offset, length, _) = expected.chunk(index);
         if !result? {
-            return Err(Failure::ReadBack { offset, disarmed: false });
+            return Err(Failure::ReadBack { offset });
         }
         gauge.verified.add(length);
         Ok(())

@@ -60,12 +60,22 @@ pub enum Failure {
         reason: String,
     },
     /// What was written reads back otherwise.
-    #[error("the disk gives back something else than was written at byte {offset}{}", left(*disarmed))]
+    #[error("the disk gives back something else than was written at byte {offset}")]
     ReadBack {
         /// Where the chunk begins.
         offset: u64,
-        /// Whether the start of the disk was zeroed again, so that it cannot boot.
-        disarmed: bool,
+    },
+    /// It failed when the disk was bootable already, or nearly, and stays that. The only failure of which the disk may
+    /// boot afterwards.
+    #[error(
+        "the disk may start half an image: its first bytes could not be zeroed again after this"
+    )]
+    StillStarts {
+        /// What failed first.
+        #[source]
+        failure: Box<Failure>,
+        /// Why its first bytes are not zeros.
+        disarm: Box<Failure>,
     },
     /// It was ended from outside. What is on the disk then is of use to the next install.
     #[error("the install was ended: {0}")]
@@ -78,8 +88,11 @@ pub enum Failure {
     },
 }
 
-fn left(disarmed: bool) -> &'static str {
-    if disarmed { "" } else { ", and its start could not be zeroed: it may boot half an image" }
+impl Failure {
+    /// A fault of ours.
+    pub(crate) fn panicked(words: &str) -> Self {
+        Self::Engine { reason: format!("the engine that writes the image panicked: {words}") }
+    }
 }
 
 /// Why an image and a disk do not fit together.
@@ -103,6 +116,18 @@ pub enum Unfit {
         /// What the disk has.
         disk_bytes: u32,
     },
+    /// The image's table does not fit the memory that an install may take.
+    #[error(
+        "the image holds {data_bytes} bytes that are not zeros, and a machine keeps the table of at most 2.8 TiB of \
+         them: make its filesystems smaller, and grow them on the disk"
+    )]
+    TooMuch {
+        /// How many those are.
+        data_bytes: u64,
+    },
+    /// Nothing would tell a whole image from one that was cut.
+    #[error("a bare image does not say where it ends: its length or its SHA-256 is needed")]
+    Endless,
     /// The manifest contradicts itself, or its chunks cannot be written to this disk.
     #[error("the manifest is of no use: {reason}")]
     Plan {

@@ -34,7 +34,7 @@ use crate::{
     pipeline::{self, Flushing, GAUGE_PERIOD, Store, WRITERS, ZeroWork},
     plan::fits,
     queue::Queue,
-    write::{Listener, complete, disarmed, told},
+    write::{Listener, complete, told},
 };
 
 /// What is written at once, and remembered by its digest for reading back.
@@ -48,9 +48,10 @@ const PIECES: usize = 12;
 /// A file on somebody else's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
-    /// Its length, as the server announces it.
-    pub file_bytes: u64,
-    /// SHA-256 of the file. Without it only the format is checked, and mirrors are not changed on the way.
+    /// Its length, as the server announces it; absent where nobody knows, as of a pipe: it ends where its source ends.
+    pub file_bytes: Option<u64>,
+    /// SHA-256 of the file. Without it only the format is checked, and mirrors are not changed on the way; a bare image
+    /// whose length nobody knows either is refused, since a cut one would look whole.
     pub sha256: Option<[u8; 32]>,
 }
 
@@ -135,8 +136,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     fits(end, None, medium)?;
     let mut chance = Chance(options.seed);
     let plan = &arrived.plan;
-    let read_back = complete(medium, plan, arrived.withheld, options, gauge, &mut chance)
-        .map_err(|failure| disarmed(medium, u64::from(CHUNK_BYTES), failure))?;
+    let read_back = complete(medium, plan, arrived.withheld, options, gauge, &mut chance)?;
     let progress = gauge.progress(Instant::now());
     Ok(InstallReport { guarantee, progress, read_back, steps: Vec::new() })
 }
@@ -156,7 +156,7 @@ fn stream(work: &Work<'_>) -> Result<(unpack::Arrived, [u8; 32]), Failure> {
         chunks: &chunks,
         empty: &empty_chunks,
         zeros: ZeroWork::new(medium, gauge, Vec::new()),
-        flushing: Flushing::new(foreign.file_bytes),
+        flushing: Flushing::new(foreign.file_bytes.unwrap_or(0)),
     };
     let hash = Mutex::new(Sha256::new());
     let arrived = Mutex::new(None);

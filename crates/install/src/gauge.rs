@@ -102,6 +102,7 @@ impl Gauge {
             _ => 0,
         };
         let elapsed = now.duration_since(self.begun).as_millis();
+        let rate = self.rate(now, done);
         Progress {
             order: self.order,
             phase,
@@ -113,12 +114,14 @@ impl Gauge {
             unchanged_bytes: Bytes(self.unchanged.get()),
             verified_bytes: Bytes(self.verified.get()),
             elapsed_milliseconds: u64::try_from(elapsed).unwrap_or(u64::MAX),
-            remaining_seconds: self.remaining(now, done, total),
+            bytes_per_second: rate.and_then(|rate| rate.bytes(1000)).map(Bytes),
+            remaining_seconds: rate.and_then(|rate| rate.seconds(total.checked_sub(done)?)),
             bottleneck: *lock(&self.bottleneck),
         }
     }
 
-    fn remaining(&self, now: Instant, done: u64, total: u64) -> Option<u64> {
+    /// Returns what was done in the last seconds; nothing while nothing was.
+    fn rate(&self, now: Instant, done: u64) -> Option<Rate> {
         let mut past = lock(&self.past);
         past.push_back((now, done));
         while past.len() > 2 && now.duration_since(past[1].0) >= RATE_WINDOW {
@@ -127,9 +130,29 @@ impl Gauge {
         let (since, before) = past.front().copied()?;
         let milliseconds = u64::try_from(now.duration_since(since).as_millis()).ok()?;
         let moved = done.checked_sub(before).filter(|moved| *moved > 0)?;
-        let left = total.checked_sub(done)?;
-        let seconds = u128::from(left) * u128::from(milliseconds) / u128::from(moved) / 1000;
-        u64::try_from(seconds).ok()
+        Some(Rate { moved, milliseconds })
+    }
+}
+
+/// So many bytes in so many milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    moved: u64,
+    milliseconds: u64,
+}
+
+impl Rate {
+    /// Returns how many bytes that are in a time.
+    fn bytes(self, milliseconds: u64) -> Option<u64> {
+        let bytes = u128::from(self.moved) * u128::from(milliseconds);
+        u64::try_from(bytes.checked_div(u128::from(self.milliseconds))?).ok()
+    }
+
+    /// Returns how long so many bytes take.
+    fn seconds(self, bytes: u64) -> Option<u64> {
+        let milliseconds =
+            u128::from(bytes) * u128::from(self.milliseconds) / u128::from(self.moved);
+        u64::try_from(milliseconds / 1000).ok()
     }
 }
 
@@ -142,11 +165,16 @@ mod tests {
         let gauge = Gauge::new(OrderId([0; 16]), 1000);
         gauge.enter(InstallPhase::Writing, 1000);
         let start = Instant::now();
-        assert_eq!(gauge.progress(start).remaining_seconds, None);
+        let after = |seconds: u64| {
+            let told = gauge.progress(start + Duration::from_secs(seconds));
+            (told.bytes_per_second, told.remaining_seconds)
+        };
+        assert_eq!(after(0), (None, None));
         gauge.written.add(10);
-        assert_eq!(gauge.progress(start + Duration::from_secs(10)).remaining_seconds, Some(990));
+        assert_eq!(after(10), (Some(Bytes(1)), Some(990)));
         gauge.written.add(90);
         // Ten times as fast, and the slow start is forgotten.
-        assert_eq!(gauge.progress(start + Duration::from_secs(20)).remaining_seconds, Some(100));
+        assert_eq!(after(20), (Some(Bytes(9)), Some(100)));
+        assert_eq!(after(40), (None, None), "nothing has moved for a while");
     }
 }

@@ -27,7 +27,7 @@ pub use self::{
     failure::{Failure, Unfit},
     foreign::{Foreign, install_foreign, install_mapped},
     options::{Compare, Options, Patience, ProvenZero, SLOWEST_BYTES, Verify},
-    plan::{Chunk, Plan},
+    plan::{Plan, Table},
     source::{FetchError, Source},
     stop::{Stop, Stopped},
     write::{Listener, disarm, install},

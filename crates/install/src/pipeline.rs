@@ -32,10 +32,16 @@ use crate::{
     queue::Queue,
 };
 
-/// All frames that are in memory at once.
-const FRAMES_BYTES: usize = 16 << 20;
-/// All unpacked chunks that are in memory at once.
-const CHUNKS_BYTES: usize = 20 << 20;
+/// All frames and all unpacked chunks that are in memory at once.
+const BUFFERS: [usize; 2] = [16 << 20, 20 << 20];
+/// The same for an image whose table is large.
+const FEWER_BUFFERS: [usize; 2] = [8 << 20, 12 << 20];
+/// A table from which on there are fewer buffers.
+const LARGE_TABLE_BYTES: usize = 10 << 20;
+/// All buffers and the table together. The rest of 64 MiB is the program, what is withheld, and the decoders.
+const MEMORY_BYTES: usize = 48 << 20;
+/// The most buffers of one kind.
+const MOST_BUFFERS: usize = 32;
 const FETCHERS: usize = 4;
 /// Writes in flight.
 pub(crate) const WRITERS: usize = 3;
@@ -52,6 +58,27 @@ pub(crate) struct Work<'a> {
     pub(crate) gauge: &'a Gauge,
 }
 
+/// Returns how much memory the frames and the unpacked chunks of an image may take.
+fn budget(plan: &Plan) -> [usize; 2] {
+    if table_bytes(plan) > LARGE_TABLE_BYTES { FEWER_BUFFERS } else { BUFFERS }
+}
+
+/// Returns what the table takes, and the lists of what is to be written.
+fn table_bytes(plan: &Plan) -> usize {
+    plan.chunks.memory_bytes() + plan.chunks.len() * size_of::<usize>()
+}
+
+/// Holds for an image whose table leaves room for the buffers in the memory that an install may take.
+pub(crate) fn has_room(plan: &Plan) -> bool {
+    let chunk = usize::try_from(plan.chunk_bytes).unwrap_or(usize::MAX);
+    let sizes = [plan.longest_frame(), chunk];
+    let all = budget(plan)
+        .into_iter()
+        .zip(sizes)
+        .map(|(memory, size)| buffers(memory, size, MOST_BUFFERS).saturating_mul(size));
+    all.fold(table_bytes(plan), usize::saturating_add) <= MEMORY_BYTES
+}
+
 /// Returns how many buffers of a size make up an amount of memory.
 fn buffers(memory: usize, size: usize, most: usize) -> usize {
     (memory / size.max(1)).clamp(2, most)
@@ -59,7 +86,7 @@ fn buffers(memory: usize, size: usize, most: usize) -> usize {
 
 /// Returns as many buffers for chunks as an amount of memory allows.
 pub(crate) fn chunk_buffers(memory: usize, chunk_bytes: usize) -> Queue<AlignedBuffer> {
-    let count = buffers(memory, chunk_bytes, 32);
+    let count = buffers(memory, chunk_bytes, MOST_BUFFERS);
     Queue::store((0..count).map(|_| AlignedBuffer::zeroed(chunk_bytes)))
 }
 
@@ -67,7 +94,8 @@ pub(crate) fn chunk_buffers(memory: usize, chunk_bytes: usize) -> Queue<AlignedB
 pub(crate) fn run(work: &Work<'_>, missing: &[usize], zeros: &[usize]) -> Result<(), Failure> {
     let chunk_bytes = usize::try_from(work.plan.chunk_bytes).expect("a chunk fits in memory");
     let frame_bytes = work.plan.longest_frame();
-    let frame_count = buffers(FRAMES_BYTES, frame_bytes, 32);
+    let [for_frames, for_chunks] = budget(work.plan);
+    let frame_count = buffers(for_frames, frame_bytes, MOST_BUFFERS);
     let fetchers = FETCHERS.min(frame_count);
     let unpackers = work.options.processors.get().min(8);
 
@@ -75,7 +103,7 @@ pub(crate) fn run(work: &Work<'_>, missing: &[usize], zeros: &[usize]) -> Result
     let requests = fetch::Requests::new(work.plan, missing);
     let empty_frames = Queue::store((0..frame_count).map(|_| Frame::new(frame_bytes)));
     let frames = Queue::new(frame_count, fetchers);
-    let empty_chunks = chunk_buffers(CHUNKS_BYTES, chunk_bytes);
+    let empty_chunks = chunk_buffers(for_chunks, chunk_bytes);
     let chunks = Queue::new(usize::MAX, unpackers);
     let fetch = fetch::Fetch { work, crew: &crew, requests, empty: &empty_frames, out: &frames };
     let unpack = unpack::Unpack {
@@ -161,14 +189,50 @@ mod tests {
         check(0, 1900, Bottleneck::Disk);
     }
 
+    /// An image that holds something in so many chunks, and zeros in as many others.
+    fn plan(chunk_bytes: u32, data: usize, zeros: usize) -> Plan {
+        let mut chunks = crate::Table::default();
+        for _ in 0..data {
+            chunks.push(&image::Chunk::Data { digest: [7; 32] }, chunk_bytes + (64 << 10));
+        }
+        for _ in 0..zeros {
+            chunks.push(&image::Chunk::Zeros, 150);
+        }
+        let count = u64::try_from(chunks.len()).unwrap();
+        Plan {
+            image_bytes: count * u64::from(chunk_bytes),
+            chunk_bytes,
+            smallest_disk_bytes: 0,
+            sector_bytes: None,
+            chunks,
+        }
+    }
+
+    #[test]
+    fn table_and_buffers_take_at_most_48_mib_of_what_is_not_refused() {
+        let (small, large) = (4 << 20, 8 << 20);
+        let (tebibyte, all) = (1 << 17, (19 << 20) / 37);
+        for fits in [
+            plan(small, 2 * tebibyte, 0),
+            // As many as a manifest has.
+            plan(small, all, 0),
+            plan(large, 2 * tebibyte, all - 2 * tebibyte),
+            plan(large, 370_000, 0),
+        ] {
+            assert!(has_room(&fits), "{} chunks of {}", fits.chunks.len(), fits.chunk_bytes);
+        }
+        assert!(!has_room(&plan(large, 3 * tebibyte, 0)), "3 TiB");
+        assert!(!has_room(&plan(large, all, 0)));
+    }
+
     /// The rest of the 64 MiB is for the program, its manifest, what is withheld, and the decoders.
     #[test]
     fn buffers_take_at_most_36_mib_whatever_the_image() {
         for chunk in [512, 64 << 10, 1 << 20, 4 << 20, 8 << 20] {
             // The longest that a plan allows.
             let frame = chunk + (64 << 10);
-            let frames = buffers(FRAMES_BYTES, frame, 32) * frame;
-            let empty_chunks = chunk_buffers(CHUNKS_BYTES, chunk);
+            let frames = buffers(BUFFERS[0], frame, MOST_BUFFERS) * frame;
+            let empty_chunks = chunk_buffers(BUFFERS[1], chunk);
             let mut chunks = 0;
             while let Ok(crate::queue::Popped::Thing(buffer)) = empty_chunks.try_pop() {
                 chunks += buffer.len();

@@ -1,11 +1,14 @@
 //! What is to stand on a disk, chunk by chunk, and whether it fits.
 
+mod table;
+
 use std::ops::Range;
 
 use disk::Medium;
 use image::Manifest;
 
-use crate::failure::Unfit;
+pub use self::table::Table;
+use crate::{failure::Unfit, pipeline};
 
 /// Old tables and labels live in this much of a disk's end: whatever of an image lies there is written last.
 pub(crate) const END_BYTES: u64 = 1 << 20;
@@ -14,7 +17,7 @@ pub(crate) const END_BYTES: u64 = 1 << 20;
 const CHUNK_LIMIT: u32 = 8 << 20;
 
 /// A frame may be this much longer than what is in it.
-const FRAME_EXCESS: u64 = 64 << 10;
+const FRAME_EXCESS: u32 = 64 << 10;
 
 /// The chunk table of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,37 +31,25 @@ pub struct Plan {
     /// What the image's partition table counts in; absent when it has none.
     pub sector_bytes: Option<u32>,
     /// What is in the chunks.
-    pub chunks: Vec<Chunk>,
-}
-
-/// What is in one chunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chunk {
-    /// Nothing but zeros.
-    Zeros,
-    /// Something else.
-    Data {
-        /// BLAKE3 of the chunk.
-        digest: [u8; 32],
-        /// Where the frame that holds it stands in the file of frames.
-        frame: Range<u64>,
-    },
+    pub chunks: Table,
 }
 
 impl From<&Manifest> for Plan {
     /// Takes over what a manifest says. Who vouches for it has been asked before: [`Manifest::verify`].
     fn from(manifest: &Manifest) -> Self {
         let description = manifest.description();
-        let chunk = |entry: image::Entry| match entry.chunk {
-            image::Chunk::Zeros => Chunk::Zeros,
-            image::Chunk::Data { digest } => Chunk::Data { digest, frame: entry.frame },
-        };
+        let entries = manifest.chunks();
+        let mut chunks = Table::with_capacity(entries.len());
+        for entry in entries {
+            let length = u32::try_from(entry.frame.end - entry.frame.start);
+            chunks.push(&entry.chunk, length.expect("a manifest's frames are short"));
+        }
         Self {
             image_bytes: description.image_bytes,
             chunk_bytes: description.chunk_bytes,
             smallest_disk_bytes: description.smallest_disk_bytes,
             sector_bytes: description.sector_bytes,
-            chunks: manifest.chunks().map(chunk).collect(),
+            chunks,
         }
     }
 }
@@ -83,21 +74,16 @@ impl Plan {
 
     /// Returns the frame of a chunk that has one.
     pub(crate) fn frame(&self, index: usize) -> Option<Range<u64>> {
-        match self.chunks.get(index)? {
-            Chunk::Zeros => None,
-            Chunk::Data { frame, .. } => Some(frame.clone()),
-        }
+        self.chunks.frame(index)
     }
 
     pub(crate) fn is_zeros(&self, index: usize) -> bool {
-        matches!(self.chunks.get(index), Some(Chunk::Zeros))
+        self.chunks.is_zeros(index)
     }
 
     /// Returns the length of the longest frame.
     pub(crate) fn longest_frame(&self) -> usize {
-        let lengths =
-            (0..self.chunks.len()).filter_map(|index| self.frame(index)).map(|f| f.end - f.start);
-        usize::try_from(lengths.max().unwrap_or(0)).unwrap_or(usize::MAX)
+        usize::try_from(self.chunks.frame_lengths().max().unwrap_or(0)).unwrap_or(usize::MAX)
     }
 
     /// Holds for a chunk that makes a disk bootable: the first one, and those in the last MiB of the disk, where
@@ -105,6 +91,11 @@ impl Plan {
     pub(crate) fn is_withheld(&self, index: usize, disk_bytes: u64) -> bool {
         let end = self.offset(index) + u64::from(self.chunk_bytes);
         index == 0 || end > disk_bytes.saturating_sub(END_BYTES)
+    }
+
+    fn data_bytes(&self) -> u64 {
+        let chunks = u64::try_from(self.chunks.data()).expect("a number fits 64 bits");
+        chunks * u64::from(self.chunk_bytes)
     }
 
     /// Says why the image cannot be put on a disk.
@@ -127,11 +118,12 @@ impl Plan {
         if u64::try_from(self.chunks.len()) != Ok(count) {
             return plan("its number of chunks does not agree with the image's length");
         }
-        let limit = u64::from(self.chunk_bytes) + FRAME_EXCESS;
-        let is_wrong =
-            |frame: Range<u64>| frame.end <= frame.start || frame.end - frame.start > limit;
-        if (0..self.chunks.len()).filter_map(|index| self.frame(index)).any(is_wrong) {
+        let limit = self.chunk_bytes + FRAME_EXCESS;
+        if self.chunks.frame_lengths().any(|length| length == 0 || length > limit) {
             return plan("a frame is empty, or much longer than a chunk");
+        }
+        if !pipeline::has_room(self) {
+            return Err(Unfit::TooMuch { data_bytes: self.data_bytes() });
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disk::{AlignedBuffer, Medium};
+use disk::{AlignedBuffer, Medium, guard};
 use image::Unpacker;
 use protocol::install::{Guarantee, InstallPhase, InstallReport, Progress, ReadBack};
 
@@ -19,7 +19,7 @@ use crate::{
     mirror::Mirrors,
     options::{Compare, Options},
     pipeline::{self, Frame, Work},
-    plan::{Chunk, Plan, table_sector},
+    plan::{Plan, table_sector},
     stop::Stop,
 };
 
@@ -61,11 +61,15 @@ pub(crate) fn told(
                 Ok(())
             });
         });
-        crew.supervise(TELL_PERIOD, || progress(&gauge.progress(Instant::now())), || {});
+        let tell = || {
+            // Who listens badly does not end an install.
+            guard::run(|| progress(&gauge.progress(Instant::now())));
+        };
+        crew.supervise(TELL_PERIOD, tell, || {});
     });
     crew.result()?;
     let report = report.ok_or(Failure::Engine { reason: "no report".to_owned() })?;
-    progress(&report.progress);
+    guard::run(|| progress(&report.progress));
     Ok(report)
 }
 
@@ -84,8 +88,7 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     pipeline::run(work, &todo.missing, &todo.zeros)?;
     let withheld = fetch_withheld(work)?;
 
-    let read_back = complete(medium, plan, withheld, options, gauge, &mut chance)
-        .map_err(|failure| disarmed(medium, u64::from(plan.chunk_bytes), failure))?;
+    let read_back = complete(medium, plan, withheld, options, gauge, &mut chance)?;
     Ok(InstallReport {
         guarantee: Guarantee::SignedChunks,
         progress: gauge.progress(Instant::now()),
@@ -94,7 +97,8 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
     })
 }
 
-/// Writes what was withheld, once everything else is on the medium, and reads back.
+/// Writes what was withheld, once everything else is on the medium, and reads back. Where that fails the disk is
+/// bootable already, or nearly: its ends are zeroed again.
 pub(crate) fn complete(
     medium: &dyn Medium,
     plan: &Plan,
@@ -106,6 +110,19 @@ pub(crate) fn complete(
     gauge.enter(InstallPhase::Flushing, 0);
     flush(medium)?;
     options.stop.check()?;
+    guard::catch(|| arm_and_verify(medium, plan, withheld, options, gauge, chance))
+        .unwrap_or_else(|words| Err(Failure::panicked(&words)))
+        .map_err(|failure| disarmed(medium, u64::from(plan.chunk_bytes), failure))
+}
+
+fn arm_and_verify(
+    medium: &dyn Medium,
+    plan: &Plan,
+    withheld: Vec<boot::Withheld>,
+    options: &Options<'_>,
+    gauge: &Gauge,
+    chance: &mut Chance,
+) -> Result<ReadBack, Failure> {
     boot::arm(medium, &withheld)?;
     for (_, bytes) in &withheld {
         gauge.written.add(bytes.len());
@@ -127,11 +144,12 @@ pub fn disarm(medium: &dyn Medium) -> Result<(), Failure> {
 const DISARMED_BYTES: u64 = 4 << 20;
 
 /// Zeroes the ends of a disk again that failed when it was bootable already, or nearly.
-pub(crate) fn disarmed(medium: &dyn Medium, first_bytes: u64, failure: Failure) -> Failure {
-    let is_disarmed = boot::disarm(medium, first_bytes).is_ok();
-    match failure {
-        Failure::ReadBack { offset, .. } => Failure::ReadBack { offset, disarmed: is_disarmed },
-        other => other,
+fn disarmed(medium: &dyn Medium, first_bytes: u64, failure: Failure) -> Failure {
+    match boot::disarm(medium, first_bytes) {
+        Ok(()) => failure,
+        Err(disarm) => {
+            Failure::StillStarts { failure: Box::new(failure), disarm: Box::new(disarm) }
+        }
     }
 }
 
@@ -141,11 +159,7 @@ fn length(plan: &Plan, index: usize) -> u64 {
 
 impl Expected for Plan {
     fn chunk(&self, index: usize) -> (u64, usize, Option<&[u8; 32]>) {
-        let digest = match self.chunks.get(index) {
-            Some(Chunk::Data { digest, .. }) => Some(digest),
-            Some(Chunk::Zeros) | None => None,
-        };
-        (self.offset(index), self.length(index), digest)
+        (self.offset(index), self.length(index), self.chunks.digest(index))
     }
 }
 

@@ -182,7 +182,10 @@ pub struct Progress {
     pub verified_bytes: Bytes,
     /// Since the order was begun.
     pub elapsed_milliseconds: u64,
-    /// Until the end, at the rate of the last seconds; absent while nobody can tell.
+    /// Of the image, in the last seconds; absent while nothing moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<Bytes>,
+    /// Until the end of this phase, at that rate; absent while nobody can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<u64>,
     /// What everything else waits for; absent while nobody can tell.

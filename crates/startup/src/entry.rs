@@ -8,7 +8,7 @@
 //! let identity = Identity::Guid([7; 16]);
 //! let drive = HardDrive { partition: 1, first_sector: 2048, sectors: 8192, identity };
 //! let path = path::to_file(&drive, r"\EFI\BOOT\BOOTX64.EFI")?;
-//! let entry = Entry { label: "Debian".to_owned(), path, next: false };
+//! let entry = Entry { label: "Debian".to_owned(), path, next: false, gone: Vec::new() };
 //! let plan = Variables::default().plan(&entry)?;
 //! assert_eq!((plan.number, plan.order), (0, Some(vec![0])));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -44,6 +44,8 @@ pub struct Entry {
     pub path: Vec<u8>,
     /// Whether the machine's next start is from it, once, whatever the order says.
     pub next: bool,
+    /// Partitions that its disk had before and has no more: entries for the same file on them start nothing.
+    pub gone: Vec<HardDrive>,
 }
 
 /// What has to be written, in this order. What is nothing is there already.
@@ -80,12 +82,14 @@ impl Plan {
 impl Variables {
     /// Says what has to be written for an entry.
     ///
-    /// An entry for the same loader is taken over instead of making a second one. In the order the entry comes before
+    /// An entry for the same loader is taken over instead of making a second one, also where its partition was one of
+    /// this disk that is gone. In the order the entry comes before
     /// all others, except those that start from the network and stand at the front: a machine that asked the network
     /// first does so afterwards, and one that did not, does not. All others stay, in their order.
     pub fn plan(&self, entry: &Entry) -> Result<Plan, PlanError> {
         let wanted = LoadOption::new(&entry.label, entry.path.clone())?;
-        let number = match self.same_loader(&wanted) {
+        let same = self.same_loader(&wanted).or_else(|| self.stale(&wanted, &entry.gone));
+        let number = match same {
             Some(number) => number,
             None => self.free_number().ok_or(PlanError::NoNumber)?,
         };
@@ -110,6 +114,16 @@ impl Variables {
                 .is_some_and(|found| found.path == wanted.path && found.data == wanted.data)
         };
         self.options.keys().copied().find(same)
+    }
+
+    /// Finds an entry for the same file on a partition that is gone.
+    fn stale(&self, wanted: &LoadOption, gone: &[HardDrive]) -> Option<u16> {
+        let is_stale = |number: &u16| {
+            self.option(*number).is_some_and(|found| {
+                path::is_same_file(&found.path, &wanted.path, gone) && found.data == wanted.data
+            })
+        };
+        self.options.keys().copied().find(is_stale)
     }
 
     /// Returns a number that neither a variable nor the order uses.
@@ -147,7 +161,7 @@ mod tests {
         let identity = Identity::Guid([7; 16]);
         let drive = HardDrive { partition: 1, first_sector: 2048, sectors: 8192, identity };
         let path = path::to_file(&drive, r"\EFI\BOOT\BOOTX64.EFI").unwrap();
-        Entry { label: label.to_owned(), path, next }
+        Entry { label: label.to_owned(), path, next, gone: Vec::new() }
     }
 
     fn option(attributes: u32, path: Vec<u8>) -> Vec<u8> {
@@ -224,6 +238,32 @@ mod tests {
         assert_eq!((plan.number, plan.order.clone()), (0, None));
         let option = LoadOption::parse(&plan.option.unwrap()).unwrap();
         assert_eq!(option.label, "New");
+    }
+
+    #[test]
+    fn an_entry_for_a_partition_that_is_gone_is_taken_over_and_no_other_disks() {
+        let identity = |byte| Identity::Guid([byte; 16]);
+        let drive = |byte| HardDrive {
+            partition: 1,
+            first_sector: 2048,
+            sectors: 8192,
+            identity: identity(byte),
+        };
+        let named = |byte, file: &str| {
+            let path = path::to_file(&drive(byte), file).unwrap();
+            Some(LoadOption::new("Debian", path).unwrap().to_bytes())
+        };
+        let file = r"\EFI\BOOT\BOOTX64.EFI";
+        let options = [named(1, file), named(2, r"\EFI\debian\shimx64.efi"), named(2, file)];
+        let variables =
+            Variables { options: (0..).zip(options).collect(), order: vec![0, 1, 2], next: None };
+        let again = Entry { gone: vec![drive(2)], ..entry("Debian", false) };
+        let plan = variables.plan(&again).unwrap();
+        // The other disk's stays, and so does what is another file's.
+        assert_eq!((plan.number, plan.order), (2, Some(vec![2, 0, 1])));
+        let made = LoadOption::parse(&plan.option.unwrap()).unwrap();
+        assert_eq!(made.path, again.path);
+        assert_eq!(variables.plan(&entry("Debian", false)).unwrap().number, 3, "nothing is gone");
     }
 
     #[test]

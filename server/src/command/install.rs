@@ -267,10 +267,12 @@ fn progress(shown: &OrderOverview, now: i64) -> String {
             text = format!("{text}; {why}, {left} min left");
         }
         OrderState::Running { progress: Some(progress), .. } => {
-            let seconds = (progress.elapsed_milliseconds / 1000).max(1);
-            let done =
-                progress.written_bytes.0 + progress.zeroed_bytes.0 + progress.unchanged_bytes.0;
-            text = format!("{text}, {}/s", protocol::Bytes(done / seconds));
+            if let Some(percent) = order.percent() {
+                text = format!("{text} {}", bar(percent));
+            }
+            if let Some(rate) = progress.bytes_per_second {
+                text = format!("{text}, {rate}/s");
+            }
             if let Some(left) = progress.remaining_seconds {
                 text = format!("{text}, {left} s left");
             }
@@ -288,6 +290,13 @@ fn progress(shown: &OrderOverview, now: i64) -> String {
         _ => {}
     }
     text
+}
+
+/// Draws how much of it is done.
+fn bar(percent: u64) -> String {
+    const WIDTH: usize = 24;
+    let full = (usize::try_from(percent).unwrap_or(100) * WIDTH / 100).min(WIDTH);
+    format!("[{}{}]", "#".repeat(full), "-".repeat(WIDTH - full))
 }
 
 /// What would be done, in words.
@@ -367,6 +376,8 @@ mod tests {
             progress: Some(Box::new(done(1))),
         };
         let text = progress(&shown(waiting), 0);
-        assert!(text.starts_with("installing, writing, 43 %, 86 B/s"), "{text}");
+        let expected =
+            "installing, writing, 43 % [##########--------------], 9 B/s, not heard for a while";
+        assert_eq!(text, expected);
     }
 }

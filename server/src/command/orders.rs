@@ -108,6 +108,17 @@ pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
         let named = [hostname, instance_id].into_iter().flatten().cloned().collect::<Vec<_>>();
         put("says back", format!("{}, {}", named.join(", "), moment::show(*at)));
     }
+    if let OrderState::Running { progress: Some(progress), .. } = &order.state {
+        put("fetched", progress.fetched_bytes.to_string());
+        put("unpacked", progress.unpacked_bytes.to_string());
+        put("written", progress.written_bytes.to_string());
+        put("zeroed", progress.zeroed_bytes.to_string());
+        put("unchanged", progress.unchanged_bytes.to_string());
+        put("verified", progress.verified_bytes.to_string());
+        progress.bytes_per_second.iter().for_each(|rate| put("rate", format!("{rate}/s")));
+        progress.remaining_seconds.iter().for_each(|left| put("left", format!("{left} s")));
+        progress.bottleneck.iter().for_each(|slowest| put("slowest", word(slowest)));
+    }
     if let OrderState::Done { report, .. } = &order.state {
         put("guarantee", word(&report.guarantee));
         put("read back", word(&report.read_back));
@@ -144,7 +155,39 @@ fn word(value: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::install::tests::order;
+    use crate::machine::install::tests::{order, progress};
+
+    #[test]
+    fn how_far_an_order_is_stands_on_its_page_in_numbers() {
+        let mut running = order(1);
+        let progress = protocol::install::Progress {
+            remaining_seconds: Some(12),
+            bottleneck: Some(protocol::install::Bottleneck::Disk),
+            ..progress(1)
+        };
+        running.state = OrderState::Running {
+            session: crate::machine::Session([1; 32]),
+            sequence: 1,
+            since: 0,
+            progress: Some(Box::new(progress)),
+        };
+        let shown = OrderOverview { machine: "4q5hmp2".to_owned(), online: true, order: running };
+        let page = page(&shown, 120_000);
+        for (name, value) in [
+            ("fetched", "10 B"),
+            ("unpacked", "100 B"),
+            ("written", "50 B"),
+            ("zeroed", "30 B"),
+            ("unchanged", "6 B"),
+            ("verified", "0 B"),
+            ("rate", "9 B/s"),
+            ("left", "12 s"),
+            ("slowest", "disk"),
+        ] {
+            let is_it = |line: &str| line.starts_with(name) && line.ends_with(value);
+            assert!(page.lines().any(|line| is_it(line.trim())), "{name}: {page}");
+        }
+    }
 
     #[test]
     fn orders_read_well() {

@@ -371,6 +371,7 @@ pub(crate) mod tests {
             unchanged_bytes: Bytes(6),
             verified_bytes: Bytes(0),
             elapsed_milliseconds: 1000,
+            bytes_per_second: Some(Bytes(9)),
             remaining_seconds: None,
             bottleneck: None,
         }

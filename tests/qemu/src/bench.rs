@@ -2,6 +2,7 @@
 
 mod boot;
 mod fleet;
+mod imaging;
 mod install;
 mod memory;
 
@@ -15,8 +16,12 @@ use crate::{checkout, lab, story::say};
 /// One area of figures, by its name.
 type Area = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const AREAS: &[Area] =
-    &[("boot", boot::measure), ("install", install::measure), ("memory", memory::measure)];
+const AREAS: &[Area] = &[
+    ("boot", boot::measure),
+    ("imaging", imaging::measure),
+    ("install", install::measure),
+    ("memory", memory::measure),
+];
 
 /// A figure beside what it is compared with.
 #[derive(Debug)]
@@ -25,20 +30,24 @@ struct Figure {
     unit: &'static str,
     ours: f64,
     peer: &'static str,
-    theirs: f64,
+    /// Absent where the peer is not installed, or does not do this.
+    theirs: Option<f64>,
+    /// How many times better ours shall be, where that is not once.
+    wanted: Option<f64>,
 }
 
 impl Figure {
     /// Returns how many times better ours is; less is better in all of them.
-    fn ratio(&self) -> f64 {
-        self.theirs / self.ours
+    fn ratio(&self) -> Option<f64> {
+        Some(self.theirs? / self.ours)
     }
 
     fn json(&self) -> Value {
-        let Figure { case, unit, ours, peer, theirs } = self;
+        let Figure { case, unit, ours, peer, theirs, wanted } = self;
         json!({
             "case": case, "unit": unit, "better": "lower",
             "ours": ours, "peer": peer, "theirs": theirs, "ratio": self.ratio(),
+            "wantedRatio": wanted.unwrap_or(1.0),
         })
     }
 }
@@ -62,10 +71,13 @@ pub(crate) fn run(area: Option<&str>) -> Result<()> {
         fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
         say(&format!("{:44} {:>14} {:>14}  ratio  compared with", name, "ours", "theirs"));
         for figure in &figures {
-            let Figure { case, unit, ours, peer, theirs } = figure;
-            let ratio = figure.ratio();
+            let Figure { case, unit, ours, peer, theirs, wanted } = figure;
+            let theirs =
+                theirs.map_or("not there".to_owned(), |theirs| format!("{theirs:.2} {unit:<2}"));
+            let ratio = figure.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let wanted = wanted.map_or(String::new(), |wanted| format!("; wanted {wanted:.1}"));
             say(&format!(
-                "{case:44} {ours:>11.2} {unit:<2} {theirs:>11.2} {unit:<2} {ratio:5.2}  {peer}"
+                "{case:44} {ours:>11.2} {unit:<2} {theirs:>14} {ratio:>6}  {peer}{wanted}"
             ));
         }
     }

@@ -81,6 +81,9 @@ fn line(progress: &Progress, file_bytes: Option<u64>, with_bar: bool) -> String 
         text = format!("{text} {percent} %");
     }
     text = format!("{text}, {}", Bytes(there));
+    if let Some(rate) = progress.bytes_per_second {
+        text = format!("{text}, {rate}/s");
+    }
     if let Some(seconds) = progress.remaining_seconds {
         text = format!("{text}, {seconds} s left");
     }
@@ -111,12 +114,13 @@ mod tests {
             unchanged_bytes: Bytes(0),
             verified_bytes: Bytes(0),
             elapsed_milliseconds: 1000,
+            bytes_per_second: Some(Bytes(1 << 30)),
             remaining_seconds: Some(2),
             bottleneck: Some(Bottleneck::Disk),
         };
         let text = line(&progress, None, false);
         assert!(text.starts_with("writing 50 %, "), "{text}");
-        assert!(text.ends_with(", 2 s left, waits for the disk"), "{text}");
+        assert!(text.ends_with(", 1 GiB/s, 2 s left, waits for the disk"), "{text}");
         let text = line(&progress, None, true);
         assert!(text.contains("[############------------] 50 %"), "{text}");
         let unknown = Progress { image_bytes: None, ..progress };

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use disk::LoopDevice;
+
 /// What `sunshine write --help` says.
 pub(super) const HELP: &str = "\
 Writes an image to a disk of this machine, or to a file. The disk does not boot before all of it is there.
@@ -13,8 +15,10 @@ sunshine write --image FILE|URL --disk NAME|PATH [options]
 
   --image FILE|URL  an image, bare or packed with gzip, xz, bzip2, zstd, lz4, tar; an http, https or oci URL of
                     one; or an image of a Drydock store: its directory, its `manifest`, or the URL of that
+  --image -         an image from standard input: packed, or with --sha256, since a bare one does not say where it ends
   --disk NAME       the disk's serial number, WWN, EUI-64 or NGUID; never a name such as /dev/sda
-  --disk PATH       a plain file, as ./disk.img: with a slash; it is made, or grown
+  --disk PATH       a plain file, as ./disk.img: with a slash; it is made, or grown.
+                    Or a loop device, as /dev/loop0: the only names below /dev that are taken
   --sha256 DIGEST   SHA-256 of the image file, or of the manifest: 64 digits
   --key DIGEST      for a manifest: the server's pin, of the key that must have signed it
   --bmap FILE       a map of the image (bmap, version 2), compared while the image is written
@@ -45,7 +49,9 @@ pub(super) struct Request {
 pub(super) enum Target {
     /// What stands on a disk's label.
     Disk(String),
-    /// Anything with a slash.
+    /// A loop device, by its name: a file that the kernel shows as a disk.
+    Loop(PathBuf),
+    /// Anything else with a slash.
     File(PathBuf),
 }
 
@@ -119,7 +125,9 @@ pub(super) fn read(words: Vec<OsString>) -> Result<Wanted, String> {
 
 fn target(word: OsString) -> Result<Target, String> {
     if word.as_encoded_bytes().contains(&b'/') {
-        return Ok(Target::File(PathBuf::from(word)));
+        let path = PathBuf::from(word);
+        let is_loop = LoopDevice::is_name(&path);
+        return Ok(if is_loop { Target::Loop(path) } else { Target::File(path) });
     }
     let name = word.into_string().map_err(|_| "--disk: no disk has such a name".to_owned())?;
     Ok(Target::Disk(name))
@@ -159,6 +167,8 @@ mod tests {
         };
         assert_eq!(target("--image a --disk S3Z1NB0K"), Target::Disk("S3Z1NB0K".to_owned()));
         assert_eq!(target("--disk=./a --image=b"), Target::File(PathBuf::from("./a")));
+        assert_eq!(target("--disk /dev/loop7 --image b"), Target::Loop("/dev/loop7".into()));
+        assert_eq!(target("--disk /dev/loop7p1 --image b"), Target::File("/dev/loop7p1".into()));
     }
 
     #[test]

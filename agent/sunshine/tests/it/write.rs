@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
@@ -109,6 +110,59 @@ fn an_image_of_any_kind_stands_in_the_file_byte_for_byte_and_the_guarantee_is_sa
             fs::remove_file(&target).expect("the target is there");
         }
     }
+}
+
+/// Has somebody else write into the program's standard input; what it does not take is lost.
+fn piped(bytes: &[u8], target: &Path, more: &[&str]) -> Output {
+    let mut command = sunshine();
+    command.args(["--image", "-", "--disk"]).arg(target).args(more).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut pipe = child.stdin.take().expect("it was asked for");
+    let bytes = bytes.to_vec();
+    let sender = thread::spawn(move || pipe.write_all(&bytes).ok());
+    let output = child.wait_with_output().expect("it is our child");
+    sender.join().expect("it only writes");
+    output
+}
+
+#[test]
+fn an_image_from_standard_input_stands_in_the_file_and_a_cut_one_is_said() {
+    let (place, bytes) = (Place::new(), disk(20 * MIB + 512));
+    let (packed, target) = (gzip(&bytes), place.path("target"));
+    let (digest, raw_digest) = (sha256(&packed), sha256(&bytes));
+    let bmap = place.put("bmap", map(&bytes));
+    let cases: &[(&[u8], &[&str], &str)] = &[
+        (&packed, &[], "format"),
+        (&packed, &["--sha256", &digest], "digest"),
+        (&bytes, &["--sha256", &raw_digest], "digest"),
+        (&packed, &["--bmap", &bmap], "ranges"),
+        (&bytes, &["--bmap", &bmap], "ranges"),
+    ];
+    for (sent, more, guarantee) in cases {
+        fs::remove_file(&target).ok();
+        let value = succeeds(&piped(sent, &target, more));
+        assert_eq!(value["report"]["guarantee"], *guarantee, "{more:?}");
+        assert!(fs::read(&target).expect("it is there") == bytes, "{more:?}");
+        fs::remove_file(&target).ok();
+        let value = fails(&piped(&sent[..sent.len() - 9000], &target, more), 1, "");
+        assert_eq!(value["touched"], true, "{more:?}: {value}");
+        let start = fs::read(&target).expect("it is there");
+        assert!(start.iter().take(MIB).all(|byte| *byte == 0), "{more:?}: it would boot");
+    }
+    fs::remove_file(&target).ok();
+    for more in [[].as_slice(), &["--dry-run"]] {
+        let value = fails(&piped(&bytes, &target, more), 1, "does not say where it ends");
+        assert_eq!((&value["touched"], target.exists()), (&false.into(), false));
+    }
+    // A file says how long it is, in whatever it is given.
+    let raw = place.put("raw", &bytes);
+    let mut command = sunshine();
+    command.args(["--image", "-", "--disk"]).arg(&target);
+    command.stdin(fs::File::open(raw).expect("it was written"));
+    let value = succeeds(&command.output().expect("the program starts"));
+    assert_eq!(value["report"]["guarantee"], "length");
+    assert!(fs::read(&target).expect("it is there") == bytes);
 }
 
 #[test]

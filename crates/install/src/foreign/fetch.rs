@@ -40,7 +40,7 @@ pub(super) struct Fetch<'a> {
 
 impl Fetch<'_> {
     pub(super) fn run(&self) -> Result<(), Ended> {
-        let end = self.work.foreign.file_bytes;
+        let mut end = self.work.foreign.file_bytes.unwrap_or(u64::MAX);
         let mut attempts = Attempts::new(self.work.mirrors);
         let mut at = 0;
         while at < end {
@@ -53,8 +53,9 @@ impl Fetch<'_> {
             if at > before {
                 attempts.progressed();
             }
-            if let Err(error) = result {
-                attempts.failed(mirror, at, error, self.crew)?;
+            match result {
+                Ok(()) => end = at,
+                Err(error) => attempts.failed(mirror, at, error, self.crew)?,
             }
         }
         self.out.done();
@@ -67,13 +68,17 @@ impl Fetch<'_> {
         mut reading: Reading<'_>,
         at: &mut u64,
     ) -> Result<Result<(), FetchError>, Ended> {
-        let end = self.work.foreign.file_bytes;
+        let told = self.work.foreign.file_bytes;
+        let end = told.unwrap_or(u64::MAX);
         while *at < end {
             let Some(mut piece) = self.empty.pop()? else { return Err(Ended::Aborted) };
             let left = usize::try_from(end - *at).unwrap_or(usize::MAX).min(piece.bytes.len());
             match reading.some(&mut piece.bytes[..left]) {
                 Ok(0) => {
                     self.empty.give_back(piece);
+                    if told.is_none() {
+                        return Ok(Ok(()));
+                    }
                     let reason = format!("it ended {} bytes early", end - *at);
                     return Ok(Err(FetchError::Again { reason }));
                 }

@@ -8,7 +8,7 @@ use std::{
 
 use disk::AlignedBuffer;
 use image::{
-    Format, UnpackError, WINDOW_LIMIT,
+    Chunk, Format, UnpackError, WINDOW_LIMIT,
     bmap::{Bmap, MapMismatch},
 };
 use protocol::install::InstallPhase;
@@ -17,9 +17,9 @@ use super::{CHUNK_BYTES, Work, fetch::Pieces};
 use crate::{
     boot::{self, Withheld},
     crew::Ended,
-    failure::Failure,
+    failure::{Failure, Unfit},
     pipeline::Full,
-    plan::{Chunk, Plan, fits, table_length, table_sector},
+    plan::{Plan, Table, fits, table_length, table_sector},
     queue::Queue,
     zero::is_zero,
 };
@@ -57,7 +57,7 @@ impl Unpack<'_> {
             chunk_bytes: CHUNK_BYTES,
             smallest_disk_bytes: 0,
             sector_bytes: None,
-            chunks: Vec::new(),
+            chunks: Table::default(),
         };
         let mut image: Box<dyn Read + '_> = match self.work.map {
             Some(map) => Box::new(map.check(image)),
@@ -89,14 +89,17 @@ impl Unpack<'_> {
     /// the partition table tells of.
     fn begin(&self, start: &[u8], is_bare: bool) -> Result<u64, Failure> {
         let Work { medium, foreign, map, gauge, .. } = *self.work;
+        if is_bare && foreign.file_bytes.is_none() && foreign.sha256.is_none() {
+            return Err(Unfit::Endless.into());
+        }
         let sector = table_sector(start, medium.sector_bytes());
         let told = sector.and_then(|sector| table_length(start, sector)).unwrap_or(0);
-        let least = if is_bare { told.max(foreign.file_bytes) } else { told };
+        let least = if is_bare { told.max(foreign.file_bytes.unwrap_or(0)) } else { told };
         let least = least.max(map.map_or(0, Bmap::image_bytes));
         fits(least, sector, medium)?;
         gauge.enter(InstallPhase::Disarming, 0);
         boot::disarm(medium, u64::from(CHUNK_BYTES))?;
-        gauge.enter(InstallPhase::Writing, foreign.file_bytes);
+        gauge.enter(InstallPhase::Writing, foreign.file_bytes.unwrap_or(0));
         Ok(told)
     }
 
@@ -118,7 +121,7 @@ impl Unpack<'_> {
         let padded = plan.padded(index, medium);
         buffer[length..padded].fill(0);
         if is_zero(&buffer[..length]) {
-            plan.chunks.push(Chunk::Zeros);
+            plan.chunks.push(&Chunk::Zeros, 0);
             self.empty.give_back(buffer);
             if zeros.end != offset || zeros.end - zeros.start >= ZEROS_BYTES {
                 self.pass_on(zeros)?;
@@ -127,7 +130,7 @@ impl Unpack<'_> {
             zeros.end = offset + wide(padded);
             return Ok(());
         }
-        plan.chunks.push(Chunk::Data { digest: image::digest(&buffer[..length]), frame: 0..0 });
+        plan.chunks.push(&Chunk::Data { digest: image::digest(&buffer[..length]) }, 0);
         if plan.is_withheld(index, medium.size_bytes()) {
             let mut kept = AlignedBuffer::zeroed(padded);
             kept.copy_from_slice(&buffer[..padded]);

@@ -9,7 +9,7 @@ use crate::{
     crew::{Crew, Ended},
     failure::Failure,
     mirror::Attempts,
-    plan::{Chunk, Plan},
+    plan::Plan,
     queue::Queue,
 };
 
@@ -81,7 +81,7 @@ fn checked(
     frame: &[u8],
     into: &mut [u8],
 ) -> Result<usize, String> {
-    let Some(Chunk::Data { digest, .. }) = plan.chunks.get(index) else {
+    let Some(digest) = plan.chunks.digest(index) else {
         return Err("the manifest has no such frame".to_owned());
     };
     let length = plan.length(index);

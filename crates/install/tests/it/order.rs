@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
-use install::{Compare, Failure, Options, ProvenZero, Source, Unfit, Verify, install};
+use image::Chunk;
+use install::{Compare, Failure, Options, ProvenZero, Source, Table, Unfit, Verify, install};
 use protocol::{
     Bytes, OrderId,
     install::{Guarantee, InstallPhase, InstallReport, ReadBack},
@@ -166,7 +167,7 @@ fn what_does_not_fit_is_refused_before_anything_is_touched() {
     });
     let plan = |unfit: &Unfit| matches!(unfit, Unfit::Plan { .. });
     let mut short = image.clone();
-    short.plan.chunks.pop();
+    short.plan.chunks = changed(&image, wide(image.plan.chunks.len()) - 1, 100);
     check(4 * MIB, 512, &short, &plan);
     let mut crooked = image.clone();
     crooked.plan.chunk_bytes = 1000;
@@ -176,13 +177,25 @@ fn what_does_not_fit_is_refused_before_anything_is_touched() {
     check(4 * MIB, 512, &huge, &plan);
     let mut empty = image.clone();
     empty.plan.image_bytes = 0;
-    empty.plan.chunks.clear();
+    empty.plan.chunks = Table::default();
     check(4 * MIB, 512, &empty, &plan);
-    let mut backwards = image;
-    if let install::Chunk::Data { frame, .. } = &mut backwards.plan.chunks[0] {
-        (frame.start, frame.end) = (frame.end, frame.start);
+    let count = wide(image.plan.chunks.len());
+    for frame_bytes in [0, CHUNK + (64 << 10) + 1] {
+        let mut odd = image.clone();
+        odd.plan.chunks = changed(&image, count, frame_bytes);
+        check(4 * MIB, 512, &odd, &plan);
     }
-    check(4 * MIB, 512, &backwards, &plan);
+}
+
+/// A table of so many chunks, one of which has a frame of another length.
+fn changed(image: &Image, count: u64, frame_bytes: u32) -> Table {
+    let mut table = Table::default();
+    for index in 0..usize::try_from(count).expect("tables of tests are small") {
+        let is_zeros = image.plan.chunks.is_zeros(index);
+        let chunk = if is_zeros { Chunk::Zeros } else { Chunk::Data { digest: [7; 32] } };
+        table.push(&chunk, if index == 0 { frame_bytes } else { 10 });
+    }
+    table
 }
 
 #[test]
@@ -270,7 +283,7 @@ fn a_fresh_disk_is_not_compared_and_one_that_must_not_be_neither() {
 #[test]
 fn zeros_are_left_out_only_on_a_disk_proven_zero() {
     let image = Image::by_chance(4 * MIB, 4096, 41);
-    let zeros = image.plan.chunks.iter().filter(|chunk| **chunk == install::Chunk::Zeros).count();
+    let zeros = image.plan.chunks.len() - image.plan.chunks.data();
     let medium = Memory::new(vec![0; 8 * MIB], 512);
     let proof = ProvenZero::by_reading(&medium).unwrap();
     assert!(proof.is_some());

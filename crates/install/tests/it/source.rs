@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use install::{Chunk, FetchError, Plan, Source};
+use image::Chunk;
+use install::{FetchError, Plan, Source, Table};
 
 use crate::medium::Chance;
 
@@ -24,21 +25,16 @@ pub(crate) struct Image {
 
 impl Image {
     pub(crate) fn of(bytes: Vec<u8>, chunk_bytes: u32, sector_bytes: Option<u32>) -> Self {
-        let (mut frames, mut chunks) = (Vec::new(), Vec::new());
+        let (mut frames, mut chunks) = (Vec::new(), Table::default());
         let pieces = bytes.chunks(usize::try_from(chunk_bytes).expect("small"));
-        for (index, chunk) in pieces.enumerate() {
-            if chunk.iter().all(|byte| *byte == 0) {
-                chunks.push(Chunk::Zeros);
-            }
-            let start = wide(frames.len());
+        for chunk in pieces {
             let mut frame = vec![0; zstd_safe::compress_bound(chunk.len())];
             let length = zstd_safe::compress(&mut frame[..], chunk, 1).expect("there is room");
             frames.extend(&frame[..length]);
-            if chunks.len() > index {
-                continue;
-            }
+            let is_zeros = chunk.iter().all(|byte| *byte == 0);
             let digest = *blake3::hash(chunk).as_bytes();
-            chunks.push(Chunk::Data { digest, frame: start..wide(frames.len()) });
+            let content = if is_zeros { Chunk::Zeros } else { Chunk::Data { digest } };
+            chunks.push(&content, u32::try_from(length).expect("frames are short"));
         }
         let image_bytes = wide(bytes.len());
         let plan = Plan { image_bytes, chunk_bytes, smallest_disk_bytes: 0, sector_bytes, chunks };

@@ -114,7 +114,7 @@ fn a_foreign_image_can_be_cancelled_too() {
     let stop = Stop { cancelled: None, deadline: Some(begun + Duration::from_millis(300)) };
     let slow = Server::new(file.clone().into(), Fault::Slow { pause: Duration::from_millis(1) });
     let medium = Memory::new(vec![0xff; DISK], 512);
-    let foreign = Foreign { file_bytes: wide(file.len()), sha256: None };
+    let foreign = Foreign { file_bytes: Some(wide(file.len())), sha256: None };
     let failure =
         install_foreign(&medium, &foreign, &[&slow], &stopped(stop), &|_| {}).unwrap_err();
     assert!(matches!(failure, Failure::Stopped(Stopped::DeadlineOver)), "{failure:?}");
@@ -157,6 +157,65 @@ impl Medium for Flushed<'_> {
         }
         self.memory.flush()
     }
+}
+
+/// A disk on which the engine panics, once: at this flush.
+#[derive(Debug)]
+struct Cursed {
+    memory: Memory,
+    flushes: AtomicU64,
+    at: u64,
+}
+
+impl Medium for Cursed {
+    fn size_bytes(&self) -> u64 {
+        self.memory.size_bytes()
+    }
+
+    fn sector_bytes(&self) -> u32 {
+        self.memory.sector_bytes()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.memory.read(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
+        self.memory.write(offset, buffer)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
+        self.memory.zero(offset, length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.memory.flush()?;
+        assert!(self.flushes.fetch_add(1, Ordering::Relaxed) + 1 != self.at, "a curse");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_when_the_image_is_nearly_or_just_bootable_leaves_a_disk_that_does_not_boot() {
+    let image = image();
+    for at in 2..=6 {
+        let memory = Memory::new(vec![0xff; DISK], 512);
+        let medium = Cursed { memory, flushes: AtomicU64::new(0), at };
+        let source = image.source();
+        let result = install(&medium, &image.plan, &[&source], &options(), &|_| {});
+        let failure = result.unwrap_err().to_string();
+        assert!(failure.contains("a curse"), "{at}: {failure}");
+        assert_disarmed(&medium.memory);
+    }
+}
+
+#[test]
+fn who_panics_when_told_how_far_it_is_ends_no_install() {
+    let image = image();
+    let medium = Memory::new(vec![0xff; DISK], 512);
+    let deaf = |_: &protocol::install::Progress| panic!("on purpose");
+    install(&medium, &image.plan, &[&image.source()], &options(), &deaf).unwrap();
+    assert_holds(&medium, &image, &vec![0xff; DISK]);
 }
 
 #[test]

@@ -49,22 +49,7 @@ pub fn to_file(drive: &HardDrive, file: &str) -> Result<Vec<u8>, PathError> {
     if !file.starts_with('\\') || file.chars().any(char::is_control) {
         return Err(error());
     }
-    let mut path = vec![MEDIA, 1];
-    path.extend(HARD_DRIVE_BYTES.to_le_bytes());
-    path.extend(drive.partition.to_le_bytes());
-    path.extend(drive.first_sector.to_le_bytes());
-    path.extend(drive.sectors.to_le_bytes());
-    match drive.identity {
-        Identity::Guid(guid) => {
-            path.extend(guid);
-            path.extend([2, 2]);
-        }
-        Identity::Mbr(signature) => {
-            path.extend(signature.to_le_bytes());
-            path.extend([0; 12]);
-            path.extend([1, 1]);
-        }
-    }
+    let mut path = node(drive);
     let name: Vec<u8> = file.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     let length = u16::try_from(name.len() + HEAD_BYTES).map_err(|_| error())?;
     path.extend([MEDIA, 4]);
@@ -72,6 +57,36 @@ pub fn to_file(drive: &HardDrive, file: &str) -> Result<Vec<u8>, PathError> {
     path.extend(name);
     path.extend(END);
     Ok(path)
+}
+
+/// Returns a partition as a node of a path.
+fn node(drive: &HardDrive) -> Vec<u8> {
+    let mut node = vec![MEDIA, 1];
+    node.extend(HARD_DRIVE_BYTES.to_le_bytes());
+    node.extend(drive.partition.to_le_bytes());
+    node.extend(drive.first_sector.to_le_bytes());
+    node.extend(drive.sectors.to_le_bytes());
+    match drive.identity {
+        Identity::Guid(guid) => {
+            node.extend(guid);
+            node.extend([2, 2]);
+        }
+        Identity::Mbr(signature) => {
+            node.extend(signature.to_le_bytes());
+            node.extend([0; 12]);
+            node.extend([1, 1]);
+        }
+    }
+    node
+}
+
+/// Holds for a path to the same file as another one, on one of these partitions.
+pub(super) fn is_same_file(path: &[u8], other: &[u8], drives: &[HardDrive]) -> bool {
+    let file = other.get(usize::from(HARD_DRIVE_BYTES)..);
+    drives.iter().any(|drive| {
+        let named = path.strip_prefix(&node(drive)[..]);
+        named.is_some() && named == file
+    })
 }
 
 /// Holds for a path over a network port: a MAC address, IPv4, IPv6, a URI, or what an old BIOS calls its network.

@@ -30,20 +30,29 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     clock.say(&format!("the server knows {MACHINES} machines in {server:.1} MiB"));
     let limit = "limit of the first release";
     Ok(vec![
-        Figure { case: "agent on disk", unit: "MB", ours: on_disk, peer: limit, theirs: 4.0 },
+        Figure {
+            case: "agent on disk",
+            unit: "MB",
+            ours: on_disk,
+            peer: limit,
+            theirs: Some(4.0),
+            wanted: None,
+        },
         Figure {
             case: "agent resident, waiting",
             unit: "MiB",
             ours: agent,
             peer: limit,
-            theirs: 24.0,
+            theirs: Some(24.0),
+            wanted: None,
         },
         Figure {
             case: "server resident, 1,000 machines known, idle",
             unit: "MiB",
             ours: server,
             peer: limit,
-            theirs: 32.0,
+            theirs: Some(32.0),
+            wanted: None,
         },
     ])
 }

@@ -397,3 +397,18 @@ async fn what_the_server_refuses_is_not_told_and_takes_nothing_else_along() {
     assert!(told.contains("told: [true, false]"), "{told}");
     assert!(!voyage.running.is_finished());
 }
+
+#[tokio::test]
+async fn who_is_told_nothing_after_a_while_asks_again_at_once() {
+    let (harbour, voyage) = moored().await;
+    // Within the first second the agent takes a breath, lest it asks without end.
+    sleep(Duration::from_millis(1200)).await;
+    // An order that comes answers only a question that is asked after it.
+    harbour.instructs(Answer::empty(204));
+    let answered = std::time::Instant::now();
+    harbour.waits_for("GET /v1/instruction?after=0&wait=30", 2).await;
+    let took = answered.elapsed();
+    println!("asked again after {took:?}");
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(!voyage.running.is_finished());
+}

@@ -5,11 +5,14 @@ mod fleet;
 mod imaging;
 mod install;
 mod memory;
+mod serve;
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+
+pub(crate) use self::serve::crowd;
 
 use crate::{checkout, lab, story::say};
 
@@ -21,6 +24,7 @@ const AREAS: &[Area] = &[
     ("imaging", imaging::measure),
     ("install", install::measure),
     ("memory", memory::measure),
+    ("serve", serve::measure),
 ];
 
 /// A figure beside what it is compared with.

@@ -152,6 +152,14 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Soak,
         run: install::every_power_cut,
     },
+    // Seen red: the server answers one session at a time.
+    Case {
+        name: "crowd",
+        claim: "50 machines fetch an image at once: the link is full, none waits for others, the server's memory is flat",
+        machines: 0,
+        when: When::Test,
+        run: crate::bench::crowd,
+    },
     // Seen red: the server looks at no ignore list, under BIOS.
     Case {
         name: "uefi_ignored",

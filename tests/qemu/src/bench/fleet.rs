@@ -32,6 +32,9 @@ const FIRST_ADDRESS: u8 = 200;
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// What a machine takes at once.
+const WINDOW_BYTES: usize = 64 << 10;
+
 /// Puts a computer on the switch that can speak for many machines.
 pub(super) fn station(lab: &Lab) -> Result<Station> {
     let station = lab.station("fleet", Ipv4Addr::new(10, 77, 0, FIRST_ADDRESS))?;
@@ -44,13 +47,19 @@ pub(super) fn station(lab: &Lab) -> Result<Station> {
 
 /// Announces the machine with this number; waits where the server limits how fast strangers may come.
 pub(super) fn announce(station: &Station, number: u16) -> Result<()> {
+    announce_as(station, number, &Arc::new(client()?))
+}
+
+/// Announces the machine with this number with a key that is used again.
+pub(super) fn announce_as(
+    station: &Station,
+    number: u16,
+    config: &Arc<ClientConfig>,
+) -> Result<()> {
     let body = machine(number).to_string();
-    let config = Arc::new(client()?);
-    let last = FIRST_ADDRESS + u8::try_from(number % u16::from(ADDRESSES)).expect("less than 50");
-    let own = Ipv4Addr::new(10, 77, 0, last);
     for _ in 0..TRIES {
-        let stream = station.namespace.inside(|| connect(own))?;
-        if let Ok(answer) = post(Arc::clone(&config), stream, &body) {
+        let stream = connection(station, number)?;
+        if let Ok(answer) = post(Arc::clone(config), stream, &body) {
             let status = answer.split(' ').nth(1).unwrap_or_default();
             match status {
                 "200" => return Ok(()),
@@ -63,18 +72,44 @@ pub(super) fn announce(station: &Station, number: u16) -> Result<()> {
     bail!("the server never took it");
 }
 
+/// Connects to the agents' door from the address of the machine with this number.
+pub(super) fn connection(station: &Station, number: u16) -> Result<TcpStream> {
+    let last = FIRST_ADDRESS + u8::try_from(number % u16::from(ADDRESSES)).expect("less than 50");
+    station.namespace.inside(|| connect(Ipv4Addr::new(10, 77, 0, last)))
+}
+
 fn connect(own: Ipv4Addr) -> Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("making a socket")?;
+    // What all have under way together fits before a slow link: then it drops nothing, and prefers nobody.
+    socket.set_recv_buffer_size(WINDOW_BYTES).context("choosing the window")?;
     socket.bind(&SocketAddr::from((own, 0)).into()).with_context(|| format!("binding {own}"))?;
     let server = SocketAddr::from((SERVER, TLS_PORT));
     socket.connect(&server.into()).context("connecting to the agents' door")?;
     Ok(socket.into())
 }
 
-fn post(config: Arc<ClientConfig>, stream: TcpStream, body: &str) -> Result<String> {
+/// Begins TLS.
+pub(super) fn line(
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+) -> Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::from(IpAddr::from(SERVER));
     let connection = ClientConnection::new(config, name).context("beginning TLS")?;
-    let mut stream = StreamOwned::new(connection, stream);
+    Ok(StreamOwned::new(connection, stream))
+}
+
+/// Makes one request without a body, and returns the whole answer.
+pub(super) fn ask(config: Arc<ClientConfig>, stream: TcpStream, what: &str) -> Result<String> {
+    let mut stream = line(config, stream)?;
+    write!(stream, "{what} HTTP/1.1\r\nHost: {SERVER}\r\nConnection: close\r\n\r\n")
+        .context("asking")?;
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn post(config: Arc<ClientConfig>, stream: TcpStream, body: &str) -> Result<String> {
+    let mut stream = line(config, stream)?;
     write!(
         stream,
         "POST /v1/announce HTTP/1.1\r\nHost: {SERVER}\r\nContent-Type: application/json\r\n\
@@ -89,7 +124,7 @@ fn post(config: Arc<ClientConfig>, stream: TcpStream, body: &str) -> Result<Stri
 }
 
 /// A key of its own for each machine. The server's is not looked at: this is no agent.
-fn client() -> Result<ClientConfig> {
+pub(super) fn client() -> Result<ClientConfig> {
     let key = KeyPair::generate().context("making a key")?;
     let certificate = CertificateParams::default().self_signed(&key).context("signing it")?;
     let provider = Arc::new(ring::default_provider());

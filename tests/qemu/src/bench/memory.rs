@@ -112,7 +112,7 @@ fn server_in_memory() -> Result<f64> {
 }
 
 /// Returns the resident memory of a process, in MiB.
-fn resident(process: u32) -> Result<f64> {
+pub(super) fn resident(process: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))
         .context("reading the process's status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

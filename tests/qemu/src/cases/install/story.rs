@@ -255,7 +255,7 @@ impl Story<'_> {
     fn replaces_the_entry(&mut self, mut machine: Booted, known: &Known) -> Result<()> {
         let label = format!("Hull {}", chance::digits(8));
         let serial = machine.machine.disks[0].serial.clone();
-        let (word, local) = (chance::digits(20), self.lab.scratch("word"));
+        let (word, local) = (chance::digits(8), self.lab.scratch("word"));
         fs::write(&local, &word).context("writing a file to be installed")?;
         let file = format!("{}:/etc/drydock/word", local.display());
         let mut options = self.options(&machine, &label, true);

@@ -340,26 +340,24 @@ impl Session {
             return Ok(());
         }
         let (tickets, events): (Vec<Ticket>, Vec<Event>) = waiting.into_iter().unzip();
-        match self.client.report(&events).await {
-            // One of them will not be taken another time either, and while it waits nothing else is asked for.
-            Err(client::CallError::Refused { status, .. }) if is_final(status) => {}
-            answer => {
-                answer?;
-                for ticket in tickets {
-                    self.events().settle(ticket, Fate::Told);
-                }
-                return Ok(());
-            }
-        }
-        for (ticket, event) in tickets.into_iter().zip(&events) {
-            let fate = match self.client.report(std::slice::from_ref(event)).await {
+        // All at once; where one of them is refused for good, one by one: while it waits nothing else is asked for.
+        let (mut at, mut step) = (0, events.len());
+        while at < events.len() {
+            let fate = match self.client.report(&events[at..at + step]).await {
                 Err(client::CallError::Refused { status, text }) if is_final(status) => {
+                    if step > 1 {
+                        step = 1;
+                        continue;
+                    }
                     warn!(%status, text, "the server does not take what happened");
                     Fate::Lost
                 }
                 answer => answer.map(|()| Fate::Told)?,
             };
-            self.events().settle(ticket, fate);
+            for ticket in &tickets[at..at + step] {
+                self.events().settle(*ticket, fate);
+            }
+            at += step;
         }
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! What happened and waits until the server has taken it.
 
-use std::collections::VecDeque;
-
 use protocol::{Event, EventKind};
 
 /// The most events that wait for the server. Then the oldest are lost, links that come and go before all others:
@@ -28,7 +26,7 @@ pub(super) enum Fate {
 pub(super) struct Outbox {
     waiting: Vec<(Ticket, Event)>,
     /// The last ones that were lost.
-    lost: VecDeque<Ticket>,
+    lost: Vec<Ticket>,
     next: u64,
 }
 
@@ -71,9 +69,9 @@ impl Outbox {
 
     fn lose(&mut self, ticket: Ticket) {
         if self.lost.len() >= LIMIT {
-            self.lost.pop_front();
+            self.lost.remove(0);
         }
-        self.lost.push_back(ticket);
+        self.lost.push(ticket);
     }
 }
 

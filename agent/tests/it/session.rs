@@ -408,7 +408,6 @@ async fn who_is_told_nothing_after_a_while_asks_again_at_once() {
     let answered = std::time::Instant::now();
     harbour.waits_for("GET /v1/instruction?after=0&wait=30", 2).await;
     let took = answered.elapsed();
-    println!("asked again after {took:?}");
     assert!(took < Duration::from_millis(500), "{took:?}");
     assert!(!voyage.running.is_finished());
 }

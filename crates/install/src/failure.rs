@@ -74,8 +74,6 @@ pub enum Failure {
         /// What failed first.
         #[source]
         failure: Box<Failure>,
-        /// Why its first bytes are not zeros.
-        disarm: Box<Failure>,
     },
     /// It was ended from outside. What is on the disk then is of use to the next install.
     #[error("the install was ended: {0}")]

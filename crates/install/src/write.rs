@@ -147,9 +147,7 @@ const DISARMED_BYTES: u64 = 4 << 20;
 fn disarmed(medium: &dyn Medium, first_bytes: u64, failure: Failure) -> Failure {
     match boot::disarm(medium, first_bytes) {
         Ok(()) => failure,
-        Err(disarm) => {
-            Failure::StillStarts { failure: Box::new(failure), disarm: Box::new(disarm) }
-        }
+        Err(_) => Failure::StillStarts { failure: Box::new(failure) },
     }
 }
 

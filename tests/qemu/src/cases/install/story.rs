@@ -255,13 +255,19 @@ impl Story<'_> {
     fn replaces_the_entry(&mut self, mut machine: Booted, known: &Known) -> Result<()> {
         let label = format!("Hull {}", chance::digits(8));
         let serial = machine.machine.disks[0].serial.clone();
+        let (word, local) = (chance::digits(20), self.lab.scratch("word"));
+        fs::write(&local, &word).context("writing a file to be installed")?;
+        let file = format!("{}:/etc/drydock/word", local.display());
         let mut options = self.options(&machine, &label, true);
-        options.extend(["--finish", "power-off"]);
+        options.extend(["--finish", "power-off", "--file", &file]);
         let order = self.server.installs(&known.name, IMAGE, &serial, &options)?;
         machine.reset()?;
         let report = self.server.is_done(&order, START_PATIENCE, |_| Ok(()))?;
-        each_step(&report)?;
+        ensure!(each_step(&report)?.contains(&"writeFiles"), "no file was written: {report}");
         machine.switches_off(BOOT_PATIENCE)?;
+        let written = Written::of(&machine.machine.disk_file(self.lab, 0))?;
+        let found = written.file_in_root("/etc/drydock/word")?;
+        ensure!(found == word, "the file says {found} and not {word}");
         let variables = machine.machine.variables(self.lab)?;
         let (order, entries) = (variables.boot_order()?, variables.boot_entries());
         let ours: Vec<&String> = entries.iter().filter(|name| name.starts_with("Hull ")).collect();

@@ -83,6 +83,13 @@ impl Written {
         Ok(())
     }
 
+    /// Returns what is in a file of the root filesystem, which is the second partition.
+    pub(super) fn file_in_root(&self, path: &str) -> Result<String> {
+        let start = self.partitions()?.get(1).map(|(start, _)| *start).context("no partition")?;
+        let place = format!("{}?offset={start}", self.path()?);
+        run("debugfs", &["-R", &format!("cat {path}"), &place])
+    }
+
     /// Fails if a firmware would find anything on it to start, or anybody a partition table.
     pub(super) fn starts_nothing(&self) -> Result<()> {
         let mut start = vec![0; MIB];

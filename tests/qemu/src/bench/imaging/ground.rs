@@ -80,7 +80,8 @@ impl Disk {
         let made = File::create(&file).context("making the disk's file")?;
         made.set_len(bytes).context("sizing the disk's file")?;
         let name = text(&file)?;
-        let attach = |direct| run("losetup", &["--find", "--show", direct, name]);
+        // coreos-installer has the kernel read the partition table.
+        let attach = |direct| run("losetup", &["--find", "--show", "--partscan", direct, name]);
         // tmpfs knows direct I/O since Linux 6.6: without it the kernel holds every block twice.
         let (device, is_direct) = match attach("--direct-io=on") {
             Ok(device) => (device, true),

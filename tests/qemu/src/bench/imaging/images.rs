@@ -138,7 +138,9 @@ fn copy(from: &Path, to: &Path, bytes: u64) -> Result<()> {
                     .with_context(|| format!("copying {}", entry.path().display()))?;
                 count += 1;
                 if copied >= left {
-                    return Ok(());
+                    // The last one ends where the others leave room.
+                    let cut = File::options().write(true).open(&target);
+                    return cut.and_then(|file| file.set_len(left)).context("cutting a file");
                 }
                 left -= copied;
             }

@@ -44,6 +44,8 @@ struct Request {
     first: u64,
     last: Option<u64>,
     is_range: bool,
+    /// Who says that waits for the end of the connection.
+    is_last: bool,
 }
 
 fn serve(connection: &TcpStream, directory: &Path) -> io::Result<()> {
@@ -51,6 +53,9 @@ fn serve(connection: &TcpStream, directory: &Path) -> io::Result<()> {
     let mut reader = BufReader::new(connection);
     while let Some(request) = read(&mut reader)? {
         answer(connection, directory, &request)?;
+        if request.is_last {
+            break;
+        }
     }
     Ok(())
 }
@@ -81,6 +86,9 @@ fn read(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Request>> {
                     request.last = last.parse().ok();
                     request.is_range = true;
                 }
+            }
+            (Some(header), Some(what)) if header.eq_ignore_ascii_case("connection:") => {
+                request.is_last = what.eq_ignore_ascii_case("close");
             }
             _ => {}
         }

@@ -302,7 +302,12 @@ pub(super) fn load_alone(index: &Index<'_>, directory: &Path, module: &str) -> i
     }
     for path in plan {
         match load_file(&directory.join(path), c"") {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            // What it needs may be there in another shape, or find nothing to drive: the module itself says what it lacks.
+            Err(error)
+                if index::name(path) == module && error.kind() != io::ErrorKind::AlreadyExists =>
+            {
+                return Err(error);
+            }
             _ => {}
         }
     }

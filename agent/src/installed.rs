@@ -4,7 +4,7 @@
 use std::{fs, io, path::Path};
 
 use linux::{
-    loop_device::LoopDevice,
+    loop_device::Attached,
     mount::{self, Rights},
     rooted::Rooted,
 };
@@ -66,7 +66,7 @@ pub fn choose(
 ///
 /// `target` is where it is mounted meanwhile. The error says which file could not be written, and why.
 pub fn put(
-    device: &LoopDevice,
+    device: &Attached,
     driver: &str,
     target: &Path,
     files: &[InstalledFile],
@@ -83,7 +83,7 @@ pub fn put(
 
 /// Mounts the filesystem once more and says what of the files is not as it was written.
 pub fn compare(
-    device: &LoopDevice,
+    device: &Attached,
     driver: &str,
     target: &Path,
     files: &[InstalledFile],
@@ -116,7 +116,7 @@ struct Mounted<'t> {
 
 impl<'t> Mounted<'t> {
     fn new(
-        device: &LoopDevice,
+        device: &Attached,
         driver: &str,
         target: &'t Path,
         rights: Rights,

@@ -28,7 +28,7 @@ use disk::{
 use install::{Failure, Options, Plan, Source, Stop, Unfit};
 use inventory::guard;
 use protocol::{
-    Bytes, EventKind, Install, Level, OrderId, Verb,
+    EventKind, Install, Level, OrderId, Verb,
     install::{Finish, ImageSource, InstallPhase, InstallReport, Progress, Step, StepOutcome},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -93,7 +93,7 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
     possible(install).map_err(untouched)?;
     let bulk = job.session.bulk().map_err(|error| untouched(chain(&error)))?;
     let teller = Teller { bulk: &bulk, line: Mutex::default() };
-    teller.tell(&first_progress(install.order.id));
+    teller.tell(&Progress::beginning(install.order.id));
     let mut options = Options::new(install.order.id, random_number().map_err(untouched)?);
     // Its deadline says until when it may be begun, which the permit's checks judge.
     options.stop = Stop { cancelled: Some(bulk.cancelled()), deadline: None };
@@ -281,24 +281,6 @@ fn settled(reread: Result<(), String>, released: Result<(), String>) -> Vec<Step
     reread.into_iter().chain(released).collect()
 }
 
-fn first_progress(order: OrderId) -> Progress {
-    Progress {
-        order,
-        phase: InstallPhase::Checking,
-        image_bytes: None,
-        fetched_bytes: Bytes(0),
-        unpacked_bytes: Bytes(0),
-        written_bytes: Bytes(0),
-        zeroed_bytes: Bytes(0),
-        unchanged_bytes: Bytes(0),
-        verified_bytes: Bytes(0),
-        elapsed_milliseconds: 0,
-        bytes_per_second: None,
-        remaining_seconds: None,
-        bottleneck: None,
-    }
-}
-
 fn random_number() -> Result<u64, &'static str> {
     let mut bytes = [0; 8];
     SystemRandom::new().fill(&mut bytes).map_err(|_| "the kernel has no random numbers")?;
@@ -337,7 +319,7 @@ mod tests {
     fn report() -> InstallReport {
         InstallReport {
             guarantee: Guarantee::SignedChunks,
-            progress: first_progress(OrderId([1; 16])),
+            progress: Progress::beginning(OrderId([1; 16])),
             read_back: ReadBack::Whole {},
             steps: vec![StepOutcome { step: "seed".to_owned(), failure: None }],
         }

@@ -7,10 +7,7 @@ use std::{
 };
 
 use agent::session::{Bulk, BulkError, Session};
-use protocol::{
-    Bytes, OrderId,
-    install::{InstallPhase, Progress},
-};
+use protocol::{OrderId, install::Progress};
 
 use crate::harbour::Harbour;
 
@@ -107,22 +104,7 @@ async fn is_cancelled(words: Option<&str>) -> bool {
         harbour.says("POST /v1/events", words);
     }
     let line = line(&harbour).await;
-    let progress = Progress {
-        order: OrderId([1; 16]),
-        phase: InstallPhase::Writing,
-        image_bytes: None,
-        fetched_bytes: Bytes(0),
-        unpacked_bytes: Bytes(0),
-        written_bytes: Bytes(0),
-        zeroed_bytes: Bytes(0),
-        unchanged_bytes: Bytes(0),
-        verified_bytes: Bytes(0),
-        elapsed_milliseconds: 0,
-        bytes_per_second: None,
-        remaining_seconds: None,
-        bottleneck: None,
-    };
-    line.tell(progress);
+    line.tell(Progress::beginning(OrderId([1; 16])));
     // Said once, and heard twice: nothing moves, and the agent asks all the same.
     harbour.waits_for("POST /v1/events", 2).await;
     let until = Instant::now() + Duration::from_millis(500);

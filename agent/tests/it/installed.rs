@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use agent::installed::{compare, put};
-use linux::{block::Access, loop_device::LoopDevice};
+use linux::{block::Access, loop_device::Attached};
 use protocol::install::{InstalledFile, Secret};
 
 #[test]
@@ -27,7 +27,7 @@ fn files_are_written_into_ext4_and_read_back() {
         [file("/etc/motd", "first"), file("/deep/er/file", ""), file("/etc/motd", "ahoy\n")];
     let backing = fs::File::options().read(true).write(true).open(&image).unwrap();
     let target = directory.path().join("mounted");
-    let attach = |access| LoopDevice::attach(&backing, 0, 16 << 20, 512, access).unwrap();
+    let attach = |access| Attached::attach(&backing, 0, 16 << 20, 512, access).unwrap();
     put(&attach(Access::Writable), "ext4", &target, &files).unwrap();
     compare(&attach(Access::ReadOnly), "ext4", &target, &files).unwrap();
     let changed = [file("/etc/motd", "ahoi\n")];
@@ -51,7 +51,7 @@ fn what_is_no_filesystem_is_not_mounted() {
     let directory = tempfile::tempdir().unwrap();
     let backing = tempfile::tempfile().unwrap();
     backing.set_len(16 << 20).unwrap();
-    let device = LoopDevice::attach(&backing, 0, 16 << 20, 512, Access::Writable).unwrap();
+    let device = Attached::attach(&backing, 0, 16 << 20, 512, Access::Writable).unwrap();
     let error = put(&device, "ext4", &directory.path().join("mounted"), &[]).unwrap_err();
     assert!(error.contains("mounting the filesystem"), "{error}");
 }

@@ -1,13 +1,14 @@
 //! Bytes behind a descriptor: whole transfers at offsets, zeroing that is proven once, faults that say where.
 
 use std::{
+    fmt,
     fs::File,
     io,
     os::unix::fs::FileExt,
     sync::{Mutex, PoisonError},
 };
 
-use crate::{AlignedBuffer, Fault, Operation, Zeroing, fault};
+use crate::{AlignedBuffer, Fault, Medium, Operation, Zeroing, fault};
 
 /// How much is zeroed in one call: short enough that a disk which sends zeros itself answers soon.
 const ZERO_STEP: u64 = 256 << 20;
@@ -28,6 +29,42 @@ pub enum ZeroingProof {
     Untrue,
 }
 
+/// A disk or file that is read and written by its handle.
+pub(crate) trait Handled: fmt::Debug + Send + Sync {
+    fn handle(&self) -> &Handle;
+
+    /// Does what is left to do when everything is on the medium.
+    fn flushed(&self) {}
+}
+
+impl<T: Handled> Medium for T {
+    fn size_bytes(&self) -> u64 {
+        self.handle().size
+    }
+
+    fn sector_bytes(&self) -> u32 {
+        self.handle().sector
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.handle().read(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
+        self.handle().write(offset, buffer)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
+        self.handle().zero(offset, length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.handle().flush()?;
+        self.flushed();
+        Ok(())
+    }
+}
+
 /// An open disk or file of known size. Offsets, lengths and buffers are checked, not adjusted.
 #[derive(Debug)]
 pub(crate) struct Handle {
@@ -44,10 +81,6 @@ impl Handle {
 
     pub(crate) fn file(&self) -> &File {
         &self.file
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.size
     }
 
     pub(crate) fn sector(&self) -> u32 {

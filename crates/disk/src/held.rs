@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linux::loop_device::LoopDevice;
+use linux::loop_device::Attached;
 
 use crate::{
-    Medium, Zeroing, ZeroingProof,
-    handle::Handle,
+    ZeroingProof,
+    handle::{Handle, Handled},
     permit::kernel::{Facts, Kernel},
 };
 
@@ -70,8 +70,8 @@ impl Held {
         offset: u64,
         size: u64,
         access: linux::block::Access,
-    ) -> io::Result<LoopDevice> {
-        LoopDevice::attach(self.handle.file(), offset, size, self.handle.sector(), access)
+    ) -> io::Result<Attached> {
+        Attached::attach(self.handle.file(), offset, size, self.handle.sector(), access)
     }
 
     /// Has the kernel read the partition table again (`BLKRRPART`). Waits at most five seconds while an old partition
@@ -116,28 +116,8 @@ impl Drop for Held {
     }
 }
 
-impl Medium for Held {
-    fn size_bytes(&self) -> u64 {
-        self.handle.size()
-    }
-
-    fn sector_bytes(&self) -> u32 {
-        self.handle.sector()
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.handle.read(offset, buffer)
-    }
-
-    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
-        self.handle.write(offset, buffer)
-    }
-
-    fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
-        self.handle.zero(offset, length)
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        self.handle.flush()
+impl Handled for Held {
+    fn handle(&self) -> &Handle {
+        &self.handle
     }
 }

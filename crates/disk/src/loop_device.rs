@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Medium, Zeroing, ZeroingProof, handle::Handle};
+use crate::{
+    ZeroingProof,
+    handle::{Handle, Handled},
+};
 
 /// What the kernel calls loop devices: `LOOP_MAJOR` of `linux/major.h`.
 const MAJOR: u64 = 7;
 
-/// A whole loop device, claimed: nothing can mount it while this is there. Never another kind of disk, and no permit
-/// is needed: what is written to is the file behind it.
+/// A whole loop device over a file, claimed: nothing can mount it while this is there. Never another kind of disk, and
+/// never one that shows another disk: no permit is needed, because what is written to is a file.
 ///
 /// Reads and writes go past the page cache: whole sectors, aligned buffers ([`AlignedBuffer`](crate::AlignedBuffer)).
 #[derive(Debug)]
@@ -34,7 +37,13 @@ pub enum LoopDeviceError {
         /// The device.
         path: PathBuf,
     },
-    /// No file is behind it.
+    /// What is behind it is no file but another disk.
+    #[error("{path} shows another disk, and no file", path = path.display())]
+    OnDisk {
+        /// The device.
+        path: PathBuf,
+    },
+    /// Nothing is behind it.
     #[error("no file is behind {path}", path = path.display())]
     Empty {
         /// The device.
@@ -77,6 +86,10 @@ impl LoopDevice {
         if size == 0 {
             return Err(LoopDeviceError::Empty { path: path.to_owned() });
         }
+        // Otherwise `losetup /dev/loop0 /dev/sda` would be a way around every check.
+        if !linux::loop_device::is_on_file(&file).map_err(failed)? {
+            return Err(LoopDeviceError::OnDisk { path: path.to_owned() });
+        }
         let sector = linux::block::logical_sector(&file).map_err(failed)?;
         Ok(Self { handle: Handle::new(file, size, sector) })
     }
@@ -97,35 +110,18 @@ impl LoopDevice {
     }
 }
 
-impl Medium for LoopDevice {
-    fn size_bytes(&self) -> u64 {
-        self.handle.size()
-    }
-
-    fn sector_bytes(&self) -> u32 {
-        self.handle.sector()
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.handle.read(offset, buffer)
-    }
-
-    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
-        self.handle.write(offset, buffer)
-    }
-
-    fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
-        self.handle.zero(offset, length)
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        self.handle.flush()
+impl Handled for LoopDevice {
+    fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use linux::{block::Access, loop_device::Attached};
+
     use super::*;
+    use crate::Medium as _;
 
     #[test]
     fn only_the_name_of_a_whole_loop_device_is_one() {
@@ -147,5 +143,27 @@ mod tests {
             assert!(!LoopDevice::is_name(path), "{name}");
             assert!(matches!(LoopDevice::open(path), Err(LoopDeviceError::Other { .. })), "{name}");
         }
+    }
+
+    #[test]
+    fn one_over_a_file_is_claimed_and_one_over_another_disk_refused() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        let below = match Attached::attach(&file, 0, 1 << 20, 512, Access::Writable) {
+            Ok(below) => below,
+            Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "loop devices are needed: {error}");
+                return;
+            }
+        };
+        let device = LoopDevice::open(below.path()).unwrap();
+        assert_eq!(device.size_bytes(), 1 << 20);
+        let again = LoopDevice::open(below.path());
+        assert!(matches!(again, Err(LoopDeviceError::InUse { .. })), "{again:?}");
+        drop(device);
+        let disk = std::fs::File::open(below.path()).unwrap();
+        let above = Attached::attach(&disk, 0, 1 << 19, 512, Access::Writable).unwrap();
+        let refused = LoopDevice::open(above.path());
+        assert!(matches!(refused, Err(LoopDeviceError::OnDisk { .. })), "{refused:?}");
     }
 }

@@ -6,11 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Medium, Zeroing, ZeroingProof, handle::Handle};
+use crate::{
+    ZeroingProof,
+    handle::{Handle, Handled},
+};
 
 /// A regular file that an image is written to. Never a device, and no permit is needed: who may write it, may.
 ///
-/// It is written through the page cache; [`flush`](Medium::flush) waits for the medium and has the kernel forget
+/// It is written through the page cache; [`flush`](crate::Medium::flush) waits for the medium and has the kernel forget
 /// what it holds, so that what is read back afterwards comes from there.
 #[derive(Debug)]
 pub struct PlainFile {
@@ -84,32 +87,14 @@ impl PlainFile {
     }
 }
 
-impl Medium for PlainFile {
-    fn size_bytes(&self) -> u64 {
-        self.handle.size()
+impl Handled for PlainFile {
+    fn handle(&self) -> &Handle {
+        &self.handle
     }
 
-    fn sector_bytes(&self) -> u32 {
-        self.handle.sector()
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.handle.read(offset, buffer)
-    }
-
-    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
-        self.handle.write(offset, buffer)
-    }
-
-    fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
-        self.handle.zero(offset, length)
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        self.handle.flush()?;
+    fn flushed(&self) {
         // A file system that forgets nothing, tmpfs for one, is its own medium.
         linux::direct::forget(self.handle.file()).ok();
-        Ok(())
     }
 }
 
@@ -118,6 +103,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::{Medium as _, Zeroing};
 
     #[test]
     fn a_file_is_made_and_has_the_size_of_the_image() {

@@ -110,28 +110,20 @@ pub(crate) fn complete(
     gauge.enter(InstallPhase::Flushing, 0);
     flush(medium)?;
     options.stop.check()?;
-    guard::catch(|| arm_and_verify(medium, plan, withheld, options, gauge, chance))
+    let arm_and_verify = || {
+        boot::arm(medium, &withheld)?;
+        for (_, bytes) in &withheld {
+            gauge.written.add(bytes.len());
+        }
+        drop(withheld);
+        let (chosen, read_back) = examine::choose(plan, plan.chunks.len(), options.verify, chance);
+        gauge.enter(InstallPhase::Verifying, chosen.iter().map(|index| length(plan, *index)).sum());
+        examine::verify(medium, plan, &chosen, gauge, options.stop)?;
+        Ok(read_back)
+    };
+    guard::catch(arm_and_verify)
         .unwrap_or_else(|words| Err(Failure::panicked(&words)))
         .map_err(|failure| disarmed(medium, u64::from(plan.chunk_bytes), failure))
-}
-
-fn arm_and_verify(
-    medium: &dyn Medium,
-    plan: &Plan,
-    withheld: Vec<boot::Withheld>,
-    options: &Options<'_>,
-    gauge: &Gauge,
-    chance: &mut Chance,
-) -> Result<ReadBack, Failure> {
-    boot::arm(medium, &withheld)?;
-    for (_, bytes) in &withheld {
-        gauge.written.add(bytes.len());
-    }
-    drop(withheld);
-    let (chosen, read_back) = examine::choose(plan, plan.chunks.len(), options.verify, chance);
-    gauge.enter(InstallPhase::Verifying, chosen.iter().map(|index| length(plan, *index)).sum());
-    examine::verify(medium, plan, &chosen, gauge, options.stop)?;
-    Ok(read_back)
 }
 
 /// Makes a disk that was installed start nothing, as it was while the image was being written: its first chunk and its

@@ -22,13 +22,12 @@ mod raw {
     nix::ioctl_none_bad!(get_free, 0x4c82);
     nix::ioctl_write_ptr_bad!(configure, 0x4c0a, super::Configuration);
     nix::ioctl_none_bad!(clear, 0x4c01);
+    nix::ioctl_read_bad!(status, 0x4c05, super::Status);
 }
 
-/// Linux, `include/uapi/linux/loop.h`, `struct loop_config` with the `struct loop_info64` in it.
+/// Linux, `include/uapi/linux/loop.h`, `struct loop_info64`.
 #[repr(C)]
-struct Configuration {
-    fd: u32,
-    block_size: u32,
+struct Status {
     device: u64,
     inode: u64,
     rdevice: u64,
@@ -39,19 +38,54 @@ struct Configuration {
     flags: u32,
     names: [u8; 160],
     init: [u64; 2],
+}
+
+impl Status {
+    fn new(offset: u64, size: u64, flags: u32) -> Self {
+        Self {
+            device: 0,
+            inode: 0,
+            rdevice: 0,
+            offset,
+            size,
+            number: 0,
+            encryption: [0; 2],
+            flags,
+            names: [0; 160],
+            init: [0; 2],
+        }
+    }
+}
+
+/// Linux, `include/uapi/linux/loop.h`, `struct loop_config`.
+#[repr(C)]
+struct Configuration {
+    fd: u32,
+    block_size: u32,
+    status: Status,
     reserved: [u64; 8],
 }
 
 const _: () = assert!(size_of::<Configuration>() == 304);
 
-/// A loop device. When it is dropped and nothing uses it any more, it is free again.
+/// Returns whether what is behind a loop device is a file, and not another disk (`LOOP_GET_STATUS64`). `ENXIO` where
+/// nothing is behind it, `ENOTTY` or `EINVAL` where it is no loop device.
+pub fn is_on_file(device: impl AsFd) -> io::Result<bool> {
+    let mut status = Status::new(0, 0, 0);
+    // SAFETY: `LOOP_GET_STATUS64` writes one `struct loop_info64`, and `status` is one.
+    unsafe { raw::status(device.as_fd().as_raw_fd(), &raw mut status) }?;
+    // Linux, `loop_get_status`: the number of the device that the file is, which is none for a regular file.
+    Ok(status.rdevice == 0)
+}
+
+/// A loop device of our own. When it is dropped and nothing uses it any more, it is free again.
 #[derive(Debug)]
-pub struct LoopDevice {
+pub struct Attached {
     device: File,
     path: PathBuf,
 }
 
-impl LoopDevice {
+impl Attached {
     /// Makes a block device of a range of bytes, in blocks of `sector` bytes (`LOOP_CTL_GET_FREE`, `LOOP_CONFIGURE`).
     /// Whatever may be done with `backing` may be done with it, but no writing where it is to be read only.
     ///
@@ -72,16 +106,7 @@ impl LoopDevice {
         let configuration = Configuration {
             fd,
             block_size: sector,
-            device: 0,
-            inode: 0,
-            rdevice: 0,
-            offset,
-            size,
-            number: 0,
-            encryption: [0; 2],
-            flags: DIRECT | read_only,
-            names: [0; 160],
-            init: [0; 2],
+            status: Status::new(offset, size, DIRECT | read_only),
             reserved: [0; 8],
         };
         for _ in 0..ATTEMPTS {
@@ -110,7 +135,7 @@ impl LoopDevice {
     }
 }
 
-impl Drop for LoopDevice {
+impl Drop for Attached {
     fn drop(&mut self) {
         // Where something still uses it, the kernel frees it when that ends.
         // SAFETY: `LOOP_CLR_FD` takes no argument.
@@ -133,7 +158,11 @@ mod tests {
         }
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&[7; 16384], 0).unwrap();
-        let device = LoopDevice::attach(&file, 4096, 8192, 512, Access::Writable).unwrap();
+        let device = Attached::attach(&file, 4096, 8192, 512, Access::Writable).unwrap();
+        assert!(is_on_file(&device.device).unwrap());
+        let above = Attached::attach(&device.device, 0, 4096, 512, Access::ReadOnly).unwrap();
+        assert!(!is_on_file(&above.device).unwrap());
+        drop(above);
         let inside = OpenOptions::new().read(true).write(true).open(device.path()).unwrap();
         assert_eq!(crate::block::size(&inside).unwrap(), 8192);
         inside.write_all_at(&[1; 8192], 0).unwrap();
@@ -143,7 +172,7 @@ mod tests {
         file.read_exact_at(&mut bytes, 0).unwrap();
         assert!(bytes[..4096].iter().chain(&bytes[12288..]).all(|byte| *byte == 7));
         assert!(bytes[4096..12288].iter().all(|byte| *byte == 1));
-        let device = LoopDevice::attach(&file, 0, 4096, 512, Access::ReadOnly).unwrap();
+        let device = Attached::attach(&file, 0, 4096, 512, Access::ReadOnly).unwrap();
         let inside = OpenOptions::new().read(true).write(true).open(device.path());
         assert!(inside.is_err() || inside.unwrap().write_all_at(&[1], 0).is_err());
     }

@@ -193,6 +193,27 @@ pub struct Progress {
     pub bottleneck: Option<Bottleneck>,
 }
 
+impl Progress {
+    /// Returns that of an order of which nothing is done.
+    pub fn beginning(order: OrderId) -> Self {
+        Self {
+            order,
+            phase: InstallPhase::Checking,
+            image_bytes: None,
+            fetched_bytes: Bytes(0),
+            unpacked_bytes: Bytes(0),
+            written_bytes: Bytes(0),
+            zeroed_bytes: Bytes(0),
+            unchanged_bytes: Bytes(0),
+            verified_bytes: Bytes(0),
+            elapsed_milliseconds: 0,
+            bytes_per_second: None,
+            remaining_seconds: None,
+            bottleneck: None,
+        }
+    }
+}
+
 /// What an install is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

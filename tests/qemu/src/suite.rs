@@ -175,10 +175,11 @@ fn summary(results: &[(&str, Outcome, f32)]) -> Result<()> {
     say("");
     say("minutes  case");
     for (name, outcome, minutes) in &results {
+        // Said again: where only the end of a long log is kept, this is it.
         let how = match outcome {
-            Outcome::Passed => "passed",
-            Outcome::Failed(_) => "FAILED",
-            Outcome::LeftOut(_) => "LEFT OUT",
+            Outcome::Passed => "passed".to_owned(),
+            Outcome::Failed(reason) => format!("FAILED: {reason}"),
+            Outcome::LeftOut(reason) => format!("LEFT OUT: {reason}"),
         };
         say(&format!("{minutes:7.2}  {name} {how}"));
     }

@@ -33,7 +33,9 @@ impl NoRehearsal {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Device(LoopDeviceError::InUse { .. }) => "in-use",
-            Self::Device(LoopDeviceError::Other { .. }) => "not-typed",
+            Self::Device(LoopDeviceError::Other { .. } | LoopDeviceError::OnDisk { .. }) => {
+                "not-typed"
+            }
             Self::Device(LoopDeviceError::Empty { .. } | LoopDeviceError::Open { .. }) => {
                 "not-opened"
             }

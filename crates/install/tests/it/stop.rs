@@ -1,6 +1,7 @@
 //! Installs that are ended from outside.
 
 use std::{
+    fmt,
     io::{self, Read},
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -121,53 +122,28 @@ fn a_foreign_image_can_be_cancelled_too() {
     assert!(medium.bytes()[..512].iter().all(|byte| [0, 0xff].contains(byte)));
 }
 
-/// A disk; somebody cancels when it was flushed so often.
-#[derive(Debug)]
-struct Flushed<'a> {
+/// A disk on which something happens, once: with this flush.
+struct Eventful<E> {
     memory: Memory,
     flushes: AtomicU64,
     at: u64,
-    flag: &'a AtomicBool,
+    event: E,
 }
 
-impl Medium for Flushed<'_> {
-    fn size_bytes(&self) -> u64 {
-        self.memory.size_bytes()
-    }
-
-    fn sector_bytes(&self) -> u32 {
-        self.memory.sector_bytes()
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.memory.read(offset, buffer)
-    }
-
-    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
-        self.memory.write(offset, buffer)
-    }
-
-    fn zero(&self, offset: u64, length: u64) -> io::Result<Zeroing> {
-        self.memory.zero(offset, length)
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        if self.flushes.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
-            self.flag.store(true, Ordering::Relaxed);
-        }
-        self.memory.flush()
+impl<E> Eventful<E> {
+    fn new(at: u64, event: E) -> Self {
+        let memory = Memory::new(vec![0xff; DISK], 512);
+        Self { memory, flushes: AtomicU64::new(0), at, event }
     }
 }
 
-/// A disk on which the engine panics, once: at this flush.
-#[derive(Debug)]
-struct Cursed {
-    memory: Memory,
-    flushes: AtomicU64,
-    at: u64,
+impl<E> fmt::Debug for Eventful<E> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.memory.fmt(formatter)
+    }
 }
 
-impl Medium for Cursed {
+impl<E: Fn() + Send + Sync> Medium for Eventful<E> {
     fn size_bytes(&self) -> u64 {
         self.memory.size_bytes()
     }
@@ -190,7 +166,9 @@ impl Medium for Cursed {
 
     fn flush(&self) -> io::Result<()> {
         self.memory.flush()?;
-        assert!(self.flushes.fetch_add(1, Ordering::Relaxed) + 1 != self.at, "a curse");
+        if self.flushes.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            (self.event)();
+        }
         Ok(())
     }
 }
@@ -199,8 +177,7 @@ impl Medium for Cursed {
 fn a_panic_when_the_image_is_nearly_or_just_bootable_leaves_a_disk_that_does_not_boot() {
     let image = image();
     for at in 2..=6 {
-        let memory = Memory::new(vec![0xff; DISK], 512);
-        let medium = Cursed { memory, flushes: AtomicU64::new(0), at };
+        let medium = Eventful::new(at, || panic!("a curse"));
         let source = image.source();
         let result = install(&medium, &image.plan, &[&source], &options(), &|_| {});
         let failure = result.unwrap_err().to_string();
@@ -224,8 +201,7 @@ fn who_cancels_when_the_image_is_there_but_not_read_back_gets_a_disk_that_does_n
     // The last of them is that of the first sector.
     for at in 1..=6 {
         let flag = AtomicBool::new(false);
-        let memory = Memory::new(vec![0xff; DISK], 512);
-        let medium = Flushed { memory, flushes: AtomicU64::new(0), at, flag: &flag };
+        let medium = Eventful::new(at, || flag.store(true, Ordering::Relaxed));
         let source = image.source();
         let result = install(&medium, &image.plan, &[&source], &stopped(by(&flag)), &|_| {});
         let failure = result.unwrap_err();

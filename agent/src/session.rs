@@ -49,6 +49,10 @@ const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
 /// The shortest time between two questions that led to nothing.
 const BREATH: Duration = Duration::from_secs(1);
 
+/// How long an instruction waits for work to end: its outcome reaches the server a moment before the thread is done, and
+/// who has heard of it may say at once what is next.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// How long the announcement waits for a connection that is being made.
 const CONTACT_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -189,10 +193,7 @@ impl Session {
                     *work = None;
                     match after {
                         After::Stay => continue,
-                        After::End(end) => {
-                            self.say_last(Level::Info, EventKind::Leaves { reason: "the work is done".to_owned() }).await;
-                            return end;
-                        }
+                        After::End(end) => return self.leave(end).await,
                     }
                 }
                 // An answer that is under way is asked for again.
@@ -247,12 +248,19 @@ impl Session {
     /// Does what was said; returns how the session ends, where it does.
     async fn act(&self, act: Act, duty: &mut Duty) -> Option<End> {
         let sequence = duty.orders.sequence();
+        if let (Act::Restart | Act::SwitchOff | Act::Work(_), Some(work)) = (&act, &mut duty.work) {
+            let Ok(after) = timeout(LINGER, work).await else {
+                self.refuse(Some(sequence), "an order is being carried out").await;
+                return None;
+            };
+            duty.work = None;
+            if let After::End(end) = after.unwrap_or(After::Stay) {
+                return Some(self.leave(end).await);
+            }
+        }
         match act {
             Act::Wait | Act::Announce => {}
             Act::Refuse { sequence, reason } => self.refuse(sequence, &reason).await,
-            Act::Restart | Act::SwitchOff | Act::Work(_) if duty.work.is_some() => {
-                self.refuse(Some(sequence), "an order is being carried out").await;
-            }
             Act::Restart => return Some(self.obey(sequence, End::Restart).await),
             Act::SwitchOff => return Some(self.obey(sequence, End::SwitchOff).await),
             Act::Work(verb) => {
@@ -268,6 +276,13 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Goes down because the work is done.
+    async fn leave(&self, end: End) -> End {
+        let reason = "the work is done".to_owned();
+        self.say_last(Level::Info, EventKind::Leaves { reason }).await;
+        end
     }
 
     async fn refuse(&self, sequence: Option<u64>, reason: &str) {

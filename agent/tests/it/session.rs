@@ -264,6 +264,31 @@ async fn nothing_disturbs_the_work_and_the_session_goes_on_after_it() {
     assert_eq!(voyage.ends().await, End::SwitchOff);
 }
 
+/// Is over a moment after the server knows.
+fn lingers(job: &Job) -> After {
+    let order = OrderId([0xa5; 16]);
+    let reason = "on purpose".to_owned();
+    let outcome =
+        job.session.note(Level::Error, EventKind::OrderFailed { order, reason, touched: false });
+    assert!(job.session.is_told_within(outcome, Duration::from_secs(20)));
+    std::thread::park_timeout(Duration::from_millis(100));
+    After::Stay
+}
+
+#[tokio::test]
+async fn who_knows_that_the_work_is_over_is_obeyed_at_once() {
+    let (harbour, voyage) = manned(lingers).await;
+    harbour.instructs(Answer::json(INSTALL));
+    let told = async {
+        while !harbour.requests().iter().any(|request| request.body.contains("on purpose")) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), told).await.expect("the outcome is told");
+    harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "powerOff"}}"#));
+    assert_eq!(voyage.ends().await, End::SwitchOff);
+}
+
 #[tokio::test]
 async fn the_machine_goes_on_as_the_work_says() {
     let harbour = Harbour::open().await;

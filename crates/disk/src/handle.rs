@@ -6,6 +6,8 @@ use std::{
     io,
     os::unix::fs::FileExt,
     sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use crate::{AlignedBuffer, Fault, Medium, Operation, Zeroing, fault};
@@ -15,6 +17,10 @@ const ZERO_STEP: u64 = 256 << 20;
 
 /// How much is written and read back at each place where zeroing is tried out.
 const SAMPLE_BYTES: u64 = 4096;
+
+/// How often, and how far apart, it is looked whether a disk that failed has gone: two seconds in all.
+const GONE_LOOKS: usize = 20;
+const GONE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is known of a device's zeroing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,6 +234,20 @@ impl Handle {
         Err(Fault { operation, offset, length, is_gone: false, source }.into())
     }
 
+    /// Holds for a disk that is being taken out: its transfers end with any error, and a moment later the kernel says
+    /// that it has no size.
+    fn goes(&self) -> bool {
+        for _ in 0..GONE_LOOKS {
+            match linux::block::size(&self.file) {
+                Ok(0) => return true,
+                Ok(_) => thread::park_timeout(GONE_PAUSE),
+                // No disk at all.
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
     fn fault(
         &self,
         operation: Operation,
@@ -235,9 +255,7 @@ impl Handle {
         length: u64,
         source: io::Error,
     ) -> io::Error {
-        // Of a disk that was taken out, the kernel says it has no size; what it says of the transfer varies.
-        let is_gone =
-            fault::says_gone(&source) || linux::block::size(&self.file).is_ok_and(|size| size == 0);
+        let is_gone = fault::says_gone(&source) || self.goes();
         let source = if is_gone { fault::of_gone(source) } else { source };
         Fault { operation, offset, length, is_gone, source }.into()
     }

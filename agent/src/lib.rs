@@ -10,6 +10,7 @@
 
 pub mod boot;
 pub mod boot_entry;
+pub mod cipher;
 pub mod console;
 pub mod devices;
 mod engine;

@@ -7,7 +7,6 @@ use protocol::{Announce, Event, Pin, Welcome};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::{
     CertificateError, ClientConfig,
-    crypto::ring,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     version::TLS13,
 };
@@ -15,7 +14,10 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::http::{Answer, Ask, Http, HttpError};
-use crate::pin::{Distrust, PinVerifier};
+use crate::{
+    cipher,
+    pin::{Distrust, PinVerifier},
+};
 
 /// How long the server may hold back its answer to the question for instructions.
 const WAIT: Duration = Duration::from_secs(30);
@@ -80,7 +82,7 @@ impl Client {
         let certificate = parameters.self_signed(&key).map_err(ClientError::Key)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
 
-        let provider = Arc::new(ring::default_provider());
+        let provider = cipher::provider();
         let verifier = Arc::new(PinVerifier::new(pins, provider.clone()));
         let tls = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])

@@ -13,6 +13,7 @@ mod write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    agent::cipher::install();
     match agent::boot::check() {
         Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), Some(install::WORKER)),
         #[cfg(feature = "command")]

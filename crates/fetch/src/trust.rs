@@ -7,7 +7,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::ring,
+    crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
@@ -49,7 +49,10 @@ impl Trust {
         if roots.is_empty() {
             return None;
         }
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        // The program may know which ciphers its processor is quick with.
+        let provider = CryptoProvider::get_default().cloned();
+        let provider = provider.unwrap_or_else(|| Arc::new(ring::default_provider()));
+        let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .ok()?
             .with_root_certificates(roots)

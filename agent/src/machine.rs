@@ -1,7 +1,5 @@
 //! The picture of the machine that is announced, and how long its boot took.
 
-mod abridgement;
-
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -144,7 +142,6 @@ impl Painter {
         picture: &watch::Sender<Option<Announce>>,
     ) {
         self.findings.complete(&mut inventory);
-        abridgement::abridge(&mut inventory);
         self.phases.end("inventory");
         // What nobody could look at may be there all the same.
         let unanswered = inventory.gaps.iter().any(|gap| gap.source == inventory::UNANSWERED);

@@ -9,6 +9,7 @@
 //!                  wait, try again
 //! ```
 
+mod abridgement;
 mod bulk;
 mod client;
 mod http;
@@ -16,7 +17,10 @@ mod outbox;
 mod patience;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -49,9 +53,9 @@ const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
 /// The shortest time between two questions that led to nothing.
 const BREATH: Duration = Duration::from_secs(1);
 
-/// How long an instruction waits for work to end: its outcome reaches the server a moment before the thread is done, and
-/// who has heard of it may say at once what is next.
-const LINGER: Duration = Duration::from_millis(500);
+/// How long an instruction waits for the work in hand, whose order may be over already: a cancelled one is heard of with
+/// the next word of progress, [`bulk::PROGRESS_PERIOD`] later.
+const LINGER: Duration = Duration::from_secs(8);
 
 /// How long the announcement waits for a connection that is being made.
 const CONTACT_PATIENCE: Duration = Duration::from_millis(500);
@@ -87,6 +91,8 @@ pub struct Session {
     events: Arc<Mutex<Outbox>>,
     /// Says that there is a new event.
     news: Arc<Notify>,
+    /// Whether the server says that the order in hand is over.
+    cancelled: Arc<AtomicBool>,
     /// What this program can do beyond waiting and restarting.
     worker: Option<Worker>,
 }
@@ -99,6 +105,7 @@ impl Session {
             pins: pins.into(),
             events: Arc::default(),
             news: Arc::default(),
+            cancelled: Arc::default(),
             worker: None,
         })
     }
@@ -114,9 +121,9 @@ impl Session {
         &self.pins
     }
 
-    /// Makes a second line to the server, for what is large.
+    /// Makes a second line to the server, for what is large and belongs to the order in hand.
     pub fn bulk(&self) -> Result<Bulk, BulkError> {
-        Bulk::new(self.client.for_transfers())
+        Bulk::new(self.client.for_transfers(), self.cancelled.clone())
     }
 
     /// Keeps an event until the server takes it.
@@ -249,13 +256,21 @@ impl Session {
     async fn act(&self, act: Act, duty: &mut Duty) -> Option<End> {
         let sequence = duty.orders.sequence();
         if let (Act::Restart | Act::SwitchOff | Act::Work(_), Some(work)) = (&act, &mut duty.work) {
-            let Ok(after) = timeout(LINGER, work).await else {
-                self.refuse(Some(sequence), "an order is being carried out").await;
-                return None;
-            };
-            duty.work = None;
-            if let After::End(end) = after.unwrap_or(After::Stay) {
-                return Some(self.leave(end).await);
+            match (self.last_of(work).await, &act) {
+                (None, Act::Restart | Act::SwitchOff) if self.is_cancelled() => {
+                    // A disk that answers nothing holds its thread for ever, and nobody shall have to go there.
+                    warn!("the order was cancelled and does not end: going down without it");
+                }
+                (None, _) => {
+                    self.refuse(Some(sequence), "an order is being carried out").await;
+                    return None;
+                }
+                (Some(After::End(end)), Act::Work(_)) => {
+                    let reason = "the machine goes down".to_owned();
+                    self.note(Level::Warn, EventKind::Refused { sequence: Some(sequence), reason });
+                    return Some(self.leave(end).await);
+                }
+                (Some(_), _) => duty.work = None,
             }
         }
         match act {
@@ -268,6 +283,7 @@ impl Session {
                 if let Some(worker) = worker {
                     info!(sequence, "obeying");
                     self.note(Level::Info, EventKind::Obeys { sequence });
+                    self.cancelled.store(false, Ordering::Relaxed);
                     let job = Job { verb: *verb, session: self.clone(), clock: duty.clock };
                     duty.work = Some(work::begin(worker, job));
                 } else {
@@ -276,6 +292,44 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Waits for the end of work in hand, and says how the machine goes on after it; nothing where it does not end.
+    ///
+    /// Who knows that an order is over may say at once what is next: the agent hears of the end of its own thread a
+    /// moment later, and with its next word to the server that somebody has cancelled it. What is to be told is told
+    /// meanwhile, since the work ends only then.
+    async fn last_of(&self, work: &mut oneshot::Receiver<After>) -> Option<After> {
+        let begun = Instant::now();
+        let tell = async {
+            loop {
+                match self.send_events().await {
+                    Ok(()) => self.news.notified().await,
+                    Err(_) => sleep(BREATH).await,
+                }
+            }
+        };
+        let ended = async {
+            loop {
+                let cancelled = self.worker.filter(|_| self.is_cancelled());
+                let patience = cancelled.map_or(LINGER, |worker| worker.patience);
+                let left = patience.saturating_sub(begun.elapsed()).min(TOLD_PAUSE);
+                if left.is_zero() {
+                    return None;
+                }
+                if let Ok(after) = timeout(left, &mut *work).await {
+                    return Some(after.unwrap_or(After::Stay));
+                }
+            }
+        };
+        tokio::select! {
+            ended = ended => ended,
+            () = tell => None,
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     /// Goes down because the work is done.

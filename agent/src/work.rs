@@ -2,7 +2,7 @@
 //!
 //! One at a time. While it runs, the session goes on: it asks for instructions, and refuses what would disturb the work.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use inventory::guard;
 use protocol::{EventKind, Level, OrderId, Verb};
@@ -18,6 +18,8 @@ pub struct Worker {
     pub order: fn(&Verb) -> Option<OrderId>,
     /// Carries it out, and reports the outcome to the session itself. Blocks for hours.
     pub run: fn(&Job) -> After,
+    /// How long it has to end once its order was cancelled. Then the machine may go down without it.
+    pub patience: Duration,
 }
 
 /// Something to do.

@@ -44,7 +44,7 @@ const PIECES: usize = 16;
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// So often it is told at least, even where nothing moves: the answer says whether the order still stands.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
+pub(super) const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 
 /// A line. Dropping it ends its thread.
 #[derive(Debug)]
@@ -73,13 +73,12 @@ pub enum BulkError {
 
 impl Bulk {
     /// Makes the line; connects to nobody yet.
-    pub(super) fn new(client: Client) -> Result<Self, BulkError> {
+    pub(super) fn new(client: Client, cancelled: Arc<AtomicBool>) -> Result<Self, BulkError> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(BulkError::Thread)?;
         let handle = runtime.handle().clone();
         let (alive, end) = oneshot::channel::<()>();
         let (progress, latest) = watch::channel(None);
-        let cancelled = Arc::new(AtomicBool::new(false));
         handle.spawn(tell(client.clone(), latest, Arc::clone(&cancelled)));
         let work = move || {
             // A transfer that panics has ended early: it is begun anew.

@@ -10,10 +10,12 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     version::TLS13,
 };
-use serde::Serialize;
 use tokio::time::timeout;
 
-use super::http::{Answer, Ask, Http, HttpError};
+use super::{
+    abridgement,
+    http::{Answer, Ask, Http, HttpError},
+};
 use crate::{
     cipher,
     pin::{Distrust, PinVerifier},
@@ -101,7 +103,8 @@ impl Client {
 
     /// `POST /v1/announce`.
     pub(super) async fn announce(&self, announce: &Announce) -> Result<Welcome, CallError> {
-        let body = self.call(PATIENCE, post("/v1/announce", announce)?).await?;
+        let body =
+            self.call(PATIENCE, post("/v1/announce", abridgement::written(announce))?).await?;
         serde_json::from_slice(&body.unwrap_or_default()).map_err(CallError::Answer)
     }
 
@@ -124,7 +127,7 @@ impl Client {
 
     /// `POST /v1/events`.
     pub(super) async fn report(&self, events: &[Event]) -> Result<(), CallError> {
-        self.call(PATIENCE, post("/v1/events", events)?).await.map(drop)
+        self.call(PATIENCE, post("/v1/events", serde_json::to_vec(events))?).await.map(drop)
     }
 
     /// Asks, and reads the whole answer within the time; nothing where it says that it has no content.
@@ -146,8 +149,8 @@ fn get(path: String) -> Ask {
     Ask { path, ..Ask::default() }
 }
 
-fn post(path: &str, value: &(impl Serialize + ?Sized)) -> Result<Ask, CallError> {
-    let body = serde_json::to_vec(value).map_err(CallError::Question)?;
+fn post(path: &str, body: serde_json::Result<Vec<u8>>) -> Result<Ask, CallError> {
+    let body = body.map_err(CallError::Question)?;
     Ok(Ask { method: Method::POST, path: path.to_owned(), body: Some(body), ..Ask::default() })
 }
 

@@ -43,7 +43,10 @@ const TELL_PATIENCE: Duration = Duration::from_mins(15);
 const USED: &str = "/run/drydock/orders";
 
 /// What `SunshineOS` can do beyond waiting.
-pub(crate) const WORKER: Worker = Worker { order, run };
+pub(crate) const WORKER: Worker = Worker { order, run, patience: CANCELLED_PATIENCE };
+
+/// The kernel gives a disk half a minute for each command, and tries again.
+const CANCELLED_PATIENCE: Duration = Duration::from_secs(90);
 
 /// Why an order was not carried out whole.
 struct Broken {
@@ -108,14 +111,26 @@ fn carry_out(job: &Job, install: &Install) -> Result<(InstallReport, Kernel), Br
             let written = write_stored(&disk, &plan, &frames, &options, &listener);
             (disk, before, written?)
         }
-        ImageSource::Foreign { urls, sha256, token } => {
+        ImageSource::Foreign { urls, sha256, token, map } => {
+            let map = map.as_deref().map(foreign::map).transpose().map_err(untouched)?;
             let found = foreign::find(urls, sha256.as_deref(), token.as_ref());
             let (file, mirrors) = found.map_err(untouched)?;
             let mirrors: Vec<&dyn Source> = mirrors.iter().map(|one| one as _).collect();
             let disk = Arc::new(permitted(job, install)?);
             let before = start::drives(&disk, install);
-            let written =
-                install::install_foreign(disk.as_ref(), &file, &mirrors, &options, &listener);
+            let written = match &map {
+                Some(map) => install::install_mapped(
+                    disk.as_ref(),
+                    &file,
+                    map,
+                    &mirrors,
+                    &options,
+                    &listener,
+                ),
+                None => {
+                    install::install_foreign(disk.as_ref(), &file, &mirrors, &options, &listener)
+                }
+            };
             // Its size and its sectors show only while it is written.
             (disk, before, written.map_err(|failure| touched(chain(&failure)))?)
         }

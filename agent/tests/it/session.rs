@@ -6,7 +6,9 @@ use agent::{
     session::{BulkError, End, Said, Session},
     work::{After, Clock, Job, Worker},
 };
-use protocol::{Announce, BootReport, EventKind, Inventory, Level, OrderId, Pin, Verb};
+use protocol::{
+    Announce, BootReport, EventKind, Inventory, Level, OrderId, Pin, Verb, install::Progress,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -213,14 +215,24 @@ fn works(job: &Job) -> After {
     }
 }
 
+/// Works for longer than an instruction waits.
+fn works_long(_: &Job) -> After {
+    std::thread::park_timeout(Duration::from_secs(10));
+    After::Stay
+}
+
 fn panics(_: &Job) -> After {
     panic!("the disk is made of cheese")
+}
+
+fn worker(run: fn(&Job) -> After) -> Worker {
+    Worker { order: install, run, patience: Duration::from_secs(12) }
 }
 
 async fn manned(run: fn(&Job) -> After) -> (Harbour, Voyage) {
     let harbour = Harbour::open().await;
     harbour.welcomes(Answer::json(WELCOME));
-    let worker = Some(Worker { order: install, run });
+    let worker = Some(worker(run));
     let voyage = Voyage::manned(&harbour.url(), harbour.pin, worker);
     voyage.shows("1");
     harbour.waits_for("GET /v1/instruction?after=0&wait=30", 1).await;
@@ -251,14 +263,14 @@ async fn an_order_with_the_longest_texts_arrives() {
 
 #[tokio::test]
 async fn nothing_disturbs_the_work_and_the_session_goes_on_after_it() {
-    let (harbour, voyage) = manned(works).await;
+    let (harbour, voyage) = manned(works_long).await;
     harbour.instructs(Answer::json(INSTALL));
     harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "reboot"}}"#));
     let event = harbour.waits_for("POST /v1/events", 1).await;
     assert!(event.body.contains(r#""kind":"obeys","sequence":2"#), "{}", event.body);
     let event = harbour.waits_for("POST /v1/events", 2).await;
     assert!(event.body.contains("an order is being carried out"), "{}", event.body);
-    sleep(Duration::from_millis(1500)).await;
+    sleep(Duration::from_secs(3)).await;
     assert!(!voyage.running.is_finished());
     harbour.instructs(Answer::json(r#"{"sequence": 4, "verb": {"kind": "powerOff"}}"#));
     assert_eq!(voyage.ends().await, End::SwitchOff);
@@ -289,6 +301,89 @@ async fn who_knows_that_the_work_is_over_is_obeyed_at_once() {
     assert_eq!(voyage.ends().await, End::SwitchOff);
 }
 
+/// Tells how far it is, and waits for a disk that answers nothing.
+fn hangs(job: &Job) -> After {
+    let bulk = job.session.bulk().expect("a line is made");
+    bulk.tell(Progress::beginning(OrderId([0xa5; 16])));
+    loop {
+        std::thread::park();
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_order_that_does_not_end_keeps_no_machine_from_restarting() {
+    let (harbour, voyage) = manned(hangs).await;
+    harbour.refuses("progress", 410);
+    harbour.instructs(Answer::json(INSTALL));
+    let told = async {
+        while !harbour.requests().iter().any(|request| request.body.contains("progress")) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), told).await.expect("it tells how far it is");
+    harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "reboot"}}"#));
+    assert_eq!(voyage.ends().await, End::Restart);
+}
+
+/// Ends when it hears that its order is over, once the server knows.
+fn heeds(job: &Job) -> After {
+    let bulk = job.session.bulk().expect("a line is made");
+    bulk.tell(Progress::beginning(OrderId([0xa5; 16])));
+    while !bulk.cancelled().load(std::sync::atomic::Ordering::Relaxed) {
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    let order = OrderId([0xa5; 16]);
+    let reason = "it was cancelled".to_owned();
+    let outcome =
+        job.session.note(Level::Error, EventKind::OrderFailed { order, reason, touched: true });
+    assert!(job.session.is_told_within(outcome, Duration::from_secs(20)));
+    After::Stay
+}
+
+#[tokio::test]
+async fn the_order_after_a_cancelled_one_waits_for_its_end() {
+    let (harbour, voyage) = manned(heeds).await;
+    harbour.instructs(Answer::json(INSTALL));
+    harbour.waits_for("POST /v1/events", 1).await;
+    // The agent has not heard yet that the first is over.
+    harbour.instructs(Answer::json(&INSTALL.replace(r#""sequence": 2"#, r#""sequence": 3"#)));
+    sleep(Duration::from_millis(500)).await;
+    harbour.refuses("progress", 410);
+    let obeyed = async {
+        let is_it = |body: &str| body.contains(r#""kind":"obeys","sequence":3"#);
+        while !harbour.requests().iter().any(|request| is_it(&request.body)) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), obeyed).await.expect("the second is begun");
+    let refused = harbour.requests().iter().any(|request| request.body.contains("refused"));
+    assert!(!refused && !voyage.running.is_finished(), "{:#?}", harbour.requests());
+}
+
+/// Ends soon, and has the machine restart.
+fn restarts(_: &Job) -> After {
+    std::thread::park_timeout(Duration::from_secs(1));
+    After::End(End::Restart)
+}
+
+#[tokio::test]
+async fn who_is_told_to_switch_off_does_not_restart_instead() {
+    let (harbour, voyage) = manned(restarts).await;
+    harbour.instructs(Answer::json(INSTALL));
+    harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "powerOff"}}"#));
+    assert_eq!(voyage.ends().await, End::SwitchOff);
+}
+
+#[tokio::test]
+async fn an_order_that_comes_as_the_machine_goes_down_is_refused() {
+    let (harbour, voyage) = manned(restarts).await;
+    harbour.instructs(Answer::json(INSTALL));
+    harbour.instructs(Answer::json(&INSTALL.replace(r#""sequence": 2"#, r#""sequence": 3"#)));
+    assert_eq!(voyage.ends().await, End::Restart);
+    let refusal = r#""kind":"refused","sequence":3"#;
+    assert!(harbour.requests().iter().any(|request| request.body.contains(refusal)));
+}
+
 #[tokio::test]
 async fn the_machine_goes_on_as_the_work_says() {
     let harbour = Harbour::open().await;
@@ -300,7 +395,7 @@ async fn the_machine_goes_on_as_the_work_says() {
         now.as_millis()
     );
     harbour.welcomes(Answer::json(&welcome));
-    let worker = Some(Worker { order: install, run: works });
+    let worker = Some(worker(works));
     let voyage = Voyage::manned(&harbour.url(), harbour.pin, worker);
     voyage.shows("1");
     harbour.instructs(Answer::json(INSTALL));
@@ -376,7 +471,7 @@ async fn neither_a_restart_that_falls_due_nor_a_changed_machine_ends_the_work() 
     let restart =
         r#"{"machine": "m-1", "sequence": 0, "verb": {"kind": "rebootAfter", "seconds": 0}}"#;
     harbour.welcomes(Answer::json(restart));
-    let worker = Some(Worker { order: install, run: works });
+    let worker = Some(worker(works));
     let voyage = Voyage::manned(&harbour.url(), harbour.pin, worker);
     voyage.shows("1");
     harbour.waits_for("GET /v1/instruction?after=0&wait=30", 1).await;

@@ -5,7 +5,10 @@ use std::{
     fs::File,
     io,
     os::unix::fs::FileExt,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -18,9 +21,11 @@ const ZERO_STEP: u64 = 256 << 20;
 /// How much is written and read back at each place where zeroing is tried out.
 const SAMPLE_BYTES: u64 = 4096;
 
-/// How often, and how far apart, it is looked whether a disk that failed has gone: two seconds in all.
+/// How often after a failure, and how far apart, it is looked whether the disk goes: two seconds.
 const GONE_LOOKS: usize = 20;
 const GONE_PAUSE: Duration = Duration::from_millis(100);
+/// Failures that are looked at for so long. A disk that fails everywhere stays, and must not take this time each time.
+const PATIENT_FAILURES: usize = 8;
 
 /// What is known of a device's zeroing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +83,14 @@ pub(crate) struct Handle {
     size: u64,
     sector: u32,
     zeroing: Mutex<ZeroingProof>,
+    /// How often a transfer has failed.
+    failures: AtomicUsize,
 }
 
 impl Handle {
     pub(crate) fn new(file: File, size: u64, sector: u32) -> Self {
-        Self { file, size, sector, zeroing: Mutex::new(ZeroingProof::Untried) }
+        let zeroing = Mutex::new(ZeroingProof::Untried);
+        Self { file, size, sector, zeroing, failures: AtomicUsize::new(0) }
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -237,12 +245,13 @@ impl Handle {
     /// Holds for a disk that is being taken out: its transfers end with any error, and a moment later the kernel says
     /// that it has no size.
     fn goes(&self) -> bool {
-        for _ in 0..GONE_LOOKS {
+        let is_early = self.failures.fetch_add(1, Ordering::Relaxed) < PATIENT_FAILURES;
+        for _ in 0..if is_early { GONE_LOOKS } else { 1 } {
             match linux::block::size(&self.file) {
                 Ok(0) => return true,
-                Ok(_) => thread::park_timeout(GONE_PAUSE),
-                // No disk at all.
-                Err(_) => return false,
+                Ok(_) if is_early => thread::park_timeout(GONE_PAUSE),
+                // It stays, or is no disk at all.
+                Ok(_) | Err(_) => return false,
             }
         }
         false

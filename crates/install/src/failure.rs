@@ -114,6 +114,17 @@ pub enum Unfit {
         /// What the disk has.
         disk_bytes: u32,
     },
+    /// A foreign image is too long to be kept track of.
+    #[error(
+        "{image_bytes} bytes of the image have come, {data_bytes} of them in parts that are not zeros, and a machine \
+         keeps track of no more of what is not the server's own: `drydock image add` makes it that"
+    )]
+    TooLong {
+        /// How much has come.
+        image_bytes: u64,
+        /// What of it is not zeros, in whole chunks.
+        data_bytes: u64,
+    },
     /// The image's table does not fit the memory that an install may take.
     #[error(
         "the image holds {data_bytes} bytes that are not zeros, and a machine keeps the table of at most 2.8 TiB of \

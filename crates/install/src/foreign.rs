@@ -128,8 +128,8 @@ fn in_order(work: &Work<'_>) -> Result<InstallReport, Failure> {
         return Err(Failure::BadStream { offset: end, reason });
     }
     let guarantee = match foreign.sha256 {
-        _ if work.map.is_some() => Guarantee::Ranges,
         Some(_) => Guarantee::Digest,
+        None if work.map.is_some() => Guarantee::Ranges,
         None if arrived.is_compressed => Guarantee::Format,
         None => Guarantee::Length,
     };

@@ -46,6 +46,10 @@ pub enum ImageSource {
         /// Sent as `Authorization: Bearer`, to the first URL's host only. Never logged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<Secret>,
+        /// Which parts of the image hold data, and what their digests are; what it leaves out is zeros. A text that an
+        /// [`ImageMap`](crate::ImageMap) writes and reads: there may be thousands of parts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        map: Option<String>,
     },
 }
 

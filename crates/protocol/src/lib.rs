@@ -17,6 +17,7 @@
 mod announce;
 mod command_line;
 mod event;
+mod image_map;
 pub mod install;
 mod instruction;
 pub mod inventory;
@@ -29,6 +30,7 @@ pub use self::{
     announce::{Announce, BootReport, Phase, Welcome},
     command_line::{CommandLine, CommandLineError, HandedLease},
     event::{Event, EventKind, Level},
+    image_map::{ImageMap, ImageMapError, MappedPart},
     install::Install,
     instruction::{Instruction, Verb},
     inventory::Inventory,

@@ -90,6 +90,9 @@ struct Source {
     /// A file with a bearer token, for the first URL's server only and over https only.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A map of the image (bmap, version 2), compared while the image is written.
+    #[arg(long, value_name = "FILE")]
+    bmap: Option<PathBuf>,
 }
 
 /// What is done after the image.
@@ -184,11 +187,13 @@ impl Install {
 
     fn request(&self) -> anyhow::Result<InstallRequest> {
         let token = self.source.token_file.as_deref().map(told::read).transpose()?;
+        let map = self.source.bmap.as_deref().map(told::map).transpose()?;
         Ok(InstallRequest {
             image: self.image.clone(),
             mirrors: self.source.mirror.clone(),
             sha256: self.source.sha256.clone(),
             token: token.map(|token| Secret(token.0.trim().to_owned())),
+            map,
             disk: self.disk.clone(),
             overwrite: self.overwrite,
             within_seconds: self.within,

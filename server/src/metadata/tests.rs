@@ -74,6 +74,7 @@ fn request(seed: Seed) -> InstallRequest {
         mirrors: vec![],
         sha256: None,
         token: None,
+        map: None,
         disk: "only".parse().unwrap(),
         overwrite: true,
         within_seconds: 3600,

@@ -1,8 +1,9 @@
 //! An image on somebody else's server.
 
 use fetch::{Limits, Token, Trust};
+use image::bmap::{Bmap, Mapped};
 use install::Foreign;
-use protocol::install::Secret;
+use protocol::{ImageMap, ImageMapError, install::Secret};
 
 use crate::elsewhere::Elsewhere;
 
@@ -21,6 +22,16 @@ pub(super) fn find(
     Ok((foreign, found.into_mirrors().into_iter().map(Elsewhere).collect()))
 }
 
+/// Reads what an order says of an image's parts.
+pub(super) fn map(text: &str) -> Result<Bmap, String> {
+    let map: ImageMap = text.parse().map_err(|error: ImageMapError| error.to_string())?;
+    let parts = map.parts.iter().map(|part| Mapped {
+        bytes: part.start_bytes..part.start_bytes.saturating_add(part.length_bytes),
+        sha256: part.sha256,
+    });
+    Bmap::new(map.image_bytes, parts.collect()).map_err(|error| error.to_string())
+}
+
 fn digest(text: &str) -> Result<[u8; 32], String> {
     // An order's inventory is known by a digest of the same form.
     let digest = text.parse::<protocol::InventoryDigest>().map_err(|error| error.to_string())?;
@@ -30,6 +41,22 @@ fn digest(text: &str) -> Result<[u8; 32], String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_of_an_order_that_contradicts_itself_is_none() {
+        let ordered = |start, length, digit: &str| {
+            map(&format!("8192\n{start} {length} {}", digit.repeat(64)))
+        };
+        let right = ordered(4096, 4096, "5").unwrap();
+        assert_eq!(right.image_bytes(), 8192);
+        assert_eq!(right.ranges()[0].bytes, 4096..8192);
+        assert_eq!(right.ranges()[0].sha256, [0x55; 32]);
+        for (start, length, digit) in
+            [(4096, 4097, "5"), (8192, 0, "5"), (u64::MAX, 2, "5"), (0, 512, "g"), (0, 512, "")]
+        {
+            ordered(start, length, digit).unwrap_err();
+        }
+    }
 
     #[test]
     fn an_order_for_a_file_elsewhere_that_makes_no_sense_asks_nobody() {

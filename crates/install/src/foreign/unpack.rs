@@ -27,6 +27,9 @@ use crate::{
 /// So many bytes of zeros are passed on at once.
 const ZEROS_BYTES: u64 = 64 << 20;
 
+/// What is remembered of an image's chunks may take so much memory: 460 GiB that are not zeros, or 3.8 TiB that are.
+const TABLE_BYTES: usize = 8 << 20;
+
 /// What is known of an image once all of it has come.
 #[derive(Debug)]
 pub(super) struct Arrived {
@@ -52,13 +55,7 @@ impl Unpack<'_> {
         let image = image::unpack(input, WINDOW_LIMIT).map_err(|error| unsound(&error, 0))?;
         let is_compressed = image.layers().iter().any(|layer| *layer != Format::Tar);
         let is_bare = image.layers().is_empty();
-        let plan = Plan {
-            image_bytes: 0,
-            chunk_bytes: CHUNK_BYTES,
-            smallest_disk_bytes: 0,
-            sector_bytes: None,
-            chunks: Table::default(),
-        };
+        let plan = empty_plan();
         let mut image: Box<dyn Read + '_> = match self.work.map {
             Some(map) => Box::new(map.check(image)),
             None => Box::new(image),
@@ -122,6 +119,7 @@ impl Unpack<'_> {
         buffer[length..padded].fill(0);
         if is_zero(&buffer[..length]) {
             plan.chunks.push(&Chunk::Zeros, 0);
+            has_room(plan)?;
             self.empty.give_back(buffer);
             if zeros.end != offset || zeros.end - zeros.start >= ZEROS_BYTES {
                 self.pass_on(zeros)?;
@@ -131,6 +129,7 @@ impl Unpack<'_> {
             return Ok(());
         }
         plan.chunks.push(&Chunk::Data { digest: image::digest(&buffer[..length]) }, 0);
+        has_room(plan)?;
         if plan.is_withheld(index, medium.size_bytes()) {
             let mut kept = AlignedBuffer::zeroed(padded);
             kept.copy_from_slice(&buffer[..padded]);
@@ -149,6 +148,26 @@ impl Unpack<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the plan of an image of which nothing has come.
+fn empty_plan() -> Plan {
+    Plan {
+        image_bytes: 0,
+        chunk_bytes: CHUNK_BYTES,
+        smallest_disk_bytes: 0,
+        sector_bytes: None,
+        chunks: Table::default(),
+    }
+}
+
+fn has_room(plan: &Plan) -> Result<(), Failure> {
+    let Plan { image_bytes, chunks, .. } = plan;
+    if chunks.memory_bytes() <= TABLE_BYTES {
+        return Ok(());
+    }
+    let data_bytes = wide(chunks.data()) * u64::from(CHUNK_BYTES);
+    Err(Unfit::TooLong { image_bytes: *image_bytes, data_bytes }.into())
 }
 
 fn chunk_length() -> usize {
@@ -195,4 +214,29 @@ fn unsound(error: &UnpackError, offset: u64) -> Ended {
         cause = next.source();
     }
     Ended::Failed(Failure::BadStream { offset, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_much_of_a_foreign_image_is_kept_track_of() {
+        let (data, zeros) = (Chunk::Data { digest: [1; 32] }, Chunk::Zeros);
+        for (chunk, fits_gib, refused_gib) in [(&data, 440, 480), (&zeros, 3700, 4000)] {
+            let mut plan = empty_plan();
+            for gib in 1..=refused_gib {
+                for _ in 0..(1 << 30) / CHUNK_BYTES {
+                    plan.chunks.push(chunk, 0);
+                }
+                plan.image_bytes = gib << 30;
+                assert!(gib > fits_gib || has_room(&plan).is_ok(), "{gib} GiB");
+            }
+            let refused = has_room(&plan).unwrap_err();
+            let Failure::Unfit(Unfit::TooLong { image_bytes, .. }) = refused else {
+                panic!("{refused:?}")
+            };
+            assert_eq!(image_bytes, refused_gib << 30);
+        }
+    }
 }

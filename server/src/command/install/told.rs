@@ -152,15 +152,24 @@ fn keys(written: &str) -> anyhow::Result<Vec<String>> {
 
 /// Reads a text that nobody else is to see.
 pub(super) fn read(path: &Path) -> anyhow::Result<Secret> {
+    text(path, seed::TEXT_BYTES).map(Secret)
+}
+
+/// Reads a map of an image: longer than texts for people, and still one request with them.
+pub(super) fn map(path: &Path) -> anyhow::Result<String> {
+    text(path, 1 << 20)
+}
+
+fn text(path: &Path, limit: usize) -> anyhow::Result<String> {
     let context = || format!("reading {}", path.display());
     let mut bytes = Vec::new();
-    let limit = u64::try_from(seed::TEXT_BYTES).unwrap_or(u64::MAX);
+    let most = u64::try_from(limit).unwrap_or(u64::MAX);
     let file = File::open(path).with_context(context)?;
-    file.take(limit + 1).read_to_end(&mut bytes).with_context(context)?;
-    if bytes.len() > seed::TEXT_BYTES {
-        bail!("more than {} bytes: {}", seed::TEXT_BYTES, path.display());
+    file.take(most + 1).read_to_end(&mut bytes).with_context(context)?;
+    if bytes.len() > limit {
+        bail!("more than {limit} bytes: {}", path.display());
     }
-    String::from_utf8(bytes).map(Secret).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.split(|byte| *byte == b'\n').count();
         anyhow::anyhow!("{} line {line}: not text in UTF-8", path.display())

@@ -1,8 +1,9 @@
 //! What a person asks for, checked against what is known: a plan, or one sentence why not (SAFETY.md 4 to 9).
 
 use fetch::{Address, AddressError, Token, TokenError};
+use image::bmap::{Bmap, Mapped};
 use protocol::{
-    Bytes, Install, Inventory, InventoryDigest, Order, OrderId,
+    Bytes, ImageMap, Install, Inventory, InventoryDigest, MappedPart, Order, OrderId,
     install::{Finish, ImageSource, Secret, Step},
     order::{MachineEvidence, OrderedDisk},
 };
@@ -14,12 +15,16 @@ use super::{
 use crate::{
     machine::{Approval, Machine, Strength, hexadecimal},
     seed::{Instance, Seed, SeedError, TEXT_BYTES},
+    text::chain,
 };
 
 /// The longest that an order may wait to be begun (SAFETY.md 5).
 const LONGEST_SECONDS: u64 = 86_400;
 /// The most steps after an image: there are fewer kinds.
 const STEPS: usize = 16;
+
+/// The most parts of a map: it is a part of the order.
+const MAPPED_PARTS: usize = 4096;
 
 /// The most files of one step.
 const FILES: usize = 64;
@@ -39,6 +44,9 @@ pub struct InstallRequest {
     /// For the first URL's host.
     #[serde(default)]
     pub token: Option<Secret>,
+    /// A map of the image (bmap, version 2). Only with a URL.
+    #[serde(default)]
+    pub map: Option<String>,
     /// Which disk.
     pub disk: Choice,
     /// Whether what is on that disk may be destroyed.
@@ -179,8 +187,16 @@ pub enum InstallRefusal {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// What goes with a URL was said of an image of the store.
-    #[error("mirrors, digest and token go with a URL, not with an image of the store: {0}")]
+    #[error("mirrors, digest, token and map go with a URL, not with an image of the store: {0}")]
     NotAUrl(String),
+    /// The map is none.
+    #[error("the map cannot be used: {0}")]
+    Map(String),
+    /// The map is too long for an order.
+    #[error(
+        "the map has {0} ranges, and an order takes {MAPPED_PARTS}; drydock image add takes the image without a map"
+    )]
+    LongMap(usize),
     /// The digest is none.
     #[error("not a SHA-256 of 64 hexadecimal digits: {0:?}")]
     Digest(String),
@@ -438,24 +454,45 @@ impl InstallRequest {
                 }
             }
         }
-        let sha256 = self.sha256.as_ref().map(|text| {
-            let digits = text.trim().to_lowercase();
-            let is_digest = digits.len() == 64 && digits.bytes().all(|d| d.is_ascii_hexdigit());
-            is_digest.then_some(digits).ok_or_else(|| InstallRefusal::Digest(text.clone()))
-        });
-        let shown =
-            OrderedImage { name: Address::shown(&self.image), manifest: None, size_bytes: None };
-        let source =
-            ImageSource::Foreign { urls, sha256: sha256.transpose()?, token: self.token.clone() };
-        Ok(ImageFacts { source, shown, sizing: Sizing::default(), has_gpt: false })
+        let sha256 = self.sha256.as_deref().map(digest).transpose()?;
+        let map = self.map.as_deref().map(check_map).transpose()?;
+        let size_bytes = map.as_ref().map(|map| Bytes(map.image_bytes));
+        let map = map.map(|map| map.to_string());
+        let shown = OrderedImage { name: Address::shown(&self.image), manifest: None, size_bytes };
+        let source = ImageSource::Foreign { urls, sha256, token: self.token.clone(), map };
+        let sizing = Sizing { smallest_disk: size_bytes, sector_bytes: None };
+        Ok(ImageFacts { source, shown, sizing, has_gpt: false })
     }
 
     /// Refuses what goes with a URL only.
     pub fn check_named(&self) -> Result<(), InstallRefusal> {
-        if self.mirrors.is_empty() && self.sha256.is_none() && self.token.is_none() {
+        let Self { mirrors, sha256, token, map, .. } = self;
+        if mirrors.is_empty() && sha256.is_none() && token.is_none() && map.is_none() {
             return Ok(());
         }
         Err(InstallRefusal::NotAUrl(self.image.clone()))
+    }
+}
+
+/// Returns the digits of a SHA-256 in lower case.
+fn digest(text: &str) -> Result<String, InstallRefusal> {
+    let digits = text.trim().to_lowercase();
+    let is_digest = digits.len() == 64 && digits.bytes().all(|d| d.is_ascii_hexdigit());
+    is_digest.then_some(digits).ok_or_else(|| InstallRefusal::Digest(text.to_owned()))
+}
+
+/// Reads a map, as an agent takes it.
+fn check_map(text: &str) -> Result<ImageMap, InstallRefusal> {
+    let map = Bmap::parse(text.as_bytes()).map_err(|error| InstallRefusal::Map(chain(&error)))?;
+    let parts = map.ranges().iter().map(|Mapped { bytes, sha256 }| MappedPart {
+        start_bytes: bytes.start,
+        length_bytes: bytes.end - bytes.start,
+        sha256: *sha256,
+    });
+    let map = ImageMap { image_bytes: map.image_bytes(), parts: parts.collect() };
+    match map.parts.len() {
+        count if count > MAPPED_PARTS => Err(InstallRefusal::LongMap(count)),
+        _ => Ok(map),
     }
 }
 

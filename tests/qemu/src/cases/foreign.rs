@@ -1,6 +1,7 @@
 //! An image that a machine fetches from somebody else's server by itself.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
@@ -8,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use sha2::{Digest as _, Sha256};
 
 use super::BOOT_PATIENCE;
 use crate::{
@@ -48,15 +50,22 @@ pub(super) fn from_a_web_server(lab: &Lab) -> Result<()> {
     server.hears_boot(&known.name, 1)?;
     server.approves(&known.name)?;
     let serial = machine.machine.disks[0].serial.clone();
-    let options = ["--sha256", &digest, "--overwrite", "--finish", "stay"];
+    let map = image.with_added_extension("bmap");
+    fs::write(&map, map_of(&fs::read(&image).context("reading the image")?)?)?;
+    let map = map.to_str().context("the same directory")?;
+    let (whole_digest, parts) = (["--sha256", &digest], ["--bmap", map]);
     let whole = fs::read(&packed).context("reading the packed image")?;
     let mut cut = whole.clone();
     cut[whole.len() - 64..].fill(0x5a);
     // In the middle the server has another file under that name, which takes from the disk what the first had put there.
-    for (url, file) in [(&shelf.urls[0], &whole), (&shelf.urls[0], &cut), (&shelf.urls[1], &whole)]
-    {
+    for (url, file, known_by, guarantee) in [
+        (&shelf.urls[0], &whole, whole_digest, "digest"),
+        (&shelf.urls[0], &cut, whole_digest, ""),
+        (&shelf.urls[1], &whole, parts, "ranges"),
+    ] {
         fs::write(&packed, file).context("laying out the packed image")?;
         let taken = shelf.given();
+        let options = [&known_by[..], &["--overwrite", "--finish", "stay"]].concat();
         let order = server.installs(&known.name, url, &serial, &options)?;
         if file == &cut {
             let failure = server.has_failed(&order, PATIENCE)?;
@@ -67,7 +76,7 @@ pub(super) fn from_a_web_server(lab: &Lab) -> Result<()> {
         } else {
             let report = server.is_done(&order, PATIENCE, |_| Ok(()))?;
             machine.freeze()?;
-            ensure!(report["guarantee"] == "digest", "who vouches for it? {report}");
+            ensure!(report["guarantee"] == guarantee, "who vouches for it? {report}");
             is_the_start(&image, &machine.machine.disk_file(lab, 0))?;
         }
         ensure!(shelf.given() > taken, "nobody fetched {url}");
@@ -92,6 +101,40 @@ fn image(lab: &Lab) -> Result<PathBuf> {
     bytes[510..512].copy_from_slice(&BOOT_MARK);
     fs::write(&path, bytes).context("writing the image")?;
     Ok(path)
+}
+
+/// Returns the image's map: bmap, version 2, whose own checksum is made with zeros in its place.
+fn map_of(image: &[u8]) -> Result<String> {
+    const BLOCK: usize = 4096;
+    let blocks = MIB / BLOCK;
+    let mut parts = String::new();
+    let mut mapped = 0;
+    for (number, part) in image.chunks(MIB).enumerate() {
+        if part.iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        let (first, last) = (number * blocks, (number + 1) * blocks - 1);
+        let digest = digits(&Sha256::digest(part))?;
+        writeln!(parts, "<Range chksum=\"{digest}\">{first}-{last}</Range>")?;
+        mapped += blocks;
+    }
+    let (size, count, unknown) = (image.len(), image.len() / BLOCK, "0".repeat(64));
+    let map = format!(
+        "<bmap version=\"2.0\"><ImageSize>{size}</ImageSize><BlockSize>{BLOCK}</BlockSize>\
+         <BlocksCount>{count}</BlocksCount><MappedBlocksCount>{mapped}</MappedBlocksCount>\
+         <ChecksumType>sha256</ChecksumType><BmapFileChecksum>{unknown}</BmapFileChecksum>\
+         <BlockMap>\n{parts}</BlockMap></bmap>\n"
+    );
+    let checksum = digits(&Sha256::digest(map.as_bytes()))?;
+    Ok(map.replacen(&unknown, &checksum, 1))
+}
+
+fn digits(bytes: &[u8]) -> Result<String> {
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text)
 }
 
 /// Fails if a disk's first sector holds anything.

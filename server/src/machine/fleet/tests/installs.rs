@@ -16,6 +16,7 @@ pub(super) fn request(disk: &str, overwrite: bool) -> InstallRequest {
         mirrors: vec![],
         sha256: None,
         token: None,
+        map: None,
         disk: disk.parse::<Choice>().unwrap(),
         overwrite,
         within_seconds: 3600,

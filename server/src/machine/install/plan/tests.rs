@@ -1,3 +1,5 @@
+use sha2::{Digest as _, Sha256};
+
 use super::*;
 
 fn request(image: &str) -> InstallRequest {
@@ -6,6 +8,7 @@ fn request(image: &str) -> InstallRequest {
         mirrors: vec![],
         sha256: None,
         token: None,
+        map: None,
         disk: "only".parse().unwrap(),
         overwrite: false,
         within_seconds: 3600,
@@ -57,9 +60,52 @@ fn a_token_goes_over_tls_or_nowhere_and_is_never_shown() {
     assert!(!lines.to_string().contains("secret-word"), "{lines}");
 }
 
+/// A map whose own checksum is right, of so many parts of one block each, every other block.
+fn mapped(parts: u64) -> InstallRequest {
+    let ranges: Vec<String> = (0..parts)
+        .map(|part| format!("<Range chksum=\"{}\">{}</Range>", "a5".repeat(32), part * 2))
+        .collect();
+    let (size, ranges) = (parts * 8192 + 512, ranges.concat());
+    let map = |checksum: &str| {
+        format!(
+            "<bmap version=\"2.0\"><ImageSize>{size}</ImageSize><BlockSize>4096</BlockSize>\
+             <MappedBlocksCount>{parts}</MappedBlocksCount><ChecksumType>sha256</ChecksumType>\
+             <BmapFileChecksum>{checksum}</BmapFileChecksum><BlockMap>{ranges}</BlockMap></bmap>"
+        )
+    };
+    let checksum = hexadecimal(&Sha256::digest(map(&"0".repeat(64))));
+    InstallRequest { map: Some(map(&checksum)), ..request("http://a/b") }
+}
+
+#[test]
+fn a_map_says_how_large_the_disk_must_be_and_goes_to_the_agent() {
+    let facts = mapped(2).foreign().unwrap();
+    let size = Bytes(2 * 8192 + 512);
+    assert_eq!((facts.sizing.smallest_disk, facts.shown.size_bytes), (Some(size), Some(size)));
+    let ImageSource::Foreign { map: Some(map), .. } = facts.source else { panic!("no map") };
+    let digest = "a5".repeat(32);
+    assert_eq!(map, format!("16896\n0 4096 {digest}\n8192 4096 {digest}"));
+}
+
+#[test]
+fn a_map_that_is_none_or_is_too_long_is_refused() {
+    assert!(mapped(4096).foreign().is_ok());
+    let long = mapped(4097).foreign().unwrap_err();
+    assert!(matches!(long, InstallRefusal::LongMap(4097)), "{long}");
+    let map = mapped(2).map.unwrap();
+    for wrong in ["", "<bmap", "<html/>", &map.replace("4096", "8192"), &map.replace("2.0", "1.4")]
+    {
+        let with = InstallRequest { map: Some(wrong.to_owned()), ..request("http://a/b") };
+        let refusal = with.foreign().unwrap_err();
+        assert!(matches!(refusal, InstallRefusal::Map(_)), "{refusal}");
+    }
+}
+
 #[test]
 fn what_goes_with_a_url_goes_with_no_name() {
     assert_eq!(request("debian").check_named(), Ok(()));
     let with = InstallRequest { token: Some(Secret("s".to_owned())), ..request("debian") };
+    assert!(with.check_named().is_err());
+    let with = InstallRequest { image: "debian".to_owned(), ..mapped(1) };
     assert!(with.check_named().is_err());
 }

@@ -27,6 +27,7 @@ fn request() -> InstallRequest {
         mirrors: vec![],
         sha256: None,
         token: Some(Secret("hidden-token".to_owned())),
+        map: None,
         disk: "only".parse().unwrap(),
         overwrite: false,
         within_seconds: 3600,

@@ -1,13 +1,10 @@
-//! An inventory that is too large to be announced, shortened until it fits: a disk whose table names thousands of
+//! An announcement that is too large to be taken, shortened until it fits: a disk whose table names thousands of
 //! partitions, or thousands of network disks, must not keep a machine from being known. Pure.
 //!
 //! What is left out is a gap. Nothing is cut in the middle: half a serial number would be another one.
 
-use protocol::{ANNOUNCE_LIMIT, Inventory, inventory::Gap};
-use serde_json::Value;
-
-/// What the rest of an announcement may take up.
-const ENVELOPE_BYTES: usize = 64 << 10;
+use protocol::{ANNOUNCE_LIMIT, Announce};
+use serde_json::{Value, json};
 
 /// What is tried in turn: how many elements a list may have, and how many bytes a text. The kernel's own names and
 /// module aliases have less than 4 KiB.
@@ -25,35 +22,38 @@ struct Measure {
     text_bytes: usize,
 }
 
-/// Shortens an inventory so that its announcement is accepted; one that is anyway stays as it is.
-pub(super) fn abridge(inventory: &mut Inventory) {
-    let limit = usize::try_from(ANNOUNCE_LIMIT.0).unwrap_or(usize::MAX) - ENVELOPE_BYTES;
-    abridge_to(inventory, limit);
+/// Returns an announcement as it is sent.
+pub(super) fn written(announce: &Announce) -> serde_json::Result<Vec<u8>> {
+    written_within(announce, usize::try_from(ANNOUNCE_LIMIT.0).unwrap_or(usize::MAX))
 }
 
-fn abridge_to(inventory: &mut Inventory, limit: usize) {
-    let fits = |inventory: &Inventory| {
-        serde_json::to_vec(inventory).is_ok_and(|bytes| bytes.len() <= limit)
-    };
-    if fits(inventory) {
-        return;
+fn written_within(announce: &Announce, limit: usize) -> serde_json::Result<Vec<u8>> {
+    let mut written = serde_json::to_vec(announce)?;
+    if written.len() <= limit {
+        return Ok(written);
     }
-    let Ok(whole) = serde_json::to_value(&*inventory) else { return };
+    // As JSON, not as an inventory: a list is a list, whatever is in it.
+    let whole: Value = serde_json::from_slice(&written)?;
     for measure in MEASURES {
         let mut value = whole.clone();
+        let Some(inventory) = value.get_mut("inventory") else { break };
         let mut gaps = Vec::new();
-        shorten(&mut value, "", measure, &mut gaps);
-        let Ok(mut shortened) = serde_json::from_value::<Inventory>(value) else { continue };
-        shortened.gaps.append(&mut gaps);
-        *inventory = shortened;
-        if fits(inventory) {
-            return;
+        shorten(inventory, "", measure, &mut gaps);
+        if let Some(Value::Array(known)) = inventory.get_mut("gaps") {
+            known.append(&mut gaps);
+        } else {
+            inventory["gaps"] = Value::Array(gaps);
+        }
+        written = serde_json::to_vec(&value)?;
+        if written.len() <= limit {
+            break;
         }
     }
+    Ok(written)
 }
 
 /// Leaves out what is too much of a value and everything in it; `path` says where it stands.
-fn shorten(value: &mut Value, path: &str, measure: Measure, gaps: &mut Vec<Gap>) {
+fn shorten(value: &mut Value, path: &str, measure: Measure, gaps: &mut Vec<Value>) {
     let is_long =
         |value: &Value| value.as_str().is_some_and(|text| text.len() > measure.text_bytes);
     match value {
@@ -103,19 +103,18 @@ fn keep_most(elements: &mut Vec<Value>, most: usize) {
     });
 }
 
-fn gap(what: &str, reason: &str) -> Gap {
-    Gap {
-        what: what.to_owned(),
-        source: "announcement".to_owned(),
-        reason: format!("{reason}: the whole would be too large"),
-        after_milliseconds: None,
-    }
+fn gap(what: &str, reason: &str) -> Value {
+    let reason = format!("{reason}: the whole would be too large");
+    json!({ "what": what, "source": "announcement", "reason": reason })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use protocol::inventory::{Content, Disk, MemoryModule, Partition, Signature, Undriven};
+    use protocol::{
+        BootReport, Inventory,
+        inventory::{Content, Disk, MemoryModule, Partition, Signature, Undriven},
+    };
 
     use super::*;
 
@@ -131,23 +130,30 @@ mod tests {
         Disk { name, serial: Some("S".to_owned()), content, ..Disk::default() }
     }
 
-    fn size(inventory: &Inventory) -> usize {
-        serde_json::to_vec(inventory).unwrap().len()
-    }
-
     const MIB: usize = 1 << 20;
+    const LIMIT: usize = 4 * MIB;
 
-    fn limit() -> usize {
-        usize::try_from(ANNOUNCE_LIMIT.0).unwrap()
+    /// Returns what the server reads, and how long what it is sent is.
+    fn sent(inventory: &Inventory, limit: usize) -> (Inventory, usize) {
+        let announce = Announce {
+            agent_version: "1".to_owned(),
+            kernel_release: None,
+            boot: BootReport::default(),
+            inventory: inventory.clone(),
+            complete: true,
+        };
+        let written = written_within(&announce, limit).unwrap();
+        let read: Announce = serde_json::from_slice(&written).unwrap();
+        assert_eq!((&read.agent_version, read.complete), (&announce.agent_version, true));
+        (read.inventory, written.len())
     }
 
     #[test]
     fn what_fits_stays_as_it_is() {
         let mut inventory = Inventory::default();
         inventory.disks.extend((0..1000).map(|number| disk(format!("sd{number}"), false, 8)));
-        let before = inventory.clone();
-        abridge(&mut inventory);
-        assert!(inventory == before && size(&before) < limit());
+        let (read, bytes) = sent(&inventory, LIMIT);
+        assert!(read == inventory && bytes < LIMIT);
     }
 
     #[test]
@@ -156,9 +162,9 @@ mod tests {
         inventory.system.serial = Some("7".to_owned());
         inventory.disks =
             vec![disk("sda".to_owned(), false, 6_000), disk("sdb".to_owned(), false, 2)];
-        let before = inventory.clone();
-        abridge_to(&mut inventory, MIB / 4 * 3);
-        assert!(size(&inventory) < MIB / 4 * 3);
+        let before = inventory;
+        let (inventory, bytes) = sent(&before, MIB / 4 * 3);
+        assert!(bytes < MIB / 4 * 3);
         assert_eq!((&inventory.system, &inventory.disks[1]), (&before.system, &before.disks[1]));
         let kept = inventory.disks[0].content.as_ref().unwrap();
         assert_eq!((kept.partitions.len(), kept.blank), (4096, false));
@@ -173,8 +179,8 @@ mod tests {
         inventory
             .disks
             .extend((0..5_000).map(|number| disk(format!("sd{number}"), number != 4_900, 0)));
-        abridge_to(&mut inventory, MIB / 2);
-        assert!(size(&inventory) < MIB / 2);
+        let (inventory, bytes) = sent(&inventory, MIB / 2);
+        assert!(bytes < MIB / 2);
         assert_eq!(inventory.disks.len(), 4096);
         assert!(inventory.disks.iter().any(|disk| disk.name == "sd4900"));
         assert!(inventory.gaps.iter().any(|gap| gap.what == "disks"), "{:?}", inventory.gaps);
@@ -185,7 +191,7 @@ mod tests {
         let mut inventory = Inventory::default();
         inventory.system.serial = Some("9".repeat(5 << 20));
         inventory.system.product = Some("Anvil".to_owned());
-        abridge(&mut inventory);
+        let (inventory, _) = sent(&inventory, LIMIT);
         assert_eq!(
             (inventory.system.serial, inventory.system.product),
             (None, Some("Anvil".to_owned()))
@@ -205,8 +211,8 @@ mod tests {
             inventory.memory.modules.extend((0..modules).map(|_| MemoryModule { slot: text(), serial: text(), ..MemoryModule::default() }));
             inventory.undriven.extend((0..modules).map(|_| Undriven { class: text(), ..Undriven::default() }));
             let limit = 50_000;
-            abridge_to(&mut inventory, limit);
-            prop_assert!(size(&inventory) <= limit, "{}", size(&inventory));
+            let (_, bytes) = sent(&inventory, limit);
+            prop_assert!(bytes <= limit, "{bytes}");
         }
     }
 }

@@ -116,7 +116,7 @@ pub(crate) fn check_on(
         return Err(Refusal::Used { order: order.id });
     }
     let inventory = inventory::collect_fast(&machine.root);
-    for_this_machine(order, &inventory)?;
+    for_this_machine(order, &inventory, circumstances.place.kind())?;
     let claims = order
         .disks
         .iter()
@@ -162,7 +162,11 @@ fn in_time(order: &Order, circumstances: &Circumstances<'_>) -> Result<(), Refus
 }
 
 /// Compares the order with the machine as it describes itself now.
-fn for_this_machine(order: &Order, inventory: &Inventory) -> Result<(), Refusal> {
+fn for_this_machine(
+    order: &Order,
+    inventory: &Inventory,
+    place: &place::Kind,
+) -> Result<(), Refusal> {
     if order.disks.is_empty() {
         return Err(Refusal::NoDisks);
     }
@@ -172,7 +176,9 @@ fn for_this_machine(order: &Order, inventory: &Inventory) -> Result<(), Refusal>
         }
     }
     let found = MachineEvidence::of(inventory);
-    if found == MachineEvidence::default() {
+    // Who sits at the machine need not tell it from others.
+    let is_at_hand = matches!(place, place::Kind::Person { .. });
+    if found == MachineEvidence::default() && !is_at_hand {
         return Err(Refusal::NoEvidence);
     }
     let MachineEvidence { uuid, system_serial, board_serial, ports } = &order.machine;

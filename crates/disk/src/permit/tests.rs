@@ -340,6 +340,17 @@ fn on_a_laptop_a_person_has_to_name_the_disk() {
         let code = setting.check(&machine, &order).map_or_else(|r| r.code(), |_| "permitted");
         assert_eq!(code, expected);
     }
+    // Nothing tells this machine from others, and nobody has to: the person sits at it.
+    let nameless = Simulated::new(&{
+        let mut spec = spec();
+        spec.disks[0].before = None;
+        (spec.uuid, spec.serial, spec.board, spec.mac) = (None, None, None, None);
+        spec
+    });
+    let order = nameless.order(&[0], true);
+    assert_eq!(Setting::good().check(&nameless, &order).unwrap_err().code(), "no-evidence");
+    let place = Place::person(vec!["S1WX7Q1037".to_owned()]);
+    Setting { place, ..Setting::good() }.check(&nameless, &order).unwrap();
     // There is no belt of ours there: what is read-only was made so by somebody.
     let machine = Simulated::new(&spec());
     let place = Place::person(vec!["S1WX7Q1037".to_owned()]);

@@ -25,8 +25,8 @@ const REREAD_PAUSE: Duration = Duration::from_millis(100);
 /// A disk that a permit was given up for. Reads and writes go past the page cache: whole sectors, aligned buffers
 /// ([`AlignedBuffer`](crate::AlignedBuffer)).
 ///
-/// When it is dropped, the disk is read-only again and no longer claimed; [`release`](Held::release) says whether
-/// that worked.
+/// When it is dropped, the disk is no longer claimed, and read-only again if the belt was on it;
+/// [`release`](Held::release) says whether that worked.
 #[derive(Debug)]
 pub struct Held {
     handle: Handle,
@@ -36,16 +36,18 @@ pub struct Held {
 }
 
 impl Held {
-    /// Takes the belt off. `EROFS` where the disk is read-only by itself.
+    /// Takes the belt off, where it is on: on somebody's own system there is none, and none is left behind. `EROFS`
+    /// where the disk is read-only by itself.
     pub(crate) fn take(
         file: File,
         facts: Facts,
         name: String,
         kernel: Arc<dyn Kernel>,
     ) -> io::Result<Self> {
+        let has_belt = kernel.before_belt(&file)?.is_some();
         kernel.take_belt_off(&file)?;
         let handle = Handle::new(file, facts.size_bytes, facts.sector_bytes);
-        Ok(Self { handle, name, kernel, belt_is_off: true })
+        Ok(Self { handle, name, kernel, belt_is_off: has_belt })
     }
 
     /// Returns the kernel's name of the disk in this boot, for progress and logs.
@@ -91,7 +93,7 @@ impl Held {
         }
     }
 
-    /// Makes the disk read-only again and lets it go. Flush before: what was not is not waited for.
+    /// Makes the disk read-only again, if the belt was on it, and lets it go. Flush before: what was not is not waited for.
     pub fn release(mut self) -> io::Result<()> {
         self.put_belt_on()
     }

@@ -343,6 +343,7 @@ fn on_a_laptop_a_person_has_to_name_the_disk() {
     // Nothing tells this machine from others, and nobody has to: the person sits at it.
     let nameless = Simulated::new(&{
         let mut spec = spec();
+        spec.disks.truncate(1);
         spec.disks[0].before = None;
         (spec.uuid, spec.serial, spec.board, spec.mac) = (None, None, None, None);
         spec
@@ -350,7 +351,10 @@ fn on_a_laptop_a_person_has_to_name_the_disk() {
     let order = nameless.order(&[0], true);
     assert_eq!(Setting::good().check(&nameless, &order).unwrap_err().code(), "no-evidence");
     let place = Place::person(vec!["S1WX7Q1037".to_owned()]);
-    Setting { place, ..Setting::good() }.check(&nameless, &order).unwrap();
+    let permit = Setting { place, ..Setting::good() }.check(&nameless, &order).unwrap().remove(0);
+    // What was no belt's is as it was, for who mounts the disk next.
+    permit.into_medium().unwrap().release().unwrap();
+    assert!(nameless.is_any_writable());
     // There is no belt of ours there: what is read-only was made so by somebody.
     let machine = Simulated::new(&spec());
     let place = Place::person(vec!["S1WX7Q1037".to_owned()]);

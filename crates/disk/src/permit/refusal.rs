@@ -54,7 +54,7 @@ pub enum Refusal {
     },
     /// The machine says nothing of itself that another one does not say.
     #[error(
-        "this machine has no UUID, no serial number and no network port of its own, so no order can be meant for it alone: install on it by hand"
+        "this machine has no UUID, no serial number and no network port of its own, so no order can be meant for it alone: write the image on the machine itself, with `sunshine write`"
     )]
     NoEvidence,
     /// It is for another machine, or this one has changed.

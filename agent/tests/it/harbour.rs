@@ -137,6 +137,21 @@ impl Harbour {
         self.book.lock().expect("nobody panics with it").requests.clone()
     }
 
+    /// Waits until a request with these words came, and returns its body.
+    pub(crate) async fn hears(&self, words: &str) -> String {
+        let wait = async {
+            loop {
+                let mut requests = self.requests().into_iter();
+                if let Some(request) = requests.find(|request| request.body.contains(words)) {
+                    return request.body;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let heard = timeout(PATIENCE, wait).await;
+        heard.unwrap_or_else(|_| panic!("nobody said {words}: {:#?}", self.requests()))
+    }
+
     /// Waits until requests with this beginning came `count` times, and returns the last of them.
     pub(crate) async fn waits_for(&self, beginning: &str, count: usize) -> Request {
         let wait = async {

@@ -291,12 +291,7 @@ fn lingers(job: &Job) -> After {
 async fn who_knows_that_the_work_is_over_is_obeyed_at_once() {
     let (harbour, voyage) = manned(lingers).await;
     harbour.instructs(Answer::json(INSTALL));
-    let told = async {
-        while !harbour.requests().iter().any(|request| request.body.contains("on purpose")) {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), told).await.expect("the outcome is told");
+    harbour.hears("on purpose").await;
     harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "powerOff"}}"#));
     assert_eq!(voyage.ends().await, End::SwitchOff);
 }
@@ -315,12 +310,7 @@ async fn a_cancelled_order_that_does_not_end_keeps_no_machine_from_restarting() 
     let (harbour, voyage) = manned(hangs).await;
     harbour.refuses("progress", 410);
     harbour.instructs(Answer::json(INSTALL));
-    let told = async {
-        while !harbour.requests().iter().any(|request| request.body.contains("progress")) {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), told).await.expect("it tells how far it is");
+    harbour.hears("progress").await;
     harbour.instructs(Answer::json(r#"{"sequence": 3, "verb": {"kind": "reboot"}}"#));
     assert_eq!(voyage.ends().await, End::Restart);
 }
@@ -349,13 +339,7 @@ async fn the_order_after_a_cancelled_one_waits_for_its_end() {
     harbour.instructs(Answer::json(&INSTALL.replace(r#""sequence": 2"#, r#""sequence": 3"#)));
     sleep(Duration::from_millis(500)).await;
     harbour.refuses("progress", 410);
-    let obeyed = async {
-        let is_it = |body: &str| body.contains(r#""kind":"obeys","sequence":3"#);
-        while !harbour.requests().iter().any(|request| is_it(&request.body)) {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), obeyed).await.expect("the second is begun");
+    harbour.hears(r#""kind":"obeys","sequence":3"#).await;
     let refused = harbour.requests().iter().any(|request| request.body.contains("refused"));
     assert!(!refused && !voyage.running.is_finished(), "{:#?}", harbour.requests());
 }
@@ -406,18 +390,8 @@ async fn the_machine_goes_on_as_the_work_says() {
 async fn work_that_panics_is_a_failed_order() {
     let (harbour, voyage) = manned(panics).await;
     harbour.instructs(Answer::json(INSTALL));
-    let told = async {
-        loop {
-            let requests = harbour.requests();
-            if requests.iter().any(|request| request.body.contains("made of cheese")) {
-                return requests;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let requests = timeout(Duration::from_secs(20), told).await.expect("the failure is told");
-    let failed = requests.iter().filter(|request| request.body.contains("orderFailed")).count();
-    assert!(failed >= 1 && !voyage.running.is_finished());
+    let told = harbour.hears("made of cheese").await;
+    assert!(told.contains("orderFailed") && !voyage.running.is_finished(), "{told}");
 }
 
 /// Fetches an image through whatever happens to the server, says so, and switches off.
@@ -504,16 +478,7 @@ async fn what_the_server_refuses_is_not_told_and_takes_nothing_else_along() {
     let (harbour, voyage) = manned(says_two_things).await;
     harbour.refuses("what it does not like", 400);
     harbour.instructs(Answer::json(INSTALL));
-    let told = async {
-        loop {
-            let told = harbour.requests().into_iter().find(|one| one.body.contains("told: ["));
-            if let Some(request) = told {
-                return request.body;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let told = timeout(Duration::from_secs(20), told).await.expect("it goes on");
+    let told = harbour.hears("told: [").await;
     assert!(told.contains("told: [true, false]"), "{told}");
     assert!(!voyage.running.is_finished());
 }

@@ -57,6 +57,7 @@ fn state(welcome: &Welcome) -> String {
         protocol::Verb::PowerOff {} => "switching off".to_owned(),
         protocol::Verb::Wait {} | protocol::Verb::Announce {} => "waiting".to_owned(),
         protocol::Verb::Install(_) => "installing".to_owned(),
+        protocol::Verb::Wipe(_) => "wiping".to_owned(),
     };
     match &welcome.notice {
         Some(notice) => format!("{verb}: {notice}"),

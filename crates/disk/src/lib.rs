@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
+pub mod command;
 mod fault;
 mod handle;
 mod held;

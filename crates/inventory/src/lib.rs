@@ -139,7 +139,7 @@ mod tests {
                 thread::park();
             }
         };
-        assert_eq!(apart(&root, "disks", short, &mut gaps, hang), []);
+        assert_eq!(apart(&root, "disks", short, &mut gaps, hang), [] as [u8; 0]);
         let found = apart(&root, "ports", GROUP_PATIENCE, &mut gaps, |survey| {
             survey.gap("ports/eth0", "a file", "a reason".to_owned());
             vec![7_u8]
@@ -157,7 +157,7 @@ mod tests {
             survey.gap("disks/sda", "a file", "a reason".to_owned());
             panic!("on purpose")
         });
-        assert_eq!(found, []);
+        assert_eq!(found, [] as [u8; 0]);
         let missing: Vec<&str> = survey.gaps.iter().map(|gap| gap.what.as_str()).collect();
         assert_eq!(missing, ["disks/sda", "disks"]);
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     OrderId,
     install::{InstallReport, Progress},
+    wipe::{WipeProgress, WipeReport, WipeStep},
 };
 
 /// Something that happened on the machine. `POST /v1/events` takes a JSON array of them.
@@ -86,6 +87,23 @@ pub enum EventKind {
         reason: String,
         /// Whether anything on the disk was changed.
         touched: bool,
+    },
+    /// How far a wipe is; a later one replaces it.
+    WipeProgress(Box<WipeProgress>),
+    /// A step of a wipe is about to happen. Its agent does not go on before the server has taken this.
+    WipeStep {
+        /// Which order.
+        order: OrderId,
+        /// What is about to happen.
+        step: Box<WipeStep>,
+    },
+    /// A wipe is over, whatever came of it.
+    Wiped {
+        /// What was done and seen.
+        report: Box<WipeReport>,
+        /// The signature of this boot's key (the client certificate's) over the report's canonical JSON
+        /// ([`canonical`](crate::wipe::canonical)): base64.
+        signature: String,
     },
     /// Something that a newer agent knows and this server does not.
     #[serde(other)]

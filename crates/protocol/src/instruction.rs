@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Install;
+use crate::{Install, Wipe};
 
 /// One instruction. Read strictly: whatever is not understood whole is not done.
 ///
@@ -36,4 +36,6 @@ pub enum Verb {
     Announce {},
     /// Puts an image on a disk.
     Install(Box<Install>),
+    /// Wipes disks.
+    Wipe(Box<Wipe>),
 }

@@ -25,6 +25,7 @@ mod mac;
 pub mod order;
 mod pin;
 mod size;
+pub mod wipe;
 
 pub use self::{
     announce::{Announce, BootReport, Phase, Welcome},
@@ -38,6 +39,7 @@ pub use self::{
     order::{InventoryDigest, Order, OrderId},
     pin::{Pin, PinError},
     size::Bytes,
+    wipe::Wipe,
 };
 
 /// The version that stands in every path of the agents' door: `/v1/…`.

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Bytes, Inventory, MacAddress, inventory::Disk};
+use crate::{Bytes, Inventory, MacAddress, inventory::Disk, wipe::Seed};
 
 /// An order to destroy what is on disks of one machine. Single use: an agent that has begun it never begins it again
 /// by itself, and the server gives it out to one session only.
@@ -252,6 +252,7 @@ macro_rules! hexadecimal {
 
 hexadecimal!(OrderId);
 hexadecimal!(InventoryDigest);
+hexadecimal!(Seed);
 
 #[cfg(test)]
 mod tests {

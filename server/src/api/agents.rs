@@ -233,6 +233,10 @@ fn bound(kind: &mut EventKind) {
             }
         }
         EventKind::Obeys { .. } | EventKind::Progress(_) | EventKind::Other => {}
+        // Nobody has an order to wipe yet.
+        EventKind::WipeProgress(_) | EventKind::WipeStep { .. } | EventKind::Wiped { .. } => {
+            *kind = EventKind::Other;
+        }
     }
 }
 

@@ -195,6 +195,9 @@ fn event_text(kind: &EventKind) -> String {
         EventKind::OrderFailed { reason, touched: false, .. } => {
             format!("order failed, nothing was changed: {reason}")
         }
-        EventKind::Other => "told something that this server does not know".to_owned(),
+        EventKind::WipeProgress(_)
+        | EventKind::WipeStep { .. }
+        | EventKind::Wiped { .. }
+        | EventKind::Other => "told something that this server does not know".to_owned(),
     }
 }

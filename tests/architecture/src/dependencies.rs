@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("inventory", &["protocol", "signature", "linux"]),
     ("disk", &["linux", "protocol", "inventory", "signature"]),
     ("install", &["disk", "image", "protocol"]),
-    ("wipe", &["disk", "signature"]),
+    ("wipe", &["disk", "linux", "protocol", "signature"]),
     ("agent", &["protocol", "dhcp", "linux", "inventory", "signature", "startup"]),
     (
         "sunshine",
@@ -34,6 +34,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("hercules", &["agent", "protocol", "linux", "inventory", "wipe", "disk", "signature"]),
     ("drydock", &["protocol", "dhcp", "image", "linux", "fetch"]),
+    // Devices that QEMU does not have, from their specifications.
+    ("devices", &[]),
     // What builds and measures the images.
     ("initramfs", &[]),
     ("empty-init", &[]),

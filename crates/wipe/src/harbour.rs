@@ -1,0 +1,1 @@
+//! `harbour`: removes ephemeral state of an installed system, and touches nothing else.

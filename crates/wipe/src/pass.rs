@@ -1,0 +1,1 @@
+//! Writes a pattern over a whole medium, around what cannot be written.

@@ -1,0 +1,1 @@
+//! Canaries before, reading back after.

@@ -1,0 +1,41 @@
+//! What everything that works on a disk needs from who runs it: to be stopped, to be told of, to wait.
+
+use std::{fmt, time::Duration};
+
+use protocol::wipe::WipeStepKind;
+
+/// Who watches over the wipe of one disk. Tests make up their own, whose time passes as fast as they like.
+pub trait Watch: fmt::Debug + Sync {
+    /// Says whether to go on. Asked between transfers and while a device works: at least once a second.
+    fn check(&self) -> Result<(), Stopped>;
+
+    /// Waits, unless told to stop meanwhile.
+    fn wait(&self, time: Duration) -> Result<(), Stopped>;
+
+    /// Returns the time since the wipe began.
+    fn elapsed(&self) -> Duration;
+
+    /// Has the server write down what is about to happen, and returns once it has: before anything that a power cut
+    /// must not make unknown.
+    fn journal(&self, step: WipeStepKind) -> Result<(), Stopped>;
+
+    /// Tells the server when it can be reached; returns at once.
+    fn note(&self, step: WipeStepKind);
+
+    /// Says how far the present phase is.
+    fn progress(&self, done: u64, total: u64, bad_ranges: u32);
+}
+
+/// Why a wipe does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// A person took the order back.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// Its time is over.
+    #[error("its time was over")]
+    Deadline,
+    /// The server could not be told what was about to happen.
+    #[error("the server could not be told what was about to be done")]
+    Unjournaled,
+}

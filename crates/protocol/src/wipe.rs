@@ -59,6 +59,7 @@ pub enum PowerLevel {
 }
 
 /// What differs from a level's own way. The default is the level's own.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own of the command")]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WipeOptions {

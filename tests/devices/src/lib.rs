@@ -18,12 +18,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod answer;
+pub mod ata;
 mod course;
 mod layout;
 mod medium;
 pub mod nvme;
 
-pub use self::course::Course;
+pub use self::{answer::Answer, course::Course};
 
 /// The device did not answer: what became of the command is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

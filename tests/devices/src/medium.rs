@@ -1,6 +1,9 @@
 //! What is really stored: pages, of which the host sees only those that something refers to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+};
 
 use crate::layout::{count, index};
 
@@ -10,7 +13,8 @@ pub(crate) const ERASED: u8 = 0xff;
 /// Pages, and which of them the host sees where. A *space* is a namespace, or 0 for a device that has none; a *unit* is
 /// the smallest piece that is written at once.
 ///
-/// Flash writes each time to another page: what a page held stays there until it is used again.
+/// Flash writes each time to another page: what a page held stays there until it is used again. A rotating disk writes in
+/// place, but for units that were reallocated.
 #[derive(Debug, Clone)]
 pub(crate) struct Medium {
     unit: usize,
@@ -21,6 +25,7 @@ pub(crate) struct Medium {
     free: VecDeque<usize>,
     /// Which space wrote a page last.
     owners: Vec<u32>,
+    in_place: bool,
     /// The media keys of the spaces; none where the device does not encrypt.
     keys: Option<BTreeMap<u32, u64>>,
 }
@@ -35,8 +40,19 @@ impl Medium {
             places: BTreeMap::new(),
             free: (0..pages).collect(),
             owners: vec![0; pages],
+            in_place: false,
             keys: encrypts.then(BTreeMap::new),
         }
+    }
+
+    /// Returns a rotating disk full of zeros with `units` that the host can reach and `spare` for reallocation.
+    pub(crate) fn rotating(unit: usize, units: u64, spare: u64, encrypts: bool) -> Self {
+        let mut medium = Self::flash(unit, units + spare, encrypts);
+        medium.in_place = true;
+        medium.pages.fill(0);
+        medium.places = (0..units).map(|at| ((0, at), index(at))).collect();
+        medium.free = (index(units)..index(units + spare)).collect();
+        medium
     }
 
     /// How many pages there are.
@@ -52,12 +68,15 @@ impl Medium {
     /// Writes a unit.
     pub(crate) fn write(&mut self, space: u32, unit: u64, bytes: &[u8]) {
         let old = self.places.get(&(space, unit)).copied();
-        let page = match self.free.pop_front() {
-            Some(page) => {
-                self.free.extend(old);
-                page
-            }
-            None => old.expect("a device has at least as many pages as units"),
+        let page = match old {
+            Some(page) if self.in_place => page,
+            _ => match self.free.pop_front() {
+                Some(page) => {
+                    self.free.extend(old);
+                    page
+                }
+                None => old.expect("a device has at least as many pages as units"),
+            },
         };
         self.places.insert((space, unit), page);
         self.owners[page] = space;
@@ -84,6 +103,23 @@ impl Medium {
     pub(crate) fn unmap_all(&mut self) {
         let pages: Vec<usize> = std::mem::take(&mut self.places).into_values().collect();
         self.free.extend(pages);
+    }
+
+    /// Replaces the page of a unit by a spare one, as for a sector that became weak: the host sees no difference.
+    /// Returns whether there was a spare page.
+    pub(crate) fn reallocate(&mut self, space: u32, unit: u64) -> bool {
+        let (Some(bytes), Some(page)) = (self.read(space, unit), self.free.pop_front()) else {
+            return false;
+        };
+        self.places.insert((space, unit), page);
+        self.owners[page] = space;
+        self.set_page(page, &bytes);
+        true
+    }
+
+    /// Which pages hold units of a space.
+    pub(crate) fn seen(&self, space: u32, units: Range<u64>) -> Vec<usize> {
+        self.places.range((space, units.start)..(space, units.end)).map(|(_, page)| *page).collect()
     }
 
     /// Which pages a space wrote last: those the host sees, and those that were given up.
@@ -176,6 +212,18 @@ mod tests {
         medium.unmap(1, 0);
         assert_eq!(medium.read(1, 0), None);
         assert!(holds(&medium, 1) && holds(&medium, 2));
+    }
+
+    #[test]
+    fn a_rotating_disk_writes_in_place_and_keeps_what_was_reallocated() {
+        let mut medium = Medium::rotating(16, 2, 1, false);
+        medium.write(0, 1, &[1; 16]);
+        medium.write(0, 1, &[2; 16]);
+        assert!(!holds(&medium, 1));
+        assert!(medium.reallocate(0, 1));
+        medium.write(0, 1, &[3; 16]);
+        assert!(holds(&medium, 2) && holds(&medium, 3));
+        assert!(!medium.reallocate(0, 1), "there was one spare page");
     }
 
     #[test]

@@ -216,7 +216,7 @@ pub struct Recovery {
     pub commands: Vec<RawCommand>,
 }
 
-/// How a disk stands after [`recover`].
+/// How a disk stands after an ATA password was to be taken off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovered {
     /// No password was set.

@@ -5,7 +5,7 @@
 //!            └────► probe: nothing is recognised any more
 //! ```
 //!
-//! [`plan`] only reads. [`clear`] can be cut off at any point: whatever leads to places that are not cleared yet is
+//! [`plan`] only reads. [`clear()`] can be cut off at any point: whatever leads to places that are not cleared yet is
 //! still there for the next run. Data between the places stays: that is no erasure of a disk, and `full` is for that.
 
 mod clear;

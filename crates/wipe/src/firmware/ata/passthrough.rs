@@ -102,10 +102,10 @@ pub(super) const DCO_RESTORE: Command =
 pub(super) const AMA_NATIVE: Command =
     Command { name: "GET NATIVE MAX ADDRESS EXT", opcode: 0x78, ..EXTENDED };
 
-/// Builds a SANITIZE command that may be left after a failure.
-pub(super) fn sanitize(what: Sanitize) -> Command {
+/// Builds a SANITIZE command, which may be left after a failure or not.
+pub(super) fn sanitize(what: Sanitize, may_be_left: bool) -> Command {
     // FAILURE MODE.
-    const MAY_BE_LEFT: u16 = 1 << 4;
+    let failure_mode = u16::from(may_be_left) << 4;
     let (name, features, lba, passes) = match what {
         Sanitize::Crypto => {
             ("CRYPTO SCRAMBLE EXT", 0x11, u64::from(u32::from_be_bytes(*b"Cryp")), 0)
@@ -116,7 +116,7 @@ pub(super) fn sanitize(what: Sanitize) -> Command {
             ("OVERWRITE EXT", 0x14, u64::from(u16::from_be_bytes(*b"OW")) << 32, 1)
         }
     };
-    Command { name, opcode: 0xb4, features, count: MAY_BE_LEFT | passes, lba, ..EXTENDED }
+    Command { name, opcode: 0xb4, features, count: failure_mode | passes, lba, ..EXTENDED }
 }
 
 /// Builds a security command and what is sent with it. The password is the user's, the level high: the master password
@@ -262,11 +262,11 @@ mod tests {
     fn commands_stand_in_their_envelope_with_upper_halves_beside_lower_ones() {
         let ck = 0x20;
         check(
-            sanitize(Sanitize::Block),
+            sanitize(Sanitize::Block, true),
             [0x85, 7, ck, 0, 0x12, 0, 0x10, 0x42, 0x72, 0, 0x45, 0, 0x6b, 0, 0xb4, 0],
         );
         check(
-            sanitize(Sanitize::Overwrite),
+            sanitize(Sanitize::Overwrite, true),
             [0x85, 7, ck, 0, 0x14, 0, 0x11, 0, 0, 0x57, 0, 0x4f, 0, 0, 0xb4, 0],
         );
         check(IDENTIFY, [0x85, 8, 0x2e, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xec, 0]);

@@ -95,12 +95,14 @@ pub(in super::super) fn apply(
         Ok(_) => {}
         Err(ending) => return ending,
     }
+    let mut may_be_left = true;
     let was_completed = match standing(&mut port) {
         Standing::Idle => false,
         Standing::Completed { is_frozen: false } => true,
         Standing::Failed => {
-            // Where it cannot be left, another sanitize is what the disk still takes.
             drop(port.send(&SANITIZE_CLEAR, Data::None, QUESTION_LIMIT));
+            // Where it cannot be left, the disk still takes another one that cannot be left either.
+            may_be_left = !matches!(standing(&mut port), Standing::Failed);
             false
         }
         Standing::Running { .. } => {
@@ -119,7 +121,7 @@ pub(in super::super) fn apply(
         return Ending::failed(format!("not begun: {stopped}"));
     }
     let patience = Patience::new(settings.patience, None);
-    let lost = match port.send(&sanitize(what), Data::None, START_LIMIT) {
+    let lost = match port.send(&sanitize(what, may_be_left), Data::None, START_LIMIT) {
         Ok(_) => None,
         Err(trouble @ Trouble::Aborted(_)) => {
             return Ending::failed(format!("the disk refused it: {trouble}"));

@@ -197,7 +197,11 @@ impl Medium {
 
     /// All that is on the medium, page by page, read with the keys that the device has.
     pub(crate) fn contents(&self) -> Vec<u8> {
-        (0..self.page_count()).flat_map(|page| self.page(page)).collect()
+        let mut contents = Vec::with_capacity(self.pages.len());
+        for page in 0..self.page_count() {
+            contents.extend_from_slice(&self.page(page));
+        }
+        contents
     }
 
     fn page(&self, page: usize) -> Vec<u8> {

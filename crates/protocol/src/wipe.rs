@@ -8,8 +8,9 @@ mod report;
 use serde::{Deserialize, Serialize};
 
 pub use self::report::{
-    Capability, DiskReport, Ended, Exception, Expected, ExtraOutcome, RawCommand, TechniqueOutcome,
-    Validation, Verification, VerificationPlan, WipeReport,
+    Capability, CleanedFilesystem, DiskReport, Ended, Exception, Expected, ExtraOutcome,
+    RawCommand, RemovedFiles, TechniqueOutcome, Validation, Verification, VerificationPlan,
+    WipeReport,
 };
 
 use crate::{Bytes, Order, OrderId, install::Secret, order::DiskIdentity};

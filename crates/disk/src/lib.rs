@@ -3,11 +3,14 @@
 
 mod buffer;
 pub mod command;
+mod controller;
+mod door;
 mod fault;
 mod handle;
 mod held;
 mod loop_device;
 mod medium;
+mod nvme;
 pub mod permit;
 mod plain_file;
 
@@ -16,6 +19,8 @@ pub use inventory::guard;
 
 pub use self::{
     buffer::{ALIGNMENT, AlignedBuffer},
+    controller::{Controller, ControllerError},
+    door::{MmcDoor, NamespaceDoor, OpalDoor, ScsiDoor},
     fault::{Fault, Operation},
     handle::ZeroingProof,
     held::Held,

@@ -270,6 +270,6 @@ impl Permit {
 #[cfg(test)]
 mod interlock;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;

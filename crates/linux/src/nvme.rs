@@ -4,12 +4,22 @@
 //! touch. Layouts: Linux, `include/uapi/linux/nvme_ioctl.h`.
 
 use std::{
+    fs::{File, OpenOptions},
     io,
-    os::fd::{AsFd, AsRawFd},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::OpenOptionsExt,
+    },
+    path::Path,
     time::Duration,
 };
 
-use crate::transfer::Data;
+use nix::{
+    libc,
+    sys::stat::{SFlag, fstat, major, minor},
+};
+
+use crate::{block::Number, transfer::Data};
 
 /// An NVMe admin command (NVM Express Base Specification 2.0, section 3.3.3.1). Reserved fields are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -140,6 +150,19 @@ pub fn namespace(device: impl AsFd) -> io::Result<u32> {
     u32::try_from(namespace).map_err(io::Error::other)
 }
 
+/// Opens a controller's own device, such as `/dev/nvme0`, and returns its number with it, as `/sys/class/nvme/…/dev`
+/// spells it. `ENOTTY` where it is no character device, `ELOOP` where it is a symbolic link.
+pub fn open_controller(path: &Path) -> io::Result<(File, Number)> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    let status = fstat(&file)?;
+    if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFCHR {
+        return Err(io::Error::from_raw_os_error(libc::ENOTTY));
+    }
+    let number = Number { major: major(status.st_rdev), minor: minor(status.st_rdev) };
+    Ok((file, number))
+}
+
 /// Has the kernel look again which namespaces a controller has (`NVME_IOCTL_RESCAN`), by the controller's own device;
 /// needs `CAP_SYS_ADMIN`. Returns before it is done.
 pub fn rescan(controller: impl AsFd) -> io::Result<()> {
@@ -223,8 +246,6 @@ fn status(returned: i32) -> Result<(), NvmeFailure> {
 mod tests {
     use std::mem::offset_of;
 
-    use nix::libc;
-
     use super::*;
 
     #[test]
@@ -298,9 +319,23 @@ mod tests {
     #[test]
     fn a_limit_is_never_taken_for_the_kernels_own_or_for_none() {
         assert_eq!(milliseconds(Duration::ZERO), 1);
-        assert_eq!(milliseconds(Duration::from_secs(3600)), 3_600_000);
+        assert_eq!(milliseconds(Duration::from_hours(1)), 3_600_000);
         assert_eq!(milliseconds(Duration::MAX), i32::MAX.unsigned_abs());
         assert_eq!(milliseconds(Duration::from_hours(1200)), i32::MAX.unsigned_abs());
+    }
+
+    #[test]
+    fn only_a_character_device_is_opened_for_a_controller() {
+        let (_file, number) = open_controller(Path::new("/dev/null")).unwrap();
+        assert_eq!(number.to_string(), "1:3");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = open_controller(file.path()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOTTY));
+        let link = file.path().with_extension("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let error = open_controller(&link).unwrap_err();
+        std::fs::remove_file(&link).unwrap();
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
     }
 
     #[test]

@@ -163,28 +163,28 @@ mod tests {
             }
         };
         let disk = linux::direct::claim(below.path()).unwrap();
-        // ENOTTY: a kernel that is built without Opal or this call says the same.
-        let code = |error: io::Error| error.raw_os_error();
+        // ENOTTY, or what loop devices say to all that they do not know: EINVAL.
+        let is_unknown = |error: io::Error| matches!(error.raw_os_error(), Some(25 | 22));
         let scsi = ScsiDoor(&disk).execute(&[0x48, 1, 0, 0, 0, 0, 0, 0, 0, 0], Data::None, LIMIT);
-        assert_eq!(code(scsi.unwrap_err()), Some(25));
+        assert!(is_unknown(scsi.unwrap_err()));
         let mmc = MmcDoor(&disk).command(&MmcCommand::default(), Data::None, LIMIT);
-        assert_eq!(code(mmc.unwrap_err()), Some(25));
+        assert!(is_unknown(mmc.unwrap_err()));
         let erased = MmcDoor(&disk).secure_discard(0, 4096);
-        assert_eq!(code(erased.unwrap_err()), Some(95), "EOPNOTSUPP");
+        assert_eq!(erased.unwrap_err().raw_os_error(), Some(95), "EOPNOTSUPP");
         let opal = OpalDoor { disk: &disk, may_revert: true };
-        assert_eq!(code(opal.status().unwrap_err()), Some(25));
+        assert!(is_unknown(opal.status().unwrap_err()));
         let Err(OpalFailure::NoAnswer(error)) = opal.revert_with_psid(&[b'A'; 32]) else {
             panic!("a file was reverted")
         };
-        assert_eq!(code(error), Some(25));
+        assert!(is_unknown(error));
         let door = NamespaceDoor::new(&disk, &nvme::Live);
-        assert_eq!(code(door.namespace().unwrap_err()), Some(25));
+        assert!(is_unknown(door.namespace().unwrap_err()));
         for opcode in [opcode::FORMAT, opcode::GET_FEATURES] {
             let command = NvmeCommand { opcode, dwords: [6, 0, 0, 0, 0, 0], nsid: 1 };
             let Err(NvmeFailure::NoAnswer(error)) = door.admin(&command, Data::None, LIMIT) else {
                 panic!("a file answered")
             };
-            assert_eq!(code(error), Some(25));
+            assert!(is_unknown(error));
         }
         let mut first = [0; 4096];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut first, 0).unwrap();

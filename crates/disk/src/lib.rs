@@ -26,6 +26,6 @@ pub use self::{
     held::Held,
     loop_device::{LoopDevice, LoopDeviceError},
     medium::{Medium, Zeroing},
-    permit::{Permit, Refusal},
+    permit::{Cleared, Permit, Refusal},
     plain_file::{PlainFile, PlainFileError},
 };

@@ -163,6 +163,7 @@ mod tests {
         lift_hidden: false,
         unfreeze: false,
         psids: Vec::new(),
+        despite: Vec::new(),
     };
 
     #[test]

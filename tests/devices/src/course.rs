@@ -24,7 +24,7 @@ pub(crate) enum Effect {
     /// Erases these pages as flash does.
     Erase(Vec<usize>),
     /// Overwrites these pages so many times, with the pattern inverted from pass to pass or not.
-    Overwrite { pages: Vec<usize>, pattern: [u8; 4], passes: u32, inverts: bool },
+    Overwrite { pages: Vec<usize>, pattern: Vec<u8>, passes: u32, inverts: bool },
     /// Changes all media keys, when it is done.
     Keys,
     /// Changes the media keys of these spaces, when it is done.
@@ -46,11 +46,9 @@ impl Effect {
             Self::Overwrite { pages, pattern, inverts, .. } => {
                 let pass = step / count(pages.len());
                 let page = pages[crate::layout::index(step % count(pages.len()))];
-                let is_inverted = *inverts && pass % 2 == 1;
-                medium.fill_page(
-                    page,
-                    if is_inverted { pattern.map(|byte| !byte) } else { *pattern },
-                );
+                let mask = if *inverts && pass % 2 == 1 { 0xff } else { 0 };
+                let pattern: Vec<u8> = pattern.iter().map(|byte| byte ^ mask).collect();
+                medium.fill_page(page, &pattern);
             }
             Self::Keys => medium.change_keys(),
             Self::KeysOf(spaces) => spaces.iter().for_each(|space| medium.change_key(*space)),
@@ -158,8 +156,12 @@ mod tests {
     #[test]
     fn a_pattern_is_inverted_between_passes() {
         let mut medium = medium();
-        let effect =
-            Effect::Overwrite { pages: vec![0], pattern: [1, 2, 3, 4], passes: 2, inverts: true };
+        let effect = Effect::Overwrite {
+            pages: vec![0],
+            pattern: vec![1, 2, 3, 4],
+            passes: 2,
+            inverts: true,
+        };
         let mut erasure = Erasure::new(effect, Course::Finishes, Duration::from_secs(10));
         erasure.advance(Duration::from_secs(5), &mut medium);
         assert_eq!(medium.contents()[..4], [1, 2, 3, 4]);

@@ -24,6 +24,7 @@ mod course;
 mod layout;
 mod medium;
 pub mod nvme;
+pub mod scsi;
 
 pub use self::{answer::Answer, course::Course};
 

@@ -60,6 +60,22 @@ impl Medium {
         self.owners.len()
     }
 
+    /// Gives every page another size: what is stored stays as it is, nothing refers to it but, on a rotating disk, its
+    /// place.
+    pub(crate) fn divide_into(&mut self, unit: usize, spare: u64) {
+        let pages = self.pages.len() / unit;
+        let units = count(pages) - spare;
+        self.unit = unit;
+        self.pages.truncate(pages * unit);
+        self.owners = vec![0; pages];
+        self.places.clear();
+        self.free = (0..pages).collect();
+        if self.in_place {
+            self.places = (0..units).map(|at| ((0, at), index(at))).collect();
+            self.free = (index(units)..pages).collect();
+        }
+    }
+
     /// What the host reads of a unit; `None` where nothing is mapped.
     pub(crate) fn read(&self, space: u32, unit: u64) -> Option<Vec<u8>> {
         self.places.get(&(space, unit)).map(|page| self.page(*page))
@@ -132,9 +148,9 @@ impl Medium {
         self.pages[page * self.unit..][..self.unit].fill(ERASED);
     }
 
-    /// Fills a page with a pattern of four bytes.
-    pub(crate) fn fill_page(&mut self, page: usize, pattern: [u8; 4]) {
-        let bytes: Vec<u8> = pattern.into_iter().cycle().take(self.unit).collect();
+    /// Fills a page with a pattern, again and again.
+    pub(crate) fn fill_page(&mut self, page: usize, pattern: &[u8]) {
+        let bytes: Vec<u8> = pattern.iter().copied().cycle().take(self.unit).collect();
         self.set_page(page, &bytes);
     }
 

@@ -4,6 +4,7 @@
 mod bent;
 mod pass;
 mod trial;
+mod verification;
 
 #[expect(dead_code, reason = "installs need more of it")]
 #[path = "../../../install/tests/it/medium.rs"]

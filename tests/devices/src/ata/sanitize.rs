@@ -188,7 +188,7 @@ impl Disk {
             0x0014 if can.overwrite && task.lba >> 32 == OVERWRITE_KEY => {
                 let pattern = u32::try_from(task.lba & 0xffff_ffff).expect("32 bits are left");
                 let inverts = task.count & 1 << 7 != 0;
-                let pattern = pattern.to_le_bytes();
+                let pattern = pattern.to_le_bytes().to_vec();
                 (Effect::Overwrite { pages, pattern, passes, inverts }, can.time * passes)
             }
             0x0011 if !can.crypto_scramble => return refuse(UNSUPPORTED),

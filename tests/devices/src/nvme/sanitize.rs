@@ -125,7 +125,7 @@ impl Controller {
             BLOCK_ERASE if can.block_erase => Ok(Effect::Erase(pages())),
             OVERWRITE if can.overwrite => Ok(Effect::Overwrite {
                 pages: pages(),
-                pattern: dwords[1].to_le_bytes(),
+                pattern: dwords[1].to_le_bytes().to_vec(),
                 passes: passes(dwords[0]),
                 inverts: bits(dwords[0], 8, 8) == 1,
             }),

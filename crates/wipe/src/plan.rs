@@ -177,6 +177,7 @@ mod tests {
         lift_hidden: false,
         unfreeze: false,
         psids: Vec::new(),
+        despite: Vec::new(),
     };
 
     #[test]

@@ -202,6 +202,7 @@ fn unanswered(
         capabilities: Vec::new(),
         techniques: Vec::new(),
         verification: None,
+        filesystems: Vec::new(),
         exceptions: vec![exception(code, words)],
         out_of_scope: Vec::new(),
         validation: Validation::EmulatedOnly,

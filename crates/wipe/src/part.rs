@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Watch,
     firmware::{Device, Reach},
+    harbour::Filesystems,
     plan::MediumKind,
 };
 
@@ -37,6 +38,8 @@ pub struct Part<'p> {
     pub may: Reach,
     /// Where it takes TCG Opal, where it does.
     pub opal: Option<&'p dyn OpalDevice>,
+    /// Who mounts filesystems on it, for `harbour`; absent where nobody can.
+    pub filesystems: Option<&'p dyn Filesystems>,
     /// What the kernel does with the disk as a whole.
     pub handling: &'p dyn Handling,
     /// Who watches over it.

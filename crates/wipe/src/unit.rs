@@ -12,8 +12,8 @@ mod judged;
 mod ways;
 
 use protocol::wipe::{
-    DiskReport, Ended, Exception, Expected, Technique, TechniqueOutcome, Verification, Wipe,
-    WipePhase, WipeStepKind,
+    CleanedFilesystem, DiskReport, Ended, Exception, Expected, Technique, TechniqueOutcome,
+    Verification, Wipe, WipePhase, WipeStepKind,
 };
 
 use crate::{
@@ -123,6 +123,7 @@ struct Run<'r> {
     exceptions: Vec<Exception>,
     taken: Option<(Way, Ended)>,
     verification: Option<Verification>,
+    filesystems: Vec<CleanedFilesystem>,
     standing: Standing,
 }
 
@@ -154,6 +155,7 @@ impl<'r> Run<'r> {
             exceptions: Vec::new(),
             taken: None,
             verification: None,
+            filesystems: Vec::new(),
             standing: Standing::Going,
         }
     }

@@ -12,7 +12,7 @@ mod clear;
 mod places;
 mod probe;
 mod ranges;
-mod source;
+pub(crate) mod source;
 
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,11 @@
 
 use std::error::Error;
 
-use protocol::wipe::Ended;
+use protocol::wipe::{Ended, Outcome};
 
 use super::{Run, Standing};
 use crate::{
-    firmware::{self, FirmwareError, Obstacle, PATIENCE, Reach, Settings},
+    firmware::{self, FirmwareError, Obstacle, PATIENCE, Reach, Recovered, Recovery, Settings},
     part::password,
     plan::{self, Facts, Way, is_devices},
 };
@@ -53,6 +53,11 @@ impl Run<'_> {
             return;
         }
         self.rejoin();
+        self.recover();
+        self.lift();
+        if self.is_over() {
+            return;
+        }
         let is_shut = |one: &Obstacle| {
             matches!(one, Obstacle::Locked | Obstacle::WriteProtected | Obstacle::OpalLocked)
         };
@@ -82,6 +87,65 @@ impl Run<'_> {
                 self.standing = Standing::Unknown;
             }
             Ended::Done | Ended::Failed => self.examine(),
+        }
+    }
+
+    /// Takes an ATA password off that an earlier boot set, and a power cut left. A password of somebody else is not tried.
+    fn recover(&mut self) {
+        let is_set = |one: &Obstacle| matches!(one, Obstacle::Locked | Obstacle::PasswordSet);
+        let (Some(password), true) =
+            (self.journal.passwords.first(), self.examined.obstacles.iter().any(is_set))
+        else {
+            return;
+        };
+        match firmware::recover(&self.part.device, password, self.part.watch) {
+            Ok(Recovery { state: Recovered::Refused { words }, .. }) => {
+                let words =
+                    format!("the ATA password of an earlier boot does not come off: {words}");
+                self.except("passwordSet", &words);
+            }
+            Ok(_) => self.examine(),
+            Err(error) => self.refused("taking an ATA password off", error),
+        }
+    }
+
+    /// Makes hidden sectors addressable, where that is ordered.
+    fn lift(&mut self) {
+        let wipe = self.terms.wipe;
+        let is_hidden = |one: &Obstacle| matches!(one, Obstacle::Hidden { .. });
+        let is_asked = wipe.options.lift_hidden && wipe.level.asked() >= Outcome::Clear;
+        if self.is_over() || !is_asked || !self.examined.obstacles.iter().any(is_hidden) {
+            return;
+        }
+        let lifted = match firmware::lift_hidden(&self.part.device, self.part.watch) {
+            Ok(Some(lifted)) => lifted,
+            Ok(None) => return,
+            Err(error) => return self.refused("lifting hidden sectors", error),
+        };
+        if let Some(failure) = lifted.failure {
+            self.except("hiddenSectors", &format!("hidden sectors could not be lifted: {failure}"));
+        }
+        if let Err(error) = self.part.handling.refresh() {
+            let words = format!("the kernel could not look at the disk again: {}", chain(&error));
+            self.except("notRefreshed", &words);
+        }
+        let seen = self.part.medium.size_bytes();
+        if lifted.after_bytes > seen {
+            let words = format!(
+                "{} bytes are hidden no more, but this boot does not address them: order the disk again, which now has {} \
+                 bytes",
+                lifted.after_bytes - seen,
+                lifted.after_bytes
+            );
+            self.except("hiddenSectors", &words);
+        }
+        self.examine();
+    }
+
+    fn refused(&mut self, what: &str, error: FirmwareError) {
+        match error {
+            FirmwareError::Stopped(stopped) => self.halt(stopped),
+            error => self.except("refused", &format!("{what}: {}", chain(&error))),
         }
     }
 

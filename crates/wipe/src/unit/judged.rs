@@ -42,6 +42,7 @@ impl Run<'_> {
             capabilities: self.examined.capabilities,
             techniques: self.techniques,
             verification: self.verification,
+            filesystems: self.filesystems,
             exceptions: self.exceptions,
             out_of_scope: self.examined.out_of_scope,
             validation: Validation::EmulatedOnly,

@@ -10,10 +10,11 @@ use protocol::{
 
 use super::{Run, Standing, examined::chain};
 use crate::{
+    harbour,
     pass::{self, BadRanges, Gear, Key, Offload, Pass, PassOutcome, Pattern},
     plan::Way,
     verification::{self, Content, Marking, Reading},
-    working,
+    working::{self, source::Source},
 };
 
 /// How much is discarded between two looks whether to stop.
@@ -371,8 +372,27 @@ impl Run<'_> {
 
     /// Removes ephemeral files.
     pub(super) fn ephemeral(&mut self) {
-        self.taken = Some((Way::Ephemeral, Ended::Failed));
-        self.except("notBuilt", "this program mounts no filesystems");
+        let part = self.part;
+        let Some(filesystems) = part.filesystems else {
+            self.taken = Some((Way::Ephemeral, Ended::Failed));
+            return self.except("notMounted", "nothing here mounts filesystems of this disk");
+        };
+        self.begin(Technique::EphemeralFiles, true);
+        if self.is_over() {
+            return;
+        }
+        let (size, begun) = (part.medium.size_bytes(), part.watch.elapsed());
+        let mut source = Source::new(part.medium);
+        let content = signature::probe(&mut source, size, part.medium.sector_bytes());
+        let report = harbour::run(&content, size, filesystems, harbour::Mode::Remove, part.watch);
+        let took = part.watch.elapsed().saturating_sub(begun);
+        let outcome = report.technique(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        self.taken = Some((Way::Ephemeral, outcome.ended));
+        let is_done = outcome.ended == Ended::Done;
+        self.standing = if is_done { Standing::Good } else { Standing::Over };
+        self.techniques.push(outcome);
+        self.filesystems = report.filesystems();
+        self.exceptions.extend(report.exceptions());
     }
 }
 

@@ -136,6 +136,7 @@ impl Simulated {
                 device: Device::Nvme { controller: self, nsid: space.nsid },
                 may,
                 opal: None,
+                filesystems: None,
                 handling: space,
                 watch: &watch,
             })

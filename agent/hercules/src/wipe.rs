@@ -15,7 +15,7 @@ mod units;
 use std::{sync::Arc, time::Duration};
 
 use agent::{
-    console, panel,
+    console, devices, panel,
     session::End,
     work::{self, After, Job, Worker},
 };
@@ -27,7 +27,7 @@ use inventory::Root;
 use protocol::{
     EventKind, Inventory, Level, OrderId, Verb, Wipe,
     order::DiskIdentity,
-    wipe::{WipeFinish, WipeReport, canonical},
+    wipe::{PowerLevel, WipeFinish, WipeReport, canonical},
 };
 use wipe::job::{self, Keeper};
 
@@ -99,6 +99,9 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
         Arc::new(SessionKeeper::new(job.session.clone(), bulk, wipe.order.id));
     let ordered = held(permits, &inventory)?;
     let beside = Beside { inventory, missing, untouched };
+    if wipe.level == PowerLevel::Harbour {
+        load_filesystems();
+    }
     let units = units::gather(ordered, &keeper);
     let wipe = Arc::new(wipe.clone());
     // From here on disks may be other ones than before: whatever happens stands in the report.
@@ -109,6 +112,15 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
     report.ended_unix_milliseconds = linux::clock::unix_milliseconds();
     let signature = signed(job, &report);
     Ok((report, signature))
+}
+
+/// Loads what installed filesystems are mounted with. One that cannot be loaded shows where it is missing.
+fn load_filesystems() {
+    for module in ["loop", "ext4", "xfs", "btrfs"] {
+        if let Err(error) = devices::load(module) {
+            console::show(&format!("  the kernel's driver {module}: {error}\n"));
+        }
+    }
 }
 
 /// Returns the session key's signature; empty where it cannot be made, which the server sees.

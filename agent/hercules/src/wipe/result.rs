@@ -144,13 +144,12 @@ mod tests {
 
     #[test]
     fn a_machine_is_complete_only_without_untouched_disks() {
-        let empty = Disk { size_bytes: Bytes(0), ..disk("card reader") };
-        let inventory =
-            Inventory { disks: vec![disk("A"), disk("B"), empty], ..Inventory::default() };
+        let inventory = Inventory { disks: vec![disk("A"), disk("B")], ..Inventory::default() };
+        let untouched = vec![DiskIdentity::of(&disk("B"))];
+        let beside = Beside { inventory, missing: Vec::new(), untouched: untouched.clone() };
         let clock = Clockwork::begin(Clock::SetByServer);
-        let report = report(&wipe(&[disk("A")]), &inventory, Vec::new(), &clock);
-        assert_eq!(report.untouched, [DiskIdentity::of(&disk("B"))]);
-        assert!(!report.is_complete);
+        let report = report(&wipe(&[disk("A")]), beside, Vec::new(), &clock);
+        assert_eq!((report.untouched, report.is_complete), (untouched, false));
         assert_eq!(
             (report.clock.as_str(), report.agent.starts_with("hercules ")),
             ("server", true)

@@ -17,10 +17,14 @@ use protocol::{
 use wipe::{
     Handling, Part,
     firmware::{Device, Reach},
+    harbour::Live,
     job::{DiskWatch, Keeper, Unit, UnitDisk},
     plan::MediumKind,
     unit::{self, Terms},
 };
+
+/// Where installed filesystems are mounted for a while.
+const INSTALLED: &str = "/run/drydock/installed";
 
 /// A disk of an order, held.
 #[derive(Debug)]
@@ -150,11 +154,12 @@ fn nvme(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskReport
     let opal = controller.as_ref().and_then(Controller::opal);
     let handling: Vec<_> =
         held.iter().map(|held| Whole { held, controller: controller.as_ref() }).collect();
+    let filesystems: Vec<Live<'_>> = disks.iter().map(|(disk, _)| filesystems(disk)).collect();
     let parts: Vec<Part<'_>> = disks
         .iter()
         .zip(&doors)
-        .zip(&handling)
-        .map(|(((disk, watch), door), handling)| {
+        .zip(handling.iter().zip(&filesystems))
+        .map(|(((disk, watch), door), (handling, filesystems))| {
             let device = match (door.namespace(), &controller) {
                 (Ok(nsid), Some(controller)) => Device::Nvme { controller, nsid },
                 (Ok(nsid), None) => Device::Nvme { controller: door, nsid },
@@ -162,7 +167,7 @@ fn nvme(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskReport
             };
             let may = if controller.is_some() { Reach::Everything } else { Reach::Addressed };
             let opal = opal.as_ref().map(|opal| opal as _);
-            Part { device, may, opal, ..part(disk, watch, handling) }
+            Part { device, may, opal, ..part(disk, watch, handling, filesystems) }
         })
         .collect();
     unit::wipe(&parts, terms)
@@ -173,6 +178,7 @@ fn alone(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskRepor
     let mut reports = Vec::new();
     for (disk, watch) in disks {
         let handling = Whole { held: &disk.held, controller: None };
+        let filesystems = filesystems(disk);
         let (scsi, mmc, opal) = (disk.held.scsi(), disk.held.mmc(), disk.held.opal());
         let (device, may, opal) = match disk.disk.transport {
             Some(Transport::Ata) => {
@@ -189,14 +195,19 @@ fn alone(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskRepor
             }
             _ => (Device::None, Reach::Addressed, None),
         };
-        let part = Part { device, may, opal, ..part(disk, watch, &handling) };
+        let part = Part { device, may, opal, ..part(disk, watch, &handling, &filesystems) };
         reports.extend(unit::wipe(&[part], terms));
     }
     reports
 }
 
 /// Returns a disk that takes no commands.
-fn part<'p>(disk: &'p Ordered, watch: &'p DiskWatch, handling: &'p dyn Handling) -> Part<'p> {
+fn part<'p>(
+    disk: &'p Ordered,
+    watch: &'p DiskWatch,
+    handling: &'p dyn Handling,
+    filesystems: &'p Live<'p>,
+) -> Part<'p> {
     let known = facts(&disk.disk);
     Part {
         number: disk.number,
@@ -209,8 +220,14 @@ fn part<'p>(disk: &'p Ordered, watch: &'p DiskWatch, handling: &'p dyn Handling)
         may: Reach::Addressed,
         opal: None,
         handling,
+        filesystems: Some(filesystems),
         watch,
     }
+}
+
+/// Returns who mounts a disk's filesystems, each at a place of its own: several disks are cleaned at once.
+fn filesystems(disk: &Ordered) -> Live<'_> {
+    Live::new(&disk.held, &Path::new(INSTALLED).join(disk.held.name()))
 }
 
 /// What the kernel does with a disk as a whole.

@@ -103,7 +103,8 @@ fn pairs() -> Vec<Pair> {
         held(pair("reading back, 200 MB/s disk", Task::Verify, fio_read, Task::FioRead, 0.97)),
         pair("a pass of zeros", Task::Zeros, "nwipe, one pass, no verifying", Task::Nwipe, 1.0),
         pair("a pass of zeros", Task::Zeros, "shred, one pass", Task::Shred, 1.0),
-        pair("a pass of zeros", Task::Zeros, "dd, direct", Task::Dd, 1.0),
+        pair("a pass of zeros", Task::Zeros, "dd, bs=4M", Task::Dd, 1.0),
+        pair("a pass of zeros", Task::Zeros, "dd, bs=4M, direct", Task::DdDirect, 0.97),
     ]
 }
 

@@ -28,6 +28,7 @@ pub(super) enum Task {
     Nwipe,
     Shred,
     Dd,
+    DdDirect,
 }
 
 impl Task {
@@ -51,7 +52,7 @@ impl Task {
             Self::FioWrite | Self::FioRead => "fio",
             Self::Nwipe => "nwipe",
             Self::Shred => "shred",
-            Self::Dd => "dd",
+            Self::Dd | Self::DdDirect => "dd",
         }
     }
 
@@ -72,7 +73,8 @@ impl Task {
                 "--autonuke --nogui --nowait --nousb --method=zero --rounds=1 --noblank --verify=off --logfile=/dev/null DISK"
             }
             Self::Shred => "--iterations=0 --zero DISK",
-            Self::Dd => {
+            Self::Dd => "if=/dev/zero of=DISK bs=4M count=BYTES iflag=count_bytes conv=fsync",
+            Self::DdDirect => {
                 "if=/dev/zero of=DISK bs=4M count=BYTES iflag=count_bytes oflag=direct conv=fsync"
             }
         }

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{key::ServerKey, socket::Operator};
 use crate::{
+    boot::Assets,
+    certificate::Certificates,
     clock::{Clock, Standing},
     explain::{self, Explanation},
     image::Images,
@@ -23,16 +25,21 @@ use crate::{
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 16] = [
+pub const ROUTES: [(&str, &str); 21] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
     ("POST", "/v1/machines/{machine}/{order}"),
     ("POST", "/v1/machines/{machine}/disks/{disk}"),
     ("POST", "/v1/machines/{machine}/install"),
+    ("POST", "/v1/machines/{machine}/wipe"),
     ("GET", "/v1/orders"),
     ("GET", "/v1/orders/{id}"),
     ("POST", "/v1/orders/{id}/cancel"),
+    ("GET", "/v1/certificates"),
+    ("GET", "/v1/certificates/key"),
+    ("GET", "/v1/certificates/report"),
+    ("GET", "/v1/certificates/{serial}"),
     ("GET", "/v1/images"),
     ("POST", "/v1/images/{image}"),
     ("GET", "/v1/images/{image}"),
@@ -134,6 +141,10 @@ pub struct Bridge {
     pub networks: Vec<explain::Network>,
     /// The server's clock.
     pub clock: Clock,
+    /// What machines boot.
+    pub assets: Assets,
+    /// What was wiped.
+    pub certificates: Certificates,
 }
 
 /// Returns the routes. Every request must carry an [`Operator`].
@@ -147,6 +158,7 @@ pub fn routes(bridge: Bridge) -> Router {
         .route("/v1/explain/{machine}", get(explain_boot))
         .route("/v1/backup", get(backup))
         .merge(super::orders::routes())
+        .merge(super::certificates::routes())
         .merge(super::images::routes())
         .with_state(bridge)
 }

@@ -12,7 +12,7 @@ use self::index::Index;
 use super::{
     Evidence, Machine, Session,
     evidence::{Item, Soundness},
-    install::OrderEvent,
+    disk_order::OrderEvent,
     limit::Limit,
 };
 use crate::journal::{Entry, What};
@@ -23,6 +23,7 @@ mod install;
 mod lookup;
 mod order;
 mod served;
+mod wipe;
 #[cfg(test)]
 mod tests;
 

@@ -20,7 +20,8 @@ use crate::{
     journal::What,
     machine::{
         Session, Settings,
-        install::{InstallRefusal, InstallRequest, tests::installed},
+        disk_order::tests::installed,
+        install::{InstallRefusal, InstallRequest},
     },
     seed::{Format, Seed, tests::KEY},
 };
@@ -61,7 +62,8 @@ fn announce(number: u8) -> Announce {
     });
     Announce {
         agent_version: "0.1.0".to_owned(),
-        kernel_release: None,
+        system: None,
+            kernel_release: None,
         boot: BootReport { mac, ..BootReport::default() },
         inventory,
         complete: true,

@@ -55,6 +55,8 @@ impl Harbour {
             key: Arc::new(ServerKey::open(&directory.path().join("ca.key")).unwrap()),
             networks: Vec::new(),
             clock: crate::clock::tests::synchronised(),
+            assets: crate::boot::test_assets(directory.path()),
+            certificates: Certificates::open(directory.path()).unwrap(),
         };
         let bound = Socket::bind(&socket).await.unwrap();
         let server = tokio::spawn(bound.run(routes(bridge)));
@@ -70,6 +72,7 @@ impl Harbour {
         inventory.disks = vec![Disk { wwn, size_bytes: Bytes(1 << 30), ..Disk::default() }];
         let announce = Announce {
             agent_version: "0.1.0".to_owned(),
+            system: None,
             kernel_release: None,
             boot: BootReport { mac: Some(MAC), ..BootReport::default() },
             inventory,

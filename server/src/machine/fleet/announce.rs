@@ -9,12 +9,13 @@ use protocol::{Announce, Bytes, InventoryDigest, MacAddress, Verb, Welcome};
 
 use super::{Effects, Expected, Fleet, Now, REMEMBERED};
 use crate::{
+    decision::System,
     journal::What,
     machine::{
         Approval, Boot, Description, Evidence, KnownDisk, KnownPort, Machine, Session,
+        disk_order::OrderEvent,
         evidence::Kind,
         identity::{self, Match},
-        install::OrderEvent,
         limit::Grant,
         name,
     },
@@ -405,8 +406,9 @@ impl Machine {
         }
         self.last_mac = picture.booted_through.or(self.last_mac);
         self.first_mac = self.first_mac.or(picture.booted_through);
+        let system = System::named(picture.announce.system.as_deref());
         let boot =
-            Boot { session, since: now.unix_milliseconds, mac: picture.booted_through, complete };
+            Boot { session, since: now.unix_milliseconds, mac: picture.booted_through, complete, system };
         if let Some(old) = self.session.replace(boot.clone()) {
             push(&mut self.replaced, old.session);
         }
@@ -440,6 +442,10 @@ impl Machine {
             })
             .collect();
         self.inventory_bytes = picture.inventory_bytes;
+        self.was_wiped &= !self.complete;
+        if self.complete {
+            self.remember_disks(inventory, self.last_seen);
+        }
     }
 }
 

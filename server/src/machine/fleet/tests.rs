@@ -117,6 +117,7 @@ impl Story {
     ) -> Result<Welcome, AnnounceError> {
         let announce = Announce {
             agent_version: "0.1.0".to_owned(),
+            system: None,
             kernel_release: None,
             boot: BootReport { mac: Some(through), ..BootReport::default() },
             inventory: inventory(text),

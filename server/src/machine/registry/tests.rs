@@ -24,7 +24,8 @@ fn announce(number: u32) -> Announce {
     });
     Announce {
         agent_version: "0.1.0".to_owned(),
-        kernel_release: None,
+        system: None,
+            kernel_release: None,
         boot: BootReport { mac: Some(mac), ..BootReport::default() },
         inventory,
         complete: true,

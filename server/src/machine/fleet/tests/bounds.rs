@@ -54,6 +54,7 @@ fn a_flood_from_one_address_is_refused_and_others_are_served() {
         });
         let announce = Announce {
             agent_version: String::new(),
+            system: None,
             kernel_release: None,
             boot: BootReport::default(),
             inventory: made_up,

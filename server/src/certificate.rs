@@ -39,7 +39,8 @@ pub use self::{
 const DOMAIN: &[u8] = b"drydock certificate 1\0";
 
 /// What every certificate says: that nobody has tried this on the device at hand.
-const EMULATED: &str = "the techniques of this version were validated on emulated devices and simulators only";
+const EMULATED: &str =
+    "the techniques of this version were validated on emulated devices and simulators only";
 
 /// A certificate with its signature: the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,7 +85,12 @@ pub struct Certificate {
 
 /// What a certificate is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
 pub enum Subject {
     /// A whole order.
     Job {

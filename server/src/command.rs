@@ -226,7 +226,16 @@ mod tests {
         let mut command = Command::command();
         let mut text = command.render_long_help().to_string();
         for name in [
-            "serve", "machines", "install", "wipe", "certificate", "orders", "image", "explain", "export", "router",
+            "serve",
+            "machines",
+            "install",
+            "wipe",
+            "certificate",
+            "orders",
+            "image",
+            "explain",
+            "export",
+            "router",
             "state",
         ] {
             let verb = command.find_subcommand_mut(name).unwrap();

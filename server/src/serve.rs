@@ -373,14 +373,13 @@ impl Bound {
         say_clock(&clock);
         let (stopping, stopped) = watch::channel(());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
-        let agents =
-            agents::routes(
-                registry.clone(),
-                images.clone(),
-                journal.clone(),
-                clock.clone(),
-                certificates.clone(),
-            );
+        let agents = agents::routes(
+            registry.clone(),
+            images.clone(),
+            journal.clone(),
+            clock.clone(),
+            certificates.clone(),
+        );
         for (port, network) in ports.into_iter().zip(&plan.networks) {
             let settings = boot_settings(&config, network, state.key.pin())?;
             let context = context(&registry, &journal, &assets, settings);

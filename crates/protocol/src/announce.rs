@@ -11,12 +11,12 @@ use crate::{Inventory, MacAddress, Verb};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Announce {
-    /// The agent's version, as in its `Cargo.toml`.
-    pub agent_version: String,
-    /// Which system runs: `SunshineOS` or `HerculesOS`; absent is the former. Only the former is told to install,
-    /// only the latter to wipe.
+    /// The system that the machine booted: `SunshineOS` or `HerculesOS`; absent is the former. Only the former is told
+    /// to install, only the latter to wipe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
+    /// The agent's version, as in its `Cargo.toml`.
+    pub agent_version: String,
     /// The kernel's release, as `uname -r` has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_release: Option<String>,

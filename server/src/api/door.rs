@@ -335,6 +335,7 @@ pub(super) mod tests {
     /// An agent with a key of its own.
     pub(crate) struct Agent {
         config: Arc<ClientConfig>,
+        key: Option<rcgen::KeyPair>,
         pub(crate) session: Session,
     }
 
@@ -347,16 +348,22 @@ pub(super) mod tests {
             let key = rcgen::KeyPair::generate().unwrap();
             let certificate =
                 rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone();
-            let session = Session(session::fingerprint(&session::public_key(&certificate).unwrap()));
+            let session =
+                Session(session::fingerprint(&session::public_key(&certificate).unwrap()));
             let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
             let config =
                 builder(pin, versions).with_client_auth_cert(vec![certificate], secret).unwrap();
-            Self { config: Arc::new(config), session }
+            Self { config: Arc::new(config), key: Some(key), session }
+        }
+
+        /// Signs a message with the key of its certificate.
+        pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+            rcgen::SigningKey::sign(self.key.as_ref().unwrap(), message).unwrap()
         }
 
         fn anonymous(pin: Pin) -> Self {
             let config = builder(pin, &[&rustls::version::TLS13]).with_no_client_auth();
-            Self { config: Arc::new(config), session: Session([0; 32]) }
+            Self { config: Arc::new(config), key: None, session: Session([0; 32]) }
         }
 
         /// Makes one request; an error says how far it came.

@@ -90,6 +90,9 @@ pub struct Backup {
     pub kind: String,
     /// The CA key, PKCS #8 in PEM.
     pub key: String,
+    /// The key that signs certificates, likewise; the certificates themselves are files to copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_key: Option<String>,
     /// The machines.
     pub machines: Vec<Saved>,
     /// Names that are not given again, and when each was taken from its machine: milliseconds since 1970.
@@ -109,7 +112,11 @@ pub struct Saved {
 
 impl Backup {
     /// Collects everything. Reads the disk.
-    pub fn of(key: &ServerKey, registry: &Registry) -> Result<Self, StoreError> {
+    pub fn of(
+        key: &ServerKey,
+        certificate_key: Option<String>,
+        registry: &Registry,
+    ) -> Result<Self, StoreError> {
         let machines = registry
             .list()
             .into_iter()
@@ -119,7 +126,7 @@ impl Backup {
             })
             .collect::<Result<_, StoreError>>()?;
         let (kind, key) = (BACKUP_KIND.to_owned(), key.to_pem());
-        Ok(Self { kind, key, machines, retired: registry.retired() })
+        Ok(Self { kind, key, certificate_key, machines, retired: registry.retired() })
     }
 }
 
@@ -304,7 +311,10 @@ async fn read(journal: &Journal, subject: &Subject) -> (Vec<Entry>, bool) {
 }
 
 async fn backup(State(bridge): State<Bridge>) -> Response {
-    let collecting = tokio::task::spawn_blocking(move || Backup::of(&bridge.key, &bridge.registry));
+    let collecting = tokio::task::spawn_blocking(move || {
+        let certificate_key = Some(bridge.certificates.key_pem());
+        Backup::of(&bridge.key, certificate_key, &bridge.registry)
+    });
     match tokio::time::timeout(READING_PATIENCE, collecting).await {
         Ok(Ok(Ok(backup))) => Json(backup).into_response(),
         Ok(Ok(Err(error))) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),

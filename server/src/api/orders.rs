@@ -116,9 +116,7 @@ async fn wipe(
         Ok(Err(refusal)) => {
             let status = match &refusal {
                 WipeRefusal::Order(InstallRefusal::NoMachine(_)) => StatusCode::NOT_FOUND,
-                WipeRefusal::Order(InstallRefusal::NotStored(_)) => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                WipeRefusal::Order(InstallRefusal::NotStored(_)) => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::CONFLICT,
             };
             refuse(status, &refusal)

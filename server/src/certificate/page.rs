@@ -80,9 +80,9 @@ fn sections(verified: &Verified) -> Vec<(String, Vec<Row>)> {
         Subject::Job { report, judgement } => {
             let report = WipeReport::deserialize(report).ok();
             for judged in &judgement.disks {
-                let told = report.as_ref().and_then(|report| {
-                    report.disks.iter().find(|told| told.disk == judged.disk)
-                });
+                let told = report
+                    .as_ref()
+                    .and_then(|report| report.disks.iter().find(|told| told.disk == judged.disk));
                 sections.push((format!("Disk {}", words(&judged.disk)), disk(judged, told)));
             }
         }
@@ -170,7 +170,9 @@ fn disk(judged: &Judged, told: Option<&DiskReport>) -> Vec<Row> {
         let ended = format!("{:?}", one.ended).to_lowercase();
         rows.put(
             "technique",
-            format!("{words}, pass {pass}, {ended}{reason}; {seconds} s, {commands} commands recorded"),
+            format!(
+                "{words}, pass {pass}, {ended}{reason}; {seconds} s, {commands} commands recorded"
+            ),
         );
     }
     if let Some(seen) = &told.verification {
@@ -241,7 +243,10 @@ fn signatures(verified: &Verified) -> Vec<Row> {
     rows.put("report", format!("SHA-256 {}", certificate.agent.report_sha256));
     rows.put("number", certificate.serial.to_string());
     let previous = certificate.previous.clone();
-    rows.put("the one before", previous.map_or("none".to_owned(), |hash| format!("SHA-256 {hash}")));
+    rows.put(
+        "the one before",
+        previous.map_or("none".to_owned(), |hash| format!("SHA-256 {hash}")),
+    );
     rows.0
 }
 

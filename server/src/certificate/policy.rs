@@ -108,13 +108,9 @@ mod tests {
         let written: Vec<Technique> =
             policy().techniques.iter().map(|known| known.technique).collect();
         assert_eq!(written, ALL);
-        for outcome in [
-            Outcome::None,
-            Outcome::Signatures,
-            Outcome::Logical,
-            Outcome::Clear,
-            Outcome::Purge,
-        ] {
+        for outcome in
+            [Outcome::None, Outcome::Signatures, Outcome::Logical, Outcome::Clear, Outcome::Purge]
+        {
             assert_eq!(outcome_words(outcome).outcome, outcome);
         }
         assert_eq!(policy().outcomes.len(), 5);

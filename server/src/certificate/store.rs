@@ -275,8 +275,11 @@ impl Certificates {
         text.push('\n');
         let path = self.path(signed.certificate.serial);
         // Whole and on disk, or not at all; and never over another.
-        write_new(&path, &text)
-            .map_err(|source| CertificateError::Io { path, operation: "writing", source })?;
+        write_new(&path, &text).map_err(|source| CertificateError::Io {
+            path,
+            operation: "writing",
+            source,
+        })?;
         let one = list(&signed.certificate, text.as_bytes());
         chain.head = Some((one.serial, one.sha256.clone()));
         chain.listed.push(one.clone());
@@ -323,7 +326,9 @@ fn order_of(handed_in: &HandedIn<'_>, wipe: &WipeWork, subject: &Subject) -> Cer
         finish: wipe.finish,
         disks: match number {
             None => wipe.disks.iter().map(|disk| disk.named.clone()).collect(),
-            Some(number) => wipe.disks.iter().skip(number).take(1).map(|d| d.named.clone()).collect(),
+            Some(number) => {
+                wipe.disks.iter().skip(number).take(1).map(|d| d.named.clone()).collect()
+            }
         },
         missing: wipe.missing.clone(),
         boots: wipe.boots.clone(),

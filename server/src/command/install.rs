@@ -209,7 +209,6 @@ impl Install {
             dry_run: self.dry_run,
         })
     }
-
 }
 
 /// Looks until an order is over. A server that restarts meanwhile is waited for.

@@ -328,7 +328,7 @@ impl DiskOrder {
     }
 
     /// The same, to change it.
-    pub(in crate::machine) fn install_mut(&mut self) -> Option<&mut InstallWork> {
+    pub(crate) fn install_mut(&mut self) -> Option<&mut InstallWork> {
         match &mut self.work {
             Work::Install(install) => Some(install),
             Work::Wipe { .. } => None,

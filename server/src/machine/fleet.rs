@@ -11,8 +11,8 @@ use protocol::{Instruction, MacAddress, Verb};
 use self::index::Index;
 use super::{
     Evidence, Machine, Session,
-    evidence::{Item, Soundness},
     disk_order::OrderEvent,
+    evidence::{Item, Soundness},
     limit::Limit,
 };
 use crate::journal::{Entry, What};
@@ -23,9 +23,9 @@ mod install;
 mod lookup;
 mod order;
 mod served;
-mod wipe;
 #[cfg(test)]
 mod tests;
+mod wipe;
 
 pub(super) use self::announce::{Picture, Taken};
 pub(super) use self::install::Handing;

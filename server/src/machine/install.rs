@@ -1,23 +1,20 @@
 //! An order to install: what it is about, and how a person's words become one.
 
-use protocol::{
-    Bytes, Install,
-    install::Finish,
-};
+use protocol::{Bytes, Install, install::Finish};
 use serde::{Deserialize, Serialize};
 
 mod choose;
 mod plan;
 mod served;
 
-pub(in crate::machine) use self::{
-    choose::{Terms, choose_all, signatures, words},
-    plan::{Drawn, check_machine, deadline, plan},
-};
 pub use self::{
     choose::{Choice, ChoiceError, ChosenDisk},
     plan::{ImageFacts, InstallRefusal, InstallRequest, Plan, Sizing},
     served::{PhonedHome, Served},
+};
+pub(in crate::machine) use self::{
+    choose::{Terms, choose_all, signatures, words},
+    plan::{Drawn, check_machine, deadline, plan},
 };
 
 /// What an order to install is about.

@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Session, install::ChosenDisk};
 
-mod judge;
+pub(crate) mod judge;
 mod plan;
 
+pub(in crate::machine) use self::plan::{Lot, is_called, plan};
 pub use self::{
     judge::{Asked, Judged, Judgement, ceiling, judge},
     plan::{WipePlan, WipeRefusal, WipeRequest},
 };
-pub(in crate::machine) use self::plan::{Lot, is_called, plan};
 
 /// The most steps of one disk that are kept: a device has fewer ways to be erased.
 const STEPS_OF_A_DISK: usize = 128;
@@ -186,25 +186,28 @@ impl WipeWork {
         judge(&asked, report)
     }
 
-    /// Returns the passwords that may still lock a disk: of those that were not said to be erased after it.
+    /// Returns the passwords that may still lock a disk: it was not said to be erased after they were set.
     pub(in crate::machine) fn passwords(&self, identity: &str) -> Vec<WipeStepKind> {
-        let number = self.disks.iter().position(|disk| disk.identity == identity);
-        let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else {
-            return Vec::new();
-        };
         let mut left = Vec::new();
+        self.add_passwords(identity, &mut left);
+        left
+    }
+
+    /// Goes on with the passwords that orders before this one left.
+    pub(in crate::machine) fn add_passwords(&self, identity: &str, left: &mut Vec<WipeStepKind>) {
+        let number = self.disks.iter().position(|disk| disk.identity == identity);
+        let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else { return };
         for step in self.inherited.iter().chain(&self.journal).filter(|step| step.disk == number) {
             match &step.kind {
                 WipeStepKind::AtaPassword { .. } if !left.contains(&step.kind) => {
                     left.push(step.kind.clone());
                 }
-                WipeStepKind::Over {
-                    verdict: Verdict::Erased | Verdict::ErasedWithExceptions,
-                } => left.clear(),
+                WipeStepKind::Over { verdict: Verdict::Erased | Verdict::ErasedWithExceptions } => {
+                    left.clear()
+                }
                 _ => {}
             }
         }
-        left
     }
 
     /// Holds while a disk of it may be locked with a password that stands only here.

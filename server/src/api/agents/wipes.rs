@@ -91,3 +91,6 @@ pub(super) async fn certify(
     tracing::error!(problem, "a wipe is not certified; its agent hands the report in again");
     Some(refuse(StatusCode::SERVICE_UNAVAILABLE, &"not certified yet: say it again"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,14 +44,13 @@ impl Quayside {
             .unwrap()
             .unwrap();
         let journal = Journal::in_memory();
-        let routes =
-            agents::routes(
-                registry.clone(),
-                images.clone(),
-                journal.clone(),
-                synchronised(),
-                crate::certificate::tests::in_a_directory(),
-            );
+        let routes = agents::routes(
+            registry.clone(),
+            images.clone(),
+            journal.clone(),
+            synchronised(),
+            crate::certificate::tests::in_a_directory(),
+        );
         let harbour = Harbour::open(routes, journal).await;
         Self { harbour, registry, images, image }
     }
@@ -69,8 +68,8 @@ impl Quayside {
             ..Disk::default()
         }];
         let announce = Announce {
-            agent_version: "0.1.0".to_owned(),
             system: None,
+            agent_version: "0.1.0".to_owned(),
             kernel_release: None,
             boot: BootReport { mac: Some(mac), ..BootReport::default() },
             inventory,

@@ -158,10 +158,7 @@ fn an_order_goes_its_way() {
     for (deed, words) in [
         (Deed::Give(1, 7), "given to the machine"),
         (Deed::Says(1, EventKind::Obeys { sequence: 7 }), "installing, beginning"),
-        (
-            Deed::Says(1, EventKind::Progress(Box::new(progress(1)))),
-            "installing, writing, 43 %",
-        ),
+        (Deed::Says(1, EventKind::Progress(Box::new(progress(1)))), "installing, writing, 43 %"),
         (Deed::Says(1, installed(1)), "done"),
     ] {
         order.state = step(&order, &deed.event(), 5).unwrap();

@@ -407,8 +407,13 @@ impl Machine {
         self.last_mac = picture.booted_through.or(self.last_mac);
         self.first_mac = self.first_mac.or(picture.booted_through);
         let system = System::named(picture.announce.system.as_deref());
-        let boot =
-            Boot { session, since: now.unix_milliseconds, mac: picture.booted_through, complete, system };
+        let boot = Boot {
+            session,
+            since: now.unix_milliseconds,
+            mac: picture.booted_through,
+            complete,
+            system,
+        };
         if let Some(old) = self.session.replace(boot.clone()) {
             push(&mut self.replaced, old.session);
         }

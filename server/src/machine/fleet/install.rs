@@ -222,9 +222,9 @@ impl Fleet {
         for name in open {
             self.happens(&name, &OrderEvent::GiveUp { reason }, now, effects);
         }
-        let serving =
-            |machine: &&mut Box<Machine>| {
-            let serves = |order: &DiskOrder| order.install().is_some_and(|work| work.served.is_some());
+        let serving = |machine: &&mut Box<Machine>| {
+            let serves =
+                |order: &DiskOrder| order.install().is_some_and(|work| work.served.is_some());
             machine.orders.iter().any(serves)
         };
         for machine in self.machines.values_mut().filter(serving) {
@@ -299,11 +299,8 @@ impl Machine {
     /// that nobody has: it may have been handed out in a time that the state directory knows nothing of.
     pub(super) fn has_heard_ahead(&self, after: u64) -> bool {
         let is_ordered = self.open_order().is_some_and(DiskOrder::is_to_be_given);
-        let offered = self
-            .instruction
-            .as_ref()
-            .filter(|next| carries_order(next))
-            .map(|next| next.sequence);
+        let offered =
+            self.instruction.as_ref().filter(|next| carries_order(next)).map(|next| next.sequence);
         is_ordered && (after > self.sequence || offered.is_some_and(|offered| after >= offered))
     }
 
@@ -453,8 +450,7 @@ impl Machine {
             OrderState::Given { sequence, heard: false, .. } => Some(sequence),
             _ => None,
         });
-        let pending =
-            self.instruction.as_ref().filter(|next| carries_order(next));
+        let pending = self.instruction.as_ref().filter(|next| carries_order(next));
         unheard
             .or(pending.map(|next| next.sequence))
             .map_or(self.sequence, |sequence| sequence.saturating_sub(1))

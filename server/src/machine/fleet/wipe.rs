@@ -37,13 +37,12 @@ impl Fleet {
         };
         // A disk may have come from another machine, with the password that was set there.
         let left = |identity: &str| {
-            let orders = self.machines().flat_map(|machine| &machine.orders);
+            let mut orders: Vec<&DiskOrder> =
+                self.machines().flat_map(|machine| &machine.orders).collect();
+            orders.sort_by_key(|order| order.at);
             let mut left = Vec::new();
-            for kind in orders.filter_map(DiskOrder::wipe).flat_map(|wipe| wipe.passwords(identity))
-            {
-                if !left.contains(&kind) {
-                    left.push(kind);
-                }
+            for wipe in orders.into_iter().filter_map(DiskOrder::wipe) {
+                wipe.add_passwords(identity, &mut left);
             }
             left
         };

@@ -98,7 +98,10 @@ impl DiskOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Session, disk_order::tests::{installed, order}};
+    use crate::machine::{
+        Session,
+        disk_order::tests::{installed, order},
+    };
 
     fn served() -> DiskOrder {
         let seed = Seed { phone_home: true, serve_seconds: Some(60), ..Seed::default() };
@@ -109,8 +112,7 @@ mod tests {
     }
 
     fn done(at: i64) -> OrderState {
-        let protocol::EventKind::Installed { report, .. } = installed(1)
-        else {
+        let protocol::EventKind::Installed { report, .. } = installed(1) else {
             panic!("not installed")
         };
         OrderState::Done { session: Session([1; 32]), at, report }

@@ -150,9 +150,8 @@ impl Registry {
     /// Returns the machine whose open order names this manifest.
     pub fn ordered_for(&self, manifest: &str) -> Option<String> {
         self.tidy();
-        let is_meant = |machine: &&Machine| {
-            machine.open_order().is_some_and(|order| names(order, manifest))
-        };
+        let is_meant =
+            |machine: &&Machine| machine.open_order().is_some_and(|order| names(order, manifest));
         self.read().machines().find(is_meant).map(|machine| machine.name.clone())
     }
 

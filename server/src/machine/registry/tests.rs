@@ -23,9 +23,9 @@ fn announce(number: u32) -> Announce {
         ..Disk::default()
     });
     Announce {
-        agent_version: "0.1.0".to_owned(),
         system: None,
-            kernel_release: None,
+        agent_version: "0.1.0".to_owned(),
+        kernel_release: None,
         boot: BootReport { mac: Some(mac), ..BootReport::default() },
         inventory,
         complete: true,

@@ -75,7 +75,8 @@ impl Registry {
 
     /// Holds for a session that was given an order to wipe: its words may be long.
     pub fn wipes(&self, session: Session) -> bool {
-        let has = |order: &DiskOrder| order.wipe().is_some_and(|wipe| wipe.boots.contains(&session));
+        let has =
+            |order: &DiskOrder| order.wipe().is_some_and(|wipe| wipe.boots.contains(&session));
         self.read().of_session(session).is_some_and(|machine| machine.orders.iter().any(has))
     }
 

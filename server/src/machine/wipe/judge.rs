@@ -113,12 +113,7 @@ pub fn judge(asked: &Asked<'_>, report: &WipeReport) -> Judgement {
 
 fn nothing(disk: &DiskIdentity, finding: &str) -> Judged {
     let findings = vec![finding.to_owned()];
-    Judged {
-        disk: disk.clone(),
-        verdict: Verdict::NotErased,
-        reached: Outcome::None,
-        findings,
-    }
+    Judged { disk: disk.clone(), verdict: Verdict::NotErased, reached: Outcome::None, findings }
 }
 
 /// Returns the most that the techniques of a report reach together: each that the device says is done.
@@ -217,3 +212,6 @@ fn verified(asked: &Asked<'_>, told: &DiskReport, sink: &mut impl FnMut(Verdict,
         sink(Verdict::ErasedWithExceptions, "not all of it was read back, which was ordered");
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

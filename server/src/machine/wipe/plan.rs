@@ -158,7 +158,9 @@ pub enum WipeRefusal {
         other: String,
     },
     /// A disk that stays could not be opened any more.
-    #[error("the TPM may hold the key of a disk that the order does not name, which holds {kind}: {disk}")]
+    #[error(
+        "the TPM may hold the key of a disk that the order does not name, which holds {kind}: {disk}"
+    )]
     Sealed {
         /// The disk.
         disk: String,
@@ -187,7 +189,9 @@ pub enum WipeRefusal {
     #[error("a ticket is one line of at most {TICKET_BYTES} bytes")]
     Ticket,
     /// There is nothing to boot the machine with.
-    #[error("no HerculesOS image here for {0}: herculesos-{0}.vmlinuz and .initrd are missing from the assets")]
+    #[error(
+        "no HerculesOS image here for {0}: herculesos-{0}.vmlinuz and .initrd are missing from the assets"
+    )]
     NoImage(String),
 }
 
@@ -213,7 +217,8 @@ pub(in crate::machine) fn plan(
     if ticket.len() > TICKET_BYTES || ticket.chars().any(char::is_control) {
         return Err(WipeRefusal::Ticket);
     }
-    let has_passes = |passes| request.level == PowerLevel::Redline && (1..=PASSES).contains(&passes);
+    let has_passes =
+        |passes| request.level == PowerLevel::Redline && (1..=PASSES).contains(&passes);
     if !request.options.passes.is_none_or(has_passes) {
         return Err(WipeRefusal::Passes);
     }

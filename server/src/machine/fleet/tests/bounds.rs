@@ -53,8 +53,8 @@ fn a_flood_from_one_address_is_refused_and_others_are_served() {
             ..Port::default()
         });
         let announce = Announce {
-            agent_version: String::new(),
             system: None,
+            agent_version: String::new(),
             kernel_release: None,
             boot: BootReport::default(),
             inventory: made_up,

@@ -136,7 +136,8 @@ fn what_would_be_served_is_forgotten_when_its_time_is_over_or_nothing_comes_of_i
     let request = InstallRequest { seed, ..request("only", true) };
     let (name, after) = story.stands_ready(1, ONE);
     let id = story.installs(1, &name, ONE, &request).unwrap();
-    let is_kept = |story: &Story| story.fleet.find_order(id).unwrap().1.install().unwrap().served.is_some();
+    let is_kept =
+        |story: &Story| story.fleet.find_order(id).unwrap().1.install().unwrap().served.is_some();
     story.given(1, after).unwrap();
     story.tells(1, &installed(1));
     story.seconds += 86_000;

@@ -275,12 +275,13 @@ pub struct Boot {
     /// Whether it has reported completely.
     pub complete: bool,
     /// Which of our systems it was; absent for one that this server does not know.
-    #[serde(default = "sunshine")]
+    #[serde(default = "boots_of_old")]
     pub system: Option<System>,
 }
 
 /// Boots of older servers' databases were all of SunshineOS.
-fn sunshine() -> Option<System> {
+#[expect(clippy::unnecessary_wraps, reason = "the signature is serde's")]
+fn boots_of_old() -> Option<System> {
     Some(System::Sunshine)
 }
 
@@ -361,7 +362,7 @@ impl Machine {
                 continue;
             }
             let before = self.seen_disks.iter().position(|seen| seen.identity == known.identity);
-            let first = before.map(|place| self.seen_disks.remove(place).first).unwrap_or(at);
+            let first = before.map_or(at, |place| self.seen_disks.remove(place).first);
             let named = DiskIdentity::of(disk);
             let identity = known.identity;
             self.seen_disks.push(SeenDisk { identity, named, first, last: at });

@@ -197,7 +197,7 @@ async fn events(
                 is_over = true;
             }
             EventKind::Wiped { report, signature } => {
-                let told = wipes::Report { report, signature, event: &raw };
+                let told = wipes::Handed { report, signature, event: &raw };
                 if let Some(refusal) = wipes::certify(&harbour, peer, &key, told).await {
                     return refusal;
                 }

@@ -1,5 +1,7 @@
 //! A certificate as people read it: in a terminal, and as a page that can be printed.
 
+use std::fmt::Write as _;
+
 use protocol::{
     order::DiskIdentity,
     wipe::{DiskReport, WipeReport},
@@ -14,6 +16,9 @@ use crate::{
     text::one_line,
 };
 
+/// Why writing to a text cannot fail.
+const TAKES: &str = "a String takes everything";
+
 /// A title and what stands beside it.
 type Row = (String, String);
 
@@ -21,9 +26,9 @@ type Row = (String, String);
 pub fn text(verified: &Verified) -> String {
     let mut text = String::new();
     for (title, rows) in sections(verified) {
-        text.push_str(&format!("{title}\n"));
+        writeln!(text, "{title}").expect(TAKES);
         for (key, value) in rows {
-            text.push_str(&format!("  {key:<20} {value}\n"));
+            writeln!(text, "  {key:<20} {value}").expect(TAKES);
         }
     }
     text
@@ -43,13 +48,10 @@ pub fn html(verified: &Verified) -> String {
          <h1>Certificate of sanitization {serial}</h1>\n"
     );
     for (title, rows) in sections(verified) {
-        page.push_str(&format!("<h2>{}</h2><table>\n", escaped(&title)));
+        writeln!(page, "<h2>{}</h2><table>", escaped(&title)).expect(TAKES);
         for (key, value) in rows {
-            page.push_str(&format!(
-                "<tr><th>{}</th><td>{}</td></tr>\n",
-                escaped(&key),
-                escaped(&value)
-            ));
+            writeln!(page, "<tr><th>{}</th><td>{}</td></tr>", escaped(&key), escaped(&value))
+                .expect(TAKES);
         }
         page.push_str("</table>\n");
     }
@@ -152,7 +154,9 @@ fn disk(judged: &Judged, told: Option<&DiskReport>) -> Vec<Row> {
         ("NGUID", &identity.nguid),
     ];
     for (key, value) in names {
-        value.iter().for_each(|value| rows.put(key, value.clone()));
+        if let Some(value) = value {
+            rows.put(key, value.clone());
+        }
     }
     rows.put("size", format!("{} ({} bytes)", identity.size_bytes, identity.size_bytes.0));
     rows.put("verdict", verdict_words(judged.verdict));

@@ -191,20 +191,16 @@ impl Certificates {
         let (order, session) = (handed_in.order.id, handed_in.session);
         let is_its = |one: &&Listed| one.order == order && one.session == session;
         let job = chain.listed.iter().filter(is_its).find(|one| one.disk.is_none()).cloned();
-        let (job, certificate) = match job {
-            Some(job) => {
-                let bytes = self.read(job.serial)?.unwrap_or_default();
-                let signed: Signed =
-                    serde_json::from_slice(&bytes).map_err(CertificateError::Form)?;
-                (job, signed.certificate)
-            }
-            None => {
-                let subject = Subject::Job {
-                    report: handed_in.raw.clone(),
-                    judgement: handed_in.judgement.clone(),
-                };
-                self.add(&mut chain, handed_in, subject)?
-            }
+        let (job, certificate) = if let Some(job) = job {
+            let bytes = self.read(job.serial)?.unwrap_or_default();
+            let signed: Signed = serde_json::from_slice(&bytes).map_err(CertificateError::Form)?;
+            (job, signed.certificate)
+        } else {
+            let subject = Subject::Job {
+                report: handed_in.raw.clone(),
+                judgement: handed_in.judgement.clone(),
+            };
+            self.add(&mut chain, handed_in, subject)?
         };
         let Subject::Job { report, judgement } = &certificate.subject else {
             return Err(CertificateError::NoWipe);

@@ -185,7 +185,7 @@ impl WipeCommand {
         if self.detach {
             return self.show(&order);
         }
-        self.end(order)?;
+        self.end(&order)?;
         if others.is_empty() {
             return Ok(());
         }
@@ -195,10 +195,9 @@ impl WipeCommand {
             .map(|plan| self.order(plan, &request))
             .collect::<anyhow::Result<Vec<OrderOverview>>>()?;
         let mut last = Ok(());
-        for order in orders {
-            let machine = order.machine.clone();
+        for order in &orders {
             if let Err(error) = self.end(order) {
-                output::say(&format!("{machine}: {error:#}"));
+                output::say(&format!("{}: {error:#}", order.machine));
                 last = Err(error);
             }
         }
@@ -318,7 +317,7 @@ impl WipeCommand {
     }
 
     /// Follows an order to its end, and says how that was.
-    fn end(&self, order: OrderOverview) -> anyhow::Result<()> {
+    fn end(&self, order: &OrderOverview) -> anyhow::Result<()> {
         let order = follow(&self.server, order.order.id)?;
         self.show(&order)?;
         outcome(&order, self.level.into())

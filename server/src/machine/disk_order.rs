@@ -179,7 +179,8 @@ pub(in crate::machine) fn step(
             Some(Cancelled { at, reason: (*reason).to_owned() })
         }
         (Ordered {}, _) if at >= order.deadline => Some(Expired { at }),
-        (Interrupted { .. }, OrderEvent::Void { reason } | OrderEvent::GiveUp { reason }) => {
+        (Interrupted { .. }, OrderEvent::Void { reason })
+        | (Interrupted { .. } | Given { .. } | Running { .. }, OrderEvent::GiveUp { reason }) => {
             Some(Failed { at, reason: (*reason).to_owned(), touched: true })
         }
         (Interrupted { .. }, _) if at >= order.deadline => Some(interrupted(at)),
@@ -224,9 +225,6 @@ pub(in crate::machine) fn step(
             }
             let reason = "the machine restarted before it said what came of the order".to_owned();
             Some(Failed { at, reason, touched: true })
-        }
-        (Given { .. } | Running { .. }, OrderEvent::GiveUp { reason }) => {
-            Some(Failed { at, reason: (*reason).to_owned(), touched: true })
         }
         _ => None,
     }

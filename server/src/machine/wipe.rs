@@ -203,7 +203,7 @@ impl WipeWork {
                     left.push(step.kind.clone());
                 }
                 WipeStepKind::Over { verdict: Verdict::Erased | Verdict::ErasedWithExceptions } => {
-                    left.clear()
+                    left.clear();
                 }
                 _ => {}
             }

@@ -15,7 +15,7 @@ use crate::{
 
 /// A report as an agent hands it in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Report<'a> {
+pub(super) struct Handed<'a> {
     /// As it was read.
     pub(super) report: &'a WipeReport,
     /// The agent's signature.
@@ -39,7 +39,7 @@ pub(super) async fn certify(
     harbour: &Harbour,
     peer: Peer,
     key: &PeerKey,
-    told: Report<'_>,
+    told: Handed<'_>,
 ) -> Option<Response> {
     let (session, id) = (peer.session, told.report.order);
     let Some((machine, order)) = harbour.registry.reports(session, id) else {

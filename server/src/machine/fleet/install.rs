@@ -9,6 +9,7 @@ use crate::{
         DiskOrder, DiskState, Machine, Session, Told,
         disk_order::{self, OrderEvent, OrderState, Work, carries_order, order_of},
         install::{self, ImageFacts, InstallRefusal, InstallRequest, Plan},
+        wipe::WipeWork,
     },
 };
 
@@ -57,7 +58,7 @@ impl Fleet {
         machine.serve_nothing();
         if machine.orders.len() >= REMEMBERED {
             // What may hold the password of a locked disk is kept before all others.
-            let holds = |order: &DiskOrder| order.wipe().is_some_and(|wipe| wipe.may_lock());
+            let holds = |order: &DiskOrder| order.wipe().is_some_and(WipeWork::may_lock);
             let oldest = machine.orders.iter().position(|order| !holds(order)).unwrap_or(0);
             machine.orders.remove(oldest);
         }

@@ -264,7 +264,7 @@ pub(in crate::machine) fn choose_all<'a>(
     inventory: &'a Inventory,
     terms: Terms,
     shown_by: impl Fn(&str) -> Vec<String>,
-) -> Result<(Vec<(ChosenDisk, &'a Disk)>, Vec<&'a Disk>), ChoiceError> {
+) -> Result<(Vec<Found<'a>>, Vec<&'a Disk>), ChoiceError> {
     let sizing = Sizing::default();
     let present: Vec<&Disk> =
         inventory.disks.iter().filter(|disk| disk.size_bytes != Bytes(0)).collect();
@@ -284,6 +284,9 @@ pub(in crate::machine) fn choose_all<'a>(
     let chosen = chosen.iter().map(checked).collect::<Result<_, _>>()?;
     Ok((chosen, others))
 }
+
+/// A disk that was chosen, with what the inventory says of it.
+pub(in crate::machine) type Found<'a> = (ChosenDisk, &'a Disk);
 
 /// What may be done to a disk that is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

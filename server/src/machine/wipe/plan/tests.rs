@@ -21,11 +21,11 @@ fn disk(serial: &str, transport: Transport) -> Disk {
     }
 }
 
-fn holding(kind: &str, uuid: &str) -> Option<Content> {
+fn holding(kind: &str, uuid: &str) -> Content {
     let found =
         Signature { kind: kind.to_owned(), uuid: Some(uuid.to_owned()), ..Signature::default() };
     let partition = Partition { number: 1, signatures: vec![found], ..Partition::default() };
-    Some(Content { blank: false, partitions: vec![partition], ..Content::default() })
+    Content { blank: false, partitions: vec![partition], ..Content::default() }
 }
 
 fn request(level: PowerLevel, disks: &[&str]) -> WipeRequest {
@@ -56,7 +56,7 @@ fn nothing_is_written_unless_said() {
     assert_eq!(request.level, PowerLevel::Idle);
     assert_eq!(request.finish, WipeFinish::Stay);
     let mut full = disk("1", Transport::Ata);
-    full.content = holding("ext4", "u");
+    full.content = Some(holding("ext4", "u"));
     let plan = planned(vec![full.clone()], &request).unwrap();
     assert!(plan.disks[0].has_data, "a look needs no word of destruction");
     let harbour = WipeRequest { level: PowerLevel::Harbour, ..request };
@@ -88,7 +88,8 @@ fn a_namespace_is_not_erased_beside_one_that_stays() {
 
 #[test]
 fn a_member_is_not_wiped_beside_one_that_stays() {
-    let member = |serial| Disk { content: holding("md", "u1"), ..disk(serial, Transport::Ata) };
+    let member =
+        |serial| Disk { content: Some(holding("md", "u1")), ..disk(serial, Transport::Ata) };
     let both = vec![member("1"), member("2")];
     let refused = planned(both.clone(), &request(PowerLevel::Working, &["S3Z1NB0K1"]));
     assert!(matches!(refused, Err(WipeRefusal::Disk(ChoiceError::Shared { .. }))), "{refused:?}");
@@ -99,7 +100,7 @@ fn a_member_is_not_wiped_beside_one_that_stays() {
 #[test]
 fn a_tpm_is_not_cleared_while_a_sealed_disk_stays() {
     for kind in SEALED {
-        let sealed = Disk { content: holding(kind, "u"), ..disk("2", Transport::Ata) };
+        let sealed = Disk { content: Some(holding(kind, "u")), ..disk("2", Transport::Ata) };
         let disks = vec![disk("1", Transport::Ata), sealed];
         let tpm = WipeRequest {
             extras: vec![Extra::Tpm],

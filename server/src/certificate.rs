@@ -10,7 +10,7 @@
 use protocol::{
     OrderId, Pin,
     order::{DiskIdentity, MachineEvidence},
-    wipe::{Extra, PowerLevel, WipeFinish, WipeOptions, WipeReport, WipeStep},
+    wipe::{Extra, PowerLevel, Verdict, WipeFinish, WipeOptions, WipeReport, WipeStep},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -236,7 +236,7 @@ pub struct HandedIn<'a> {
 impl Certificate {
     /// Says what the order came to, where this is a job's certificate.
     pub fn result(&self, disks: &[String]) -> Option<WipeResult> {
-        let Subject::Job { judgement, .. } = &self.subject else { return None };
+        let Subject::Job { report, judgement } = &self.subject else { return None };
         let findings = judgement.disks.iter().flat_map(|judged| {
             let name = judged.disk.serial.as_deref().or(judged.disk.wwn.as_deref());
             let name = name.unwrap_or("a disk");
@@ -247,13 +247,28 @@ impl Certificate {
             verdict: judged.verdict,
             reached: judged.reached,
         });
+        let level = self.order.level;
+        let is_erased = |judged: &Judged| judged.verdict == Verdict::Erased;
+        let is_done = if level.destroys() {
+            !judgement.disks.is_empty() && judgement.disks.iter().all(is_erased)
+        } else {
+            is_without_exceptions(report, disks.len())
+        };
         Some(WipeResult {
+            level,
+            is_done,
             is_complete: judgement.is_complete,
             disks: wiped.collect(),
             findings: judgement.findings.iter().cloned().chain(findings).take(256).collect(),
             certificate: self.serial,
         })
     }
+}
+
+/// Holds for a report of so many disks in which no disk has exceptions.
+fn is_without_exceptions(report: &Value, disks: usize) -> bool {
+    let told = WipeReport::deserialize(report).map(|report| report.disks).unwrap_or_default();
+    told.len() == disks && told.iter().all(|told| told.exceptions.is_empty())
 }
 
 /// Writes bytes as lower-case digits.

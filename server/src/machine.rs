@@ -126,6 +126,8 @@ pub struct Machine {
     pub complete: bool,
     /// Of its inventory at the last complete report: what an order rests on.
     pub inventory_digest: Option<InventoryDigest>,
+    /// The same without the disks that its open order calls missing: what that order is held against.
+    pub order_digest: Option<InventoryDigest>,
     /// Whether somebody said that it belongs here.
     pub approval: Approval,
     /// Whether it was ever approved.
@@ -354,6 +356,12 @@ impl Machine {
             && self.notice.is_none()
     }
 
+    /// Returns the disks that its open order calls missing.
+    fn called_missing(&self) -> &[DiskIdentity] {
+        let wipe = self.open_order().and_then(DiskOrder::wipe);
+        wipe.map_or(&[], |wipe| wipe.missing.as_slice())
+    }
+
     /// Remembers the disks that it shows at a moment. What can be taken out is not its own.
     fn remember_disks(&mut self, inventory: &Inventory, at: i64) {
         for disk in &inventory.disks {
@@ -372,9 +380,15 @@ impl Machine {
         self.seen_disks.drain(..surplus);
     }
 
-    /// Lists the disks that belong to the machine, sorted: a change of this list takes an approval back.
+    /// Lists the disks that belong to the machine, sorted: a change of this list takes an approval back. A disk that the
+    /// open order calls missing may come and go.
     fn disk_set(&self) -> Vec<&str> {
-        let own = self.disks.iter().filter(|disk| !disk.portable);
+        let missing = self.called_missing();
+        let may_go = |identity: &str| {
+            let seen = self.seen_disks.iter().find(|seen| seen.identity == identity);
+            seen.is_some_and(|seen| missing.contains(&seen.named))
+        };
+        let own = self.disks.iter().filter(|disk| !disk.portable && !may_go(&disk.identity));
         let mut set: Vec<&str> = own.map(|disk| disk.identity.as_str()).collect();
         set.sort_unstable();
         set

@@ -5,7 +5,7 @@
 
 mod ranges;
 mod stream;
-mod sweep;
+pub(crate) mod sweep;
 
 use std::{io, iter, ops::Range, sync::OnceLock};
 
@@ -110,6 +110,12 @@ pub struct BadRanges {
 }
 
 impl BadRanges {
+    /// Returns the range in which an offset is, else the next one.
+    pub(crate) fn after(&self, offset: u64) -> Option<Range<u64>> {
+        let next = self.ranges.partition_point(|range| range.end <= offset);
+        self.ranges.get(next).cloned()
+    }
+
     pub(crate) fn of(ranges: &Ranges, exact: bool) -> Self {
         Self { ranges: ranges.iter().collect(), bytes: ranges.bytes(), exact }
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use protocol::{
     install::Secret,
     order::DiskIdentity,
-    wipe::{Extra, PowerLevel, Psid, Verdict, WipeFinish, WipeOptions},
+    wipe::{Despite, Extra, PowerLevel, Psid, WipeFinish, WipeOptions},
 };
 
 use super::{
@@ -24,7 +24,7 @@ use crate::{
         OrderOverview,
         disk_order::OrderState,
         install::Choice,
-        wipe::{WipePlan, WipeRequest, WipeResult, level_word},
+        wipe::{WipePlan, WipeRequest, level_word},
     },
     moment,
 };
@@ -112,6 +112,10 @@ struct Way {
     /// A file with the PSID from the label of a self-encrypting disk that is locked. Can be repeated.
     #[arg(long, value_name = "DISK=FILE")]
     psid: Vec<String>,
+    /// Wipes a disk in spite of an obstacle: bootMedium, sharedStorage, reservations, network, multipath, removable.
+    /// Can be repeated.
+    #[arg(long, value_name = "DISK=OBSTACLE")]
+    despite: Vec<String>,
 }
 
 /// What is done beside the disks.
@@ -243,6 +247,12 @@ impl WipeCommand {
                 verify_whole: self.way.verify_whole,
                 lift_hidden: self.way.lift_hidden,
                 unfreeze: self.way.unfreeze,
+                despite: self
+                    .way
+                    .despite
+                    .iter()
+                    .map(|text| despite(text))
+                    .collect::<Result<_, _>>()?,
                 psids: self.way.psid.iter().map(|text| psid(text)).collect::<Result<_, _>>()?,
             },
             missing: self.missing.clone(),
@@ -331,19 +341,12 @@ impl WipeCommand {
 /// Says how an order ended.
 fn outcome(order: &OrderOverview, level: PowerLevel) -> anyhow::Result<()> {
     match &order.order.state {
-        OrderState::Wiped { result, .. } if is_good(result, level) => Ok(()),
+        OrderState::Wiped { result, .. } if level == PowerLevel::Idle || result.is_done => Ok(()),
         OrderState::Expired { .. } | OrderState::Cancelled { .. } => {
             bail!(Outcome::NotBegun(order.order.words()))
         }
         _ => bail!(Outcome::Failed(order.order.words())),
     }
-}
-
-/// Holds for what came to what was asked. At idle that is a report.
-fn is_good(result: &WipeResult, level: PowerLevel) -> bool {
-    level == PowerLevel::Idle
-        || (!result.disks.is_empty()
-            && result.disks.iter().all(|disk| disk.verdict == Verdict::Erased))
 }
 
 /// Reads `DISK=FILE`.
@@ -352,6 +355,15 @@ fn psid(text: &str) -> anyhow::Result<Psid> {
         text.split_once('=').with_context(|| format!("not of the form DISK=FILE: {text}"))?;
     let psid = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
     Ok(Psid { disk: disk.to_owned(), psid: Secret(psid.trim().to_owned()) })
+}
+
+/// Reads `DISK=OBSTACLE`.
+fn despite(text: &str) -> anyhow::Result<Despite> {
+    let (disk, obstacle) =
+        text.split_once('=').with_context(|| format!("not of the form DISK=OBSTACLE: {text}"))?;
+    let obstacle = serde_json::from_value(obstacle.into())
+        .with_context(|| format!("obstacle of {disk}: {obstacle}"))?;
+    Ok(Despite { disk: disk.to_owned(), obstacle })
 }
 
 /// What would be done, in words.

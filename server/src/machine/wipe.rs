@@ -91,6 +91,10 @@ pub struct Restarts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WipeResult {
+    /// How thoroughly it was ordered.
+    pub level: PowerLevel,
+    /// Whether what was ordered was done: every disk erased, or at a level that erases nothing, no disk with exceptions.
+    pub is_done: bool,
     /// Whether the whole machine is wiped.
     pub is_complete: bool,
     /// Each ordered disk, in the order's order.
@@ -233,6 +237,10 @@ impl WipeWork {
 impl WipeResult {
     /// Says in a few words what it came to.
     pub fn words(&self) -> String {
+        if !self.level.destroys() {
+            let done = if self.is_done { "done" } else { "not done everywhere" };
+            return format!("{}: {done}, and nothing is erased by that", level_word(self.level));
+        }
         let count = |verdict| self.disks.iter().filter(|disk| disk.verdict == verdict).count();
         let verdicts = [
             Verdict::Erased,
@@ -255,11 +263,6 @@ impl WipeResult {
             parts.push(format!("{} contradictions in the report", self.findings.len()));
         }
         format!("wiped: {}", parts.join(", "))
-    }
-
-    /// Holds when every ordered disk came to what was asked.
-    pub fn is_erased(&self) -> bool {
-        self.disks.iter().all(|disk| disk.verdict == Verdict::Erased)
     }
 }
 

@@ -1,7 +1,8 @@
 //! A stream of bytes that follow from a key and their offset: made again at any place, by anybody who has the seed.
 //!
 //! ```text
-//! key  = SHA-256(seed ‖ "drydock stream" ‖ disk ‖ pass)         numbers are little-endian, 32 bits
+//! key  = SHA-256(seed ‖ "drydock stream" ‖ disk ‖ pass), of canaries SHA-256(seed ‖ "drydock canary" ‖ disk);
+//!        numbers are little-endian, 32 bits
 //! byte = ChaCha8 keystream of key, nonce = number of the MiB (64 bits) ‖ 0 (32 bits), at the place in the MiB
 //! ```
 //!
@@ -27,11 +28,20 @@ pub struct Key([u8; 32]);
 impl Key {
     /// Makes the key of a pass, both numbers from 0: the disk's in the order, and the pass's.
     pub fn of(seed: &Seed, disk: u32, pass: u32) -> Self {
+        Self::derived(seed, b"drydock stream", disk, &pass.to_le_bytes())
+    }
+
+    /// Makes the key of a disk's canaries.
+    pub(crate) fn of_canaries(seed: &Seed, disk: u32) -> Self {
+        Self::derived(seed, b"drydock canary", disk, &[])
+    }
+
+    fn derived(seed: &Seed, label: &[u8], disk: u32, more: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(seed.0);
-        hash.update(b"drydock stream");
+        hash.update(label);
         hash.update(disk.to_le_bytes());
-        hash.update(pass.to_le_bytes());
+        hash.update(more);
         Self(hash.finalize().into())
     }
 

@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod bent;
+mod cuts;
 mod pass;
 mod trial;
+mod verification;
 
 #[expect(dead_code, reason = "installs need more of it")]
 #[path = "../../../install/tests/it/medium.rs"]

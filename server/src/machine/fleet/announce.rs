@@ -436,6 +436,8 @@ impl Machine {
         let inventory = &picture.announce.inventory;
         self.complete = picture.announce.complete;
         self.inventory_digest = self.complete.then(|| InventoryDigest::of(inventory));
+        let missing = self.called_missing();
+        self.order_digest = self.complete.then(|| InventoryDigest::without(inventory, missing));
         self.description = Description::of(inventory);
         self.evidence = picture.evidence.clone();
         self.disks = inventory.disks.iter().filter_map(KnownDisk::of).collect();

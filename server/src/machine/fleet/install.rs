@@ -54,7 +54,7 @@ impl Fleet {
         let disks: Vec<&str> = order.disks().iter().map(|disk| disk.identity.as_str()).collect();
         let what = format!("{} on {}, order {}", order.title(), disks.join(", "), order.id);
         let by = order.by.clone();
-        machine.inventory_digest = order.rests_on();
+        machine.order_digest = order.rests_on();
         machine.serve_nothing();
         if machine.orders.len() >= REMEMBERED {
             // What may hold the password of a locked disk is kept before all others.
@@ -410,7 +410,7 @@ impl Machine {
             Some("the machine belongs to somebody else now")
         } else if self.session.as_ref().is_none_or(|boot| !boot.complete) {
             Some("the machine had not reported completely in this boot")
-        } else if rests_on.is_none() || self.inventory_digest != rests_on {
+        } else if rests_on.is_none() || self.order_digest != rests_on {
             Some("the machine is not what it was when the order was given")
         } else {
             None

@@ -154,9 +154,9 @@ impl Machine {
 
     /// Does what follows from a wipe that is over.
     pub(super) fn wiped(&mut self, wipe: &WipeWork, result: &WipeResult, told: Told) {
-        self.was_wiped |= wipe.level >= PowerLevel::Working;
+        self.was_wiped |= wipe.level.destroys();
         // Who failed waits where it can be reached.
-        let failed = wipe.level > PowerLevel::Idle && !result.is_erased();
+        let failed = wipe.level > PowerLevel::Idle && !result.is_done;
         let waits = wipe.finish == WipeFinish::Stay || failed;
         self.told_to_wait = waits.then_some(told);
     }

@@ -6,6 +6,7 @@ use protocol::{
     Bytes, Inventory,
     inventory::{Content, Disk, Signature, Transport},
     order::DiskIdentity,
+    wipe::Obstacle,
 };
 use serde::{Deserialize, Serialize};
 
@@ -204,7 +205,7 @@ pub(super) fn choose(
     let siblings: Vec<&Disk> =
         present.iter().copied().filter(|other| !std::ptr::eq(*other, disk)).collect();
     let terms = if overwrite { Terms::Overwrite } else { Terms::BlankOnly };
-    check(disk, &siblings, terms, sizing, shown_by)
+    check(disk, &siblings, terms, &[], sizing, shown_by)
 }
 
 /// Finds the one disk that is meant.
@@ -221,11 +222,13 @@ fn resolve<'a>(
     }
 }
 
-/// Refuses a disk on which the order may not touch anything. `siblings` are those that the order leaves alone.
+/// Refuses a disk on which the order may not touch anything. `siblings` are those that the order leaves alone, `despite`
+/// is what it names against this disk.
 fn check(
     disk: &Disk,
     siblings: &[&Disk],
     terms: Terms,
+    despite: &[Obstacle],
     sizing: &Sizing,
     shown_by: impl Fn(&str) -> Vec<String>,
 ) -> Result<ChosenDisk, ChoiceError> {
@@ -242,9 +245,9 @@ fn check(
     if terms == Terms::Look {
         return Ok(chosen);
     }
-    may_be_written(disk, &words)?;
+    may_be_written(disk, &words, despite)?;
     fits(disk, &words, sizing)?;
-    stands_alone(disk, &words, siblings.iter().copied())?;
+    stands_alone(disk, &words, siblings.iter().copied(), despite)?;
     if has_data && terms == Terms::BlankOnly {
         let holds = if chosen.holds.is_empty() {
             "not recognised".to_owned()
@@ -263,13 +266,16 @@ pub(in crate::machine) fn choose_all<'a>(
     choices: Option<&[Choice]>,
     inventory: &'a Inventory,
     terms: Terms,
+    despite: impl Fn(&Disk) -> Vec<Obstacle>,
     shown_by: impl Fn(&str) -> Vec<String>,
 ) -> Result<(Vec<Found<'a>>, Vec<&'a Disk>), ChoiceError> {
     let sizing = Sizing::default();
     let present: Vec<&Disk> =
         inventory.disks.iter().filter(|disk| disk.size_bytes != Bytes(0)).collect();
     let meant: Vec<&Disk> = match choices {
-        None => present.iter().copied().filter(|disk| may_be_written(disk, "").is_ok()).collect(),
+        None => {
+            present.iter().copied().filter(|disk| may_be_written(disk, "", &[]).is_ok()).collect()
+        }
         Some(choices) => choices
             .iter()
             .map(|choice| resolve(choice, &present, &sizing))
@@ -279,7 +285,8 @@ pub(in crate::machine) fn choose_all<'a>(
     let chosen: Vec<&Disk> = present.iter().filter(is_meant).copied().collect();
     let others: Vec<&Disk> = present.iter().filter(|disk| !is_meant(disk)).copied().collect();
     let checked = |disk: &&'a Disk| {
-        check(disk, &others, terms, &sizing, &shown_by).map(|chosen| (chosen, *disk))
+        check(disk, &others, terms, &despite(disk), &sizing, &shown_by)
+            .map(|chosen| (chosen, *disk))
     };
     let chosen = chosen.iter().map(checked).collect::<Result<_, _>>()?;
     Ok((chosen, others))
@@ -346,7 +353,7 @@ fn by_rule<'a>(
     let candidates: Vec<&Disk> = disks
         .iter()
         .copied()
-        .filter(|disk| may_be_written(disk, "").is_ok() && fits(disk, "", sizing).is_ok())
+        .filter(|disk| may_be_written(disk, "", &[]).is_ok() && fits(disk, "", sizing).is_ok())
         .filter(|disk| conditions.iter().all(|condition| condition.holds(disk)))
         .collect();
     let sizes = candidates.iter().map(|disk| disk.size_bytes);
@@ -376,10 +383,10 @@ impl Condition {
     }
 }
 
-fn may_be_written(disk: &Disk, words: &str) -> Result<(), ChoiceError> {
-    if evidence::is_portable(disk) {
+fn may_be_written(disk: &Disk, words: &str, despite: &[Obstacle]) -> Result<(), ChoiceError> {
+    if evidence::is_portable(disk) && !despite.contains(&Obstacle::Removable) {
         Err(ChoiceError::Portable(words.to_owned()))
-    } else if disk.transport == Some(Transport::Network) {
+    } else if disk.transport == Some(Transport::Network) && !despite.contains(&Obstacle::Network) {
         Err(ChoiceError::Network(words.to_owned()))
     } else if disk.read_only == Some(true) {
         Err(ChoiceError::ReadOnly(words.to_owned()))
@@ -405,8 +412,11 @@ fn stands_alone<'a>(
     disk: &Disk,
     words: &str,
     siblings: impl Iterator<Item = &'a Disk>,
+    despite: &[Obstacle],
 ) -> Result<(), ChoiceError> {
-    if let Some(shared) = signatures(disk).find(|found| SHARED.contains(&found.kind.as_str())) {
+    if let Some(shared) = signatures(disk).find(|found| SHARED.contains(&found.kind.as_str()))
+        && !despite.contains(&Obstacle::SharedStorage)
+    {
         let (disk, kind) = (words.to_owned(), shared.kind.clone());
         return Err(ChoiceError::SharedStorage { disk, kind });
     }

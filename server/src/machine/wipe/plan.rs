@@ -4,7 +4,7 @@ use protocol::{
     Inventory, InventoryDigest, OrderId,
     inventory::{Disk, Transport},
     order::{DiskIdentity, MachineEvidence, Order, OrderedDisk},
-    wipe::{Extra, PowerLevel, Psid, Seed, Wipe, WipeFinish, WipeOptions, WipeStep},
+    wipe::{Extra, Obstacle, PowerLevel, Psid, Seed, Wipe, WipeFinish, WipeOptions, WipeStep},
 };
 use serde::{Deserialize, Serialize};
 
@@ -170,8 +170,8 @@ pub enum WipeRefusal {
     /// Nothing is known of a disk that is to be missing.
     #[error("no disk of this name was ever seen in this machine: {0}")]
     NeverSeen(String),
-    /// It is not missing.
-    #[error("this disk is there, so it is not missing: {0}")]
+    /// It is to be wiped.
+    #[error("this disk is ordered to be wiped, so it is not missing: {0}")]
     NotMissing(String),
     /// More are missing than one order can name.
     #[error("more than {MISSING} disks are called missing")]
@@ -185,6 +185,9 @@ pub enum WipeRefusal {
          WWN: {0}"
     )]
     Psid(String),
+    /// It is about no disk of the order.
+    #[error("an obstacle goes with one disk of the order, by its serial number or WWN: {0}")]
+    Despite(String),
     /// The ticket cannot be kept.
     #[error("a ticket is one line of at most {TICKET_BYTES} bytes")]
     Ticket,
@@ -228,7 +231,12 @@ pub(in crate::machine) fn plan(
         (_, false) => Terms::BlankOnly,
     };
     let named = (!request.all).then_some(request.disks.as_slice());
-    let (chosen, others) = choose_all(named, inventory, terms, shown_by)?;
+    let despite = |disk: &Disk| -> Vec<Obstacle> {
+        let identity = DiskIdentity::of(disk);
+        let named = request.options.despite.iter().filter(|one| is_called(&identity, &one.disk));
+        named.map(|one| one.obstacle).collect()
+    };
+    let (chosen, others) = choose_all(named, inventory, terms, despite, shown_by)?;
     if chosen.is_empty() {
         return Err(WipeRefusal::NoDisk(machine.name.clone()));
     }
@@ -247,11 +255,18 @@ pub(in crate::machine) fn plan(
     for psid in &request.options.psids {
         check_psid(psid, &chosen)?;
     }
-    let missing = request
+    for one in &request.options.despite {
+        if !is_one_of(&chosen, &one.disk) {
+            return Err(WipeRefusal::Despite(one.disk.clone()));
+        }
+    }
+    let missing: Vec<DiskIdentity> = request
         .missing
         .iter()
-        .map(|name| missing(name, inventory, &seen))
+        .map(|name| missing(name, &chosen, &others, &seen))
         .collect::<Result<_, _>>()?;
+    let digest =
+        if missing.is_empty() { digest } else { InventoryDigest::without(inventory, &missing) };
     let disks: Vec<ChosenDisk> = chosen.into_iter().map(|(chosen, _)| chosen).collect();
     let inherited = (0_u32..).zip(&disks).flat_map(|(number, disk)| {
         left(&disk.identity).into_iter().map(move |kind| WipeStep { disk: number, kind })
@@ -263,7 +278,11 @@ pub(in crate::machine) fn plan(
         level: request.level,
         inherited: inherited.collect(),
         disks,
-        others: others.into_iter().map(DiskIdentity::of).collect(),
+        others: others
+            .into_iter()
+            .map(DiskIdentity::of)
+            .filter(|other| !missing.contains(other))
+            .collect(),
         missing,
         extras: request.extras.clone(),
         finish: request.finish,
@@ -292,11 +311,19 @@ fn spare_the_sealed(others: &[&Disk]) -> Result<(), WipeRefusal> {
 }
 
 fn check_psid(psid: &Psid, chosen: &[(ChosenDisk, &Disk)]) -> Result<(), WipeRefusal> {
-    let names = |(_, disk): &&(ChosenDisk, &Disk)| is_called(&DiskIdentity::of(disk), &psid.disk);
-    let is_one = chosen.iter().filter(names).count() == 1;
     let text = &psid.psid.0;
     let is_sound = text.len() == PSID_CHARACTERS && text.bytes().all(|b| b.is_ascii_alphanumeric());
-    if is_one && is_sound { Ok(()) } else { Err(WipeRefusal::Psid(psid.disk.clone())) }
+    if is_one_of(chosen, &psid.disk) && is_sound {
+        Ok(())
+    } else {
+        Err(WipeRefusal::Psid(psid.disk.clone()))
+    }
+}
+
+/// Holds for a name of exactly one of the disks.
+fn is_one_of(chosen: &[(ChosenDisk, &Disk)], name: &str) -> bool {
+    let names = |(_, disk): &&(ChosenDisk, &Disk)| is_called(&DiskIdentity::of(disk), name);
+    chosen.iter().filter(names).count() == 1
 }
 
 /// Holds for a disk that a person calls so.
@@ -312,15 +339,18 @@ pub(in crate::machine) fn is_called(disk: &DiskIdentity, name: &str) -> bool {
     is(serial) || [wwn, eui64, nguid].into_iter().any(is_wide)
 }
 
+/// Finds a disk that is called missing: one that was seen here once, or one that still shows up now and then.
 fn missing(
     name: &str,
-    inventory: &Inventory,
+    chosen: &[(ChosenDisk, &Disk)],
+    others: &[&Disk],
     seen: &impl Fn(&str) -> Option<DiskIdentity>,
 ) -> Result<DiskIdentity, WipeRefusal> {
-    if inventory.disks.iter().any(|disk| is_called(&DiskIdentity::of(disk), name)) {
+    if chosen.iter().any(|(disk, _)| is_called(&disk.named, name)) {
         return Err(WipeRefusal::NotMissing(name.to_owned()));
     }
-    seen(name).ok_or_else(|| WipeRefusal::NeverSeen(name.to_owned()))
+    let dying = others.iter().map(|disk| DiskIdentity::of(disk)).find(|disk| is_called(disk, name));
+    dying.or_else(|| seen(name)).ok_or_else(|| WipeRefusal::NeverSeen(name.to_owned()))
 }
 
 impl WipePlan {

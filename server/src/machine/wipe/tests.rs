@@ -151,6 +151,8 @@ fn a_machine_that_keeps_booting_the_other_system_is_not_restarted_for_ever() {
 fn a_result_says_what_became_of_each_kind() {
     let disk = |verdict| WipedDisk { identity: String::new(), verdict, reached: Outcome::Clear };
     let result = WipeResult {
+        level: PowerLevel::Full,
+        is_done: false,
         is_complete: false,
         disks: vec![disk(Verdict::Erased), disk(Verdict::Erased), disk(Verdict::NotErased)],
         findings: vec!["x".to_owned()],
@@ -160,5 +162,6 @@ fn a_result_says_what_became_of_each_kind() {
         result.words(),
         "wiped: 2 disks erased, 1 disk not erased, 1 contradictions in the report"
     );
-    assert!(!result.is_erased());
+    let harbour = WipeResult { level: PowerLevel::Harbour, is_done: true, ..result };
+    assert_eq!(harbour.words(), "harbour: done, and nothing is erased by that");
 }

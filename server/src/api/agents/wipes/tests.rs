@@ -144,7 +144,7 @@ async fn a_wipe_goes_from_the_order_to_its_certificate() {
     assert_eq!(yard.says(&agent, report.clone()).await, StatusCode::NO_CONTENT);
     assert_eq!(yard.says(&agent, report).await, StatusCode::NO_CONTENT, "the thanks were lost");
     let OrderState::Wiped { result, .. } = yard.state(id) else { panic!("{:?}", yard.state(id)) };
-    assert!(result.is_complete && result.is_erased(), "{result:?}");
+    assert!(result.is_complete && result.is_done, "{result:?}");
     assert_eq!(yard.certificates.list().len(), 2);
     let bytes = yard.certificates.read(result.certificate).unwrap().unwrap();
     let key = Some(yard.certificates.fingerprint());

@@ -68,8 +68,14 @@ impl Story {
 
     fn reports(&mut self, session: u8, id: OrderId, verdict: Verdict) -> bool {
         let disk = WipedDisk { identity: String::new(), verdict, reached: Outcome::Clear };
-        let result =
-            WipeResult { is_complete: true, disks: vec![disk], findings: vec![], certificate: 1 };
+        let result = WipeResult {
+            level: PowerLevel::Full,
+            is_done: verdict == Verdict::Erased,
+            is_complete: true,
+            disks: vec![disk],
+            findings: vec![],
+            certificate: 1,
+        };
         let session = Session([session; 32]);
         self.with(|fleet, now, effects| {
             let may = fleet.reports(session, id).is_some();
@@ -303,7 +309,7 @@ fn every_refusal_of_a_wipe_is_said() {
     let passes = WipeOptions { passes: Some(3), ..WipeOptions::default() };
     let passes = WipeRequest { options: passes, ..one.clone() };
     assert_eq!(refused(&passes), WipeRefusal::Passes);
-    let there = WipeRequest { missing: vec!["S3Z1NB0K-b".to_owned()], ..one.clone() };
+    let there = WipeRequest { missing: vec!["S3Z1NB0K-a".to_owned()], ..one.clone() };
     assert!(matches!(refused(&there), WipeRefusal::NotMissing(_)));
     let unknown = WipeRequest { missing: vec!["X".to_owned()], ..one.clone() };
     assert!(matches!(refused(&unknown), WipeRefusal::NeverSeen(_)));
@@ -324,6 +330,25 @@ fn a_disk_that_went_away_may_be_called_missing() {
     let plan = story.fleet.plan_wipe(&name, &inventory(&one), &request, story.now()).unwrap();
     assert_eq!(plan.missing[0].serial.as_deref(), Some("S3Z1NB0K-b"));
     assert_eq!(plan.missing[0].size_bytes, Bytes(480 << 30));
+}
+
+#[test]
+fn a_dying_disk_that_is_called_missing_may_come_and_go() {
+    let mut story = Story::new();
+    let two = ONE.replace("disk=a:blank", "disk=a:data disk=b:unread");
+    let one = ONE.replace("blank", "data");
+    let (name, _) = story.stands_ready(1, &two);
+    let request =
+        WipeRequest { missing: vec!["S3Z1NB0K-b".to_owned()], ..request(&["S3Z1NB0K-a"]) };
+    let id = story.wipes(1, &name, &two, &request).unwrap();
+    let welcome = story.boots_hercules(2, &one);
+    let wipe = story.given_wipe(2, welcome.sequence).unwrap();
+    assert_eq!((wipe.order.id, wipe.missing.len()), (id, 1));
+    let welcome = story.boots_hercules(3, &two);
+    assert!(story.given_wipe(3, welcome.sequence).is_some(), "continued with it");
+    let other = format!("{one} disk=z:data");
+    let welcome = story.boots_hercules(4, &other);
+    assert_eq!(story.given_wipe(4, welcome.sequence), None, "another one is another machine");
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(crate) fn told(name: &str) -> DiskReport {
             commands: vec![],
             milliseconds: 1,
         }],
+        filesystems: vec![],
         verification: Some(Verification {
             plan: VerificationPlan::Whole {},
             expected: Expected::Zeros,

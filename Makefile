@@ -24,7 +24,7 @@ deps: ## installs what the others need, on Debian 12 and 13
 deps-bench: deps ## installs what `make bench AREA=imaging` is compared with
 	@scripts/deps-bench
 
-image: dist/sunshineos-x86_64.initrd dist/SHA256SUMS ## builds dist/
+image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd dist/SHA256SUMS ## builds dist/
 	@image/check-image
 
 drydock: dist/drydock-x86_64 ## builds the server alone
@@ -44,20 +44,34 @@ target/image/modules.cpio.zst: image/select-modules $(pack) $(wildcard image/mod
 	find target/image/modules -name 'modules.*' | grep -vE '\.(alias|builtin|dep|softdep)$$' | xargs rm
 	image/pack target/image/modules $@
 
+# With the filesystems that are wiped in parts: 1.6 MB more. That small modules are stored unpacked saves 1.1 MB, and costs
+# 20 MB of memory and 0.2 s of every start, which a wipe has.
+target/image/hercules-modules.cpio.zst: image/select-modules $(pack) image/hercules/modules.list $(wildcard image/modules/*)
+	UNPACK_BELOW=40k image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/hercules-modules image/modules/*.list image/hercules/modules.list
+	find target/image/hercules-modules -name 'modules.*' | grep -vE '\.(alias|builtin|dep|softdep)$$' | xargs rm
+	image/pack target/image/hercules-modules $@
+
 target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine image/pack-system $(pack)
 	image/pack-system sunshineos $< $@ $(parts)/etc/ssl/certs/ca-certificates.crt
+
+target/image/herculesos.cpio.zst: $(musl)/agent/hercules image/pack-system $(pack)
+	image/pack-system herculesos $< $@
 
 target/image/empty-init.cpio.zst: $(musl)/agent/empty-init image/pack-system $(pack)
 	image/pack-system empty-init $< $@
 
 # cargo knows what is out of date; make only asks it.
-$(musl)/agent/sunshine $(musl)/agent/empty-init: FORCE
+$(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: FORCE
 	image/build-static $(@F) agent
 
 $(musl)/release/drydock: FORCE
 	image/build-static drydock release
 
 dist/sunshineos-x86_64.initrd: target/image/modules.cpio.zst target/image/sunshineos.cpio.zst
+	mkdir -p $(@D)
+	cat $^ >$@
+
+dist/herculesos-x86_64.initrd: target/image/hercules-modules.cpio.zst target/image/herculesos.cpio.zst
 	mkdir -p $(@D)
 	cat $^ >$@
 
@@ -69,7 +83,7 @@ dist/drydock-x86_64: $(musl)/release/drydock
 dist/packages.txt: target/image/parts.stamp image/collect-parts
 	image/collect-parts
 
-dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd
+dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd
 	image/checksums
 
 empty-initrd: target/bench/empty.initrd ## builds what boot times are compared with

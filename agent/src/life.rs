@@ -65,7 +65,7 @@ pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) ->
     for failure in failures {
         error!("{failure}");
     }
-    let end = match catch_unwind(AssertUnwindSafe(|| live(version, worker))) {
+    let end = match catch_unwind(AssertUnwindSafe(|| live(name, version, worker))) {
         Ok(Ok(end)) => end,
         Ok(Err(error)) => fail(&chain(&error)),
         Err(payload) => {
@@ -117,7 +117,11 @@ fn go_down(end: End) -> ! {
     }
 }
 
-fn live(version: &'static str, worker: Option<Worker>) -> Result<End, LifeError> {
+fn live(
+    system: &'static str,
+    version: &'static str,
+    worker: Option<Worker>,
+) -> Result<End, LifeError> {
     let phases = Phases::default();
     phases.end("kernel");
     if let Err(error) = linux::power::catch_ctrl_alt_del() {
@@ -130,6 +134,7 @@ fn live(version: &'static str, worker: Option<Worker>) -> Result<End, LifeError>
     let started = devices::start(findings.clone(), tell_news, announced.clone());
     started.map_err(|source| LifeError::Start { what: "the devices' thread", source })?;
     let painter = Painter {
+        system,
         version,
         boot_port: settings.lease.as_ref().map(|lease| lease.mac),
         findings,

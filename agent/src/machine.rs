@@ -45,6 +45,8 @@ impl Phases {
 /// What is needed to draw a picture of the machine.
 #[derive(Debug, Clone)]
 pub struct Painter {
+    /// The name of the system that this is.
+    pub system: &'static str,
     /// The agent's version.
     pub version: &'static str,
     /// The port that the machine booted through.
@@ -147,6 +149,7 @@ impl Painter {
         let unanswered = inventory.gaps.iter().any(|gap| gap.source == inventory::UNANSWERED);
         let complete = whole == Whole::Yes && !unanswered;
         let announce = Announce {
+            system: Some(self.system.to_owned()),
             agent_version: self.version.to_owned(),
             kernel_release: linux::release::kernel().ok(),
             boot: BootReport {

@@ -136,6 +136,7 @@ mod tests {
     /// Returns what the server reads, and how long what it is sent is.
     fn sent(inventory: &Inventory, limit: usize) -> (Inventory, usize) {
         let announce = Announce {
+            system: None,
             agent_version: "1".to_owned(),
             kernel_release: None,
             boot: BootReport::default(),

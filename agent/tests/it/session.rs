@@ -48,6 +48,7 @@ impl Voyage {
         let mut inventory = Inventory::default();
         inventory.system.serial = Some(serial.to_owned());
         let announce = Announce {
+            system: None,
             agent_version: "1".to_owned(),
             kernel_release: None,
             boot: BootReport::default(),

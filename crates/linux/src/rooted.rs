@@ -1,5 +1,7 @@
 //! Files below a directory that others filled: no link leads out of it, no mount is crossed (`openat2`).
 
+mod folder;
+
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
@@ -16,6 +18,8 @@ use nix::{
     sys::stat::{Mode, fchmod, mkdirat},
     unistd::{UnlinkatFlags, fsync, unlinkat},
 };
+
+pub use self::folder::{Entries, Entry, Facts, Folder, Identity, Kind};
 
 /// Links below the root are followed as somebody sees them for whom it is `/`.
 const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_IN_ROOT
@@ -95,6 +99,11 @@ impl Rooted {
             owner: metadata.uid(),
             group: metadata.gid(),
         })
+    }
+
+    /// Opens the directory itself for walking in it.
+    pub fn folder(&self) -> io::Result<Folder> {
+        Folder::open(&self.0)
     }
 
     /// Opens a directory, and makes what is missing of it.

@@ -11,6 +11,9 @@ use crate::{Inventory, MacAddress, Verb};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Announce {
+    /// The system that the machine booted: `SunshineOS` or `HerculesOS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
     /// The agent's version, as in its `Cargo.toml`.
     pub agent_version: String,
     /// The kernel's release, as `uname -r` has it.

@@ -1,1 +1,19 @@
 //! `harbour`: removes ephemeral state of an installed system, and touches nothing else.
+//!
+//! ```text
+//! partitions ─► which system, mounted where ─► the list's rules there ─► walk, bottom up ─► looked at again
+//! ```
+//!
+//! [`list`] says what goes and what is never entered; [`clean()`] walks. No link is followed, no mount and no Btrfs
+//! subvolume is entered, nothing is opened but directories. What is removed is removed by name: a file that has another
+//! name elsewhere stays there as it is. Nothing is erased in the standards' sense: what a removed file held is still on
+//! the medium.
+
+mod clean;
+pub mod list;
+mod pattern;
+
+pub use self::{
+    clean::{Cleaned, Count, Left, Mode, Removed, Why, clean},
+    pattern::List,
+};

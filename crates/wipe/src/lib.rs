@@ -12,6 +12,8 @@
 pub mod firmware;
 pub mod harbour;
 pub mod pass;
+pub mod plan;
+pub mod verdict;
 pub mod verification;
 mod watch;
 pub mod working;

@@ -280,6 +280,7 @@ mod tests {
         inventory.ports =
             vec![protocol::inventory::Port { permanent_mac: Some(mac), ..Default::default() }];
         Announce {
+            system: None,
             agent_version: "0.1.0".to_owned(),
             kernel_release: None,
             boot: BootReport { mac: Some(mac), ..BootReport::default() },

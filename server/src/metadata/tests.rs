@@ -60,6 +60,7 @@ fn announce(number: u8) -> Announce {
         ..Disk::default()
     });
     Announce {
+        system: None,
         agent_version: "0.1.0".to_owned(),
         kernel_release: None,
         boot: BootReport { mac, ..BootReport::default() },

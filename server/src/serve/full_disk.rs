@@ -81,7 +81,7 @@ fn announce(number: u8) -> Announce {
     inventory.disks.push(Disk { model: Some("x".repeat(30_000)), ..Disk::default() });
     let boot = BootReport { mac: Some(mac), ..BootReport::default() };
     let agent_version = "0.1.0".to_owned();
-    Announce { agent_version, kernel_release: None, boot, inventory, complete: true }
+    Announce { system: None, agent_version, kernel_release: None, boot, inventory, complete: true }
 }
 
 fn looped(rounds: u32) -> Entry {

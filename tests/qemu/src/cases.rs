@@ -8,6 +8,7 @@ mod harness;
 mod install;
 mod life;
 mod neighbour;
+mod wipe;
 
 use std::time::Duration;
 
@@ -151,6 +152,14 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Soak,
         run: install::every_power_cut,
+    },
+    // Seen red: the machine boots SunshineOS.
+    Case {
+        name: "wipe_waits",
+        claim: "a machine that boots HerculesOS says so, waits, and not a byte of its disks changes",
+        machines: 1,
+        when: When::Test,
+        run: wipe::waits,
     },
     // Seen red: the server answers one session at a time.
     Case {

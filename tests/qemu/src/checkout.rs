@@ -23,6 +23,12 @@ pub(crate) fn image() -> Result<PathBuf> {
     Ok(root().join("dist"))
 }
 
+/// Returns the same directory, where the system that wipes is in it.
+pub(crate) fn hercules() -> Result<PathBuf> {
+    built("herculesos-x86_64.initrd", "make image")?;
+    image()
+}
+
 /// Returns the disk image that machines install: a Debian with cloud-init, for BIOS and UEFI.
 pub(crate) fn cloud() -> Result<PathBuf> {
     there("target/cloud/cloud.raw", "make cloud")

@@ -145,6 +145,16 @@ impl Kernel {
             command_line: arguments[1..].join(" "),
         })
     }
+
+    /// Returns the same start, but of the system that wipes.
+    pub(crate) fn of_hercules(server: &Server, machine: &Machine) -> Result<Kernel> {
+        let dist = checkout::hercules()?;
+        Ok(Kernel {
+            image: dist.join("herculesos-x86_64.vmlinuz"),
+            initrd: dist.join("herculesos-x86_64.initrd"),
+            ..Kernel::of(server, machine)?
+        })
+    }
 }
 
 impl Machine {

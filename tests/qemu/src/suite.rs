@@ -171,11 +171,11 @@ fn printable(bytes: &[u8]) -> String {
 
 fn summary(results: &[(&str, Outcome, f32)]) -> Result<()> {
     let mut results: Vec<_> = results.iter().collect();
-    results.sort_by(|one, other| one.0.cmp(other.0));
+    // Where only the end of a long log is kept, what failed is in it.
+    results.sort_by_key(|(name, outcome, _)| (matches!(outcome, Outcome::Failed(_)), *name));
     say("");
     say("minutes  case");
     for (name, outcome, minutes) in &results {
-        // Said again: where only the end of a long log is kept, this is it.
         let how = match outcome {
             Outcome::Passed => "passed".to_owned(),
             Outcome::Failed(reason) => format!("FAILED: {reason}"),

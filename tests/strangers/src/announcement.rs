@@ -16,6 +16,7 @@ pub fn check(bytes: &[u8]) {
 /// An announcement with a boot report, events and instructions.
 pub fn seeds() -> Vec<Vec<u8>> {
     let announce = Announce {
+        system: None,
         agent_version: "0.1.0".to_owned(),
         kernel_release: Some("6.12.48-amd64".to_owned()),
         boot: protocol::BootReport {

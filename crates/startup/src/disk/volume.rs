@@ -1,6 +1,11 @@
 //! A filesystem that is only looked at: FAT and ext4, which boot loaders read and kernels of theirs lie on.
+//!
+//! The libraries that read them have been seen to panic at broken ones: that is an error of the filesystem here.
 
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::{
+    io::{self, Read as _, Seek as _, SeekFrom, Write},
+    panic::{self, AssertUnwindSafe},
+};
 
 use ext4_view::{Ext4, Ext4Error};
 use fatfs::{FileSystem, FsOptions};
@@ -46,6 +51,14 @@ pub enum VolumeError {
         partition: u32,
         /// What is there.
         kind: String,
+    },
+    /// The filesystem is so broken that the library which reads it stumbled.
+    #[error("{path} of partition {partition} cannot be read: the filesystem is broken")]
+    Broken {
+        /// Its number.
+        partition: u32,
+        /// Which file or directory.
+        path: String,
     },
     /// The FAT filesystem is broken, or the disk.
     #[error("reading {path} of partition {partition}")]
@@ -107,12 +120,14 @@ impl Volume {
         let is = |kinds: &[&str]| partition.signatures.iter().find(|s| kinds.contains(&s.kind));
         let (found, kind) = if let Some(found) = is(&["vfat"]) {
             let options = FsOptions::new().update_accessed_date(false);
-            let filesystem = FileSystem::new(window, options);
             let failed = |source| VolumeError::Fat { partition: number, path: "/".into(), source };
-            (found, Kind::Fat(Box::new(filesystem.map_err(failed)?)))
+            let filesystem =
+                careful(number, "/", || FileSystem::new(window, options).map_err(failed))?;
+            (found, Kind::Fat(Box::new(filesystem)))
         } else if let Some(found) = is(&["ext2", "ext3", "ext4"]) {
             let failed = |source| VolumeError::Ext4 { partition: number, path: "/".into(), source };
-            (found, Kind::Ext4(Ext4::load(Box::new(window)).map_err(failed)?))
+            let load = || Ext4::load(Box::new(window)).map_err(failed);
+            (found, Kind::Ext4(careful(number, "/", load)?))
         } else {
             let kind = partition.signatures.first().map_or("an unknown one", |s| s.kind).to_owned();
             return Err(VolumeError::Kind { partition: number, kind });
@@ -154,6 +169,18 @@ impl Volume {
 
     /// Copies a file from an offset, to its end or so many bytes of it, and says how many those were.
     pub fn copy(
+        &self,
+        path: &str,
+        offset: u64,
+        length: Option<u64>,
+        limit: u64,
+        sink: &mut dyn Write,
+    ) -> Result<u64, VolumeError> {
+        let copy = || self.copy_out(path, offset, length, limit, sink);
+        careful(self.partition.number, path, copy)
+    }
+
+    fn copy_out(
         &self,
         path: &str,
         offset: u64,
@@ -207,11 +234,11 @@ impl Volume {
 
     /// Returns the names in a directory, sorted; none where it does not exist.
     pub fn list(&self, path: &str) -> Result<Vec<Name>, VolumeError> {
-        let names = match &self.kind {
+        let list = || match &self.kind {
             Kind::Fat(filesystem) => self.list_fat(filesystem, path),
             Kind::Ext4(filesystem) => self.list_ext4(filesystem, path),
         };
-        let mut names = match names {
+        let mut names = match careful(self.partition.number, path, list) {
             Err(VolumeError::Missing { .. }) => Vec::new(),
             other => other?,
         };
@@ -252,14 +279,15 @@ impl Volume {
 
     /// Holds when there is a file of that name.
     pub fn has_file(&self, path: &str) -> bool {
-        match &self.kind {
+        let look = || match &self.kind {
             Kind::Fat(filesystem) => {
-                filesystem.root_dir().open_file(path.trim_start_matches('/')).is_ok()
+                Ok(filesystem.root_dir().open_file(path.trim_start_matches('/')).is_ok())
             }
-            Kind::Ext4(filesystem) => filesystem
+            Kind::Ext4(filesystem) => Ok(filesystem
                 .metadata(path)
-                .is_ok_and(|metadata| metadata.file_type().is_regular_file()),
-        }
+                .is_ok_and(|metadata| metadata.file_type().is_regular_file())),
+        };
+        careful(self.partition.number, path, look).unwrap_or(false)
     }
 
     fn missing(&self, path: &str) -> VolumeError {
@@ -283,4 +311,15 @@ impl Volume {
             },
         }
     }
+}
+
+/// Has a library read a filesystem that anybody may have made. Where it panics, the filesystem is broken; what it left
+/// half done can only panic again.
+fn careful<T>(
+    partition: u32,
+    path: &str,
+    read: impl FnOnce() -> Result<T, VolumeError>,
+) -> Result<T, VolumeError> {
+    panic::catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(VolumeError::Broken { partition, path: path.to_owned() }))
 }

@@ -126,8 +126,19 @@ fn a_part_that_is_not_there_is_said() {
     assert!(copy("/a/b", None).is_err());
 }
 
+#[test]
+fn a_chain_of_clusters_that_leads_before_the_first_is_an_error() {
+    let mut system =
+        sample::fat(&[("/loader/entries/a.conf", b"linux /linux\n"), ("/linux", &[1; 9000])]);
+    // An entry of the first FAT: the next cluster is number 1, and there is none before 2 (fatgen103, "FAT data structure").
+    system[519] = 16;
+    let disk = Disk::open(Memory::new(sample::gpt(&[(sample::SYSTEM, &system)])));
+    let start = find(&disk, Firmware::Uefi).unwrap();
+    let error = disk.copy(&start.kernel, &mut std::io::sink()).unwrap_err();
+    assert!(error.to_string().contains("broken"), "{error}");
+}
+
 /// Runs the whole search on a disk that somebody broke, and says nothing of what it finds.
-/// A panic of the libraries that read filesystems is caught by the caller in the agent, and counts here.
 fn survive(bytes: Vec<u8>) {
     let disk = Disk::open(Memory::new(bytes));
     if let Ok(start) = find(&disk, Firmware::Uefi) {

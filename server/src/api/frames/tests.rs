@@ -63,6 +63,7 @@ impl Quayside {
             ..Disk::default()
         }];
         let announce = Announce {
+            system: None,
             agent_version: "0.1.0".to_owned(),
             kernel_release: None,
             boot: BootReport { mac: Some(mac), ..BootReport::default() },

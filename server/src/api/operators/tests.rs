@@ -69,6 +69,7 @@ impl Harbour {
         let wwn = Some("0x5002538e40a1b2c3".to_owned());
         inventory.disks = vec![Disk { wwn, size_bytes: Bytes(1 << 30), ..Disk::default() }];
         let announce = Announce {
+            system: None,
             agent_version: "0.1.0".to_owned(),
             kernel_release: None,
             boot: BootReport { mac: Some(MAC), ..BootReport::default() },

@@ -116,6 +116,7 @@ impl Story {
         complete: bool,
     ) -> Result<Welcome, AnnounceError> {
         let announce = Announce {
+            system: None,
             agent_version: "0.1.0".to_owned(),
             kernel_release: None,
             boot: BootReport { mac: Some(through), ..BootReport::default() },

@@ -23,6 +23,7 @@ fn announce(number: u32) -> Announce {
         ..Disk::default()
     });
     Announce {
+        system: None,
         agent_version: "0.1.0".to_owned(),
         kernel_release: None,
         boot: BootReport { mac: Some(mac), ..BootReport::default() },

@@ -53,6 +53,7 @@ fn a_flood_from_one_address_is_refused_and_others_are_served() {
             ..Port::default()
         });
         let announce = Announce {
+            system: None,
             agent_version: String::new(),
             kernel_release: None,
             boot: BootReport::default(),

@@ -1,0 +1,99 @@
+//! TCG Opal: reverting a self-encrypting disk makes new media keys, so that nothing of what it holds can be read.
+//!
+//! A wrong credential changes nothing but the count of attempts; an answer that does not come leaves everything open.
+
+use disk::command::{OpalDevice, OpalFailure, OpalStatus};
+use protocol::wipe::{Expected, Technique};
+
+use super::tape::Tape;
+use super::{Ending, Examined, Obstacle, Offered, Reach, Settings};
+use crate::Watch;
+
+// `OPAL_FL_…` of <linux/sed-opal.h>.
+const SUPPORTED: u32 = 1 << 0;
+const LOCKING_SUPPORTED: u32 = 1 << 1;
+const LOCKING_ENABLED: u32 = 1 << 2;
+const LOCKED: u32 = 1 << 3;
+
+/// Asks how a disk stands, and adds that to what its other side says. A locked disk is reverted first, since it refuses
+/// reads and writes; an open one last. What the SID is nobody can ask: its revert is never offered, only applied.
+pub(super) fn examine(opal: &dyn OpalDevice, examined: &mut Examined) {
+    let Ok(OpalStatus { flags }) = opal.status() else { return };
+    examined.says("OPAL_FL", flags, 8);
+    if flags & (SUPPORTED | LOCKING_SUPPORTED) != SUPPORTED | LOCKING_SUPPORTED {
+        return;
+    }
+    let revert = Offered {
+        technique: Technique::OpalPsidRevert,
+        estimate: None,
+        reach: Reach::Everything,
+        expected: Expected::NoCanary,
+    };
+    if flags & LOCKED == 0 {
+        examined.techniques.push(revert);
+    } else {
+        examined.obstacles.push(Obstacle::OpalLocked);
+        examined.techniques.insert(0, revert);
+    }
+}
+
+/// Reverts a disk.
+pub(super) fn apply(
+    opal: &dyn OpalDevice,
+    technique: Technique,
+    settings: &Settings,
+    watch: &dyn Watch,
+    tape: &mut Tape,
+) -> Ending {
+    let (name, credential) = match technique {
+        Technique::OpalSidRevert => ("Revert, SID", settings.sid.as_deref()),
+        _ => ("Revert, PSID", settings.psid.as_deref()),
+    };
+    let Some(credential) = credential else {
+        return Ending::failed("not begun: the order has no credential of this disk");
+    };
+    match status(opal, tape) {
+        Ok(flags) if flags & SUPPORTED != 0 => {}
+        Ok(_) => return Ending::failed("the disk says that it cannot do this"),
+        Err(words) => return Ending::failed(format!("not begun: {words}")),
+    }
+    if let Err(stopped) = watch.check() {
+        return Ending::failed(format!("not begun: {stopped}"));
+    }
+    let result = match technique {
+        Technique::OpalSidRevert => opal.revert_with_sid(credential),
+        _ => opal.revert_with_psid(credential),
+    };
+    // The credential is nobody's business: what is kept is who it was.
+    let said = match &result {
+        Ok(()) => "00".to_owned(),
+        Err(OpalFailure::Status(status)) => format!("{status:02x}"),
+        Err(OpalFailure::NoAnswer(error)) => format!("no answer: {error}"),
+    };
+    tape.record(name, String::new(), said);
+    match result {
+        Err(OpalFailure::Status(status)) => {
+            Ending::failed(format!("the disk refused the credential, method status {status:#04x}"))
+        }
+        Err(OpalFailure::NoAnswer(error)) => {
+            Ending::unknown(format!("reverting may be done or not: {error}"))
+        }
+        Ok(()) => match status(opal, tape) {
+            Ok(flags) if flags & (LOCKED | LOCKING_ENABLED) == 0 => Ending::done(),
+            Ok(flags) => Ending::failed(format!(
+                "the revert was accepted, but locking is on still, {flags:#x}"
+            )),
+            Err(words) => Ending::unknown(format!("the revert was accepted, and then: {words}")),
+        },
+    }
+}
+
+fn status(opal: &dyn OpalDevice, tape: &mut Tape) -> Result<u32, String> {
+    let status = opal.status();
+    let said = match &status {
+        Ok(OpalStatus { flags }) => format!("{flags:08x}"),
+        Err(error) => format!("no answer: {error}"),
+    };
+    tape.record("Level 0 discovery", String::new(), said);
+    status.map(|OpalStatus { flags }| flags).map_err(|error| error.to_string())
+}

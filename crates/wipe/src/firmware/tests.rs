@@ -1,0 +1,92 @@
+//! Erasures of devices that are made up, from the engine's public face down to their media.
+
+mod nvme;
+mod opal;
+
+use std::{fmt, sync::Mutex, time::Duration};
+
+use protocol::wipe::{Ended, TechniqueOutcome, WipeStepKind};
+
+use super::*;
+
+/// What was on a disk before.
+const SECRET: u8 = 0x5a;
+
+/// A device whose time and power are the test's.
+trait Clocked: fmt::Debug + Sync {
+    fn advance(&self, by: Duration);
+}
+
+/// Watches over one device, whose time passes while it waits.
+#[derive(Debug)]
+struct Bench<'d> {
+    device: &'d dyn Clocked,
+    now: Mutex<Duration>,
+    stops_at: Option<Duration>,
+    has_server: bool,
+    journal: Mutex<Vec<WipeStepKind>>,
+    progress: Mutex<Vec<u64>>,
+}
+
+impl<'d> Bench<'d> {
+    fn new(device: &'d dyn Clocked) -> Self {
+        Self {
+            device,
+            now: Mutex::default(),
+            stops_at: None,
+            has_server: true,
+            journal: Mutex::default(),
+            progress: Mutex::default(),
+        }
+    }
+}
+
+impl Watch for Bench<'_> {
+    fn check(&self) -> Result<(), Stopped> {
+        let is_over = self.stops_at.is_some_and(|at| self.elapsed() >= at);
+        if is_over { Err(Stopped::Cancelled) } else { Ok(()) }
+    }
+
+    fn wait(&self, time: Duration) -> Result<(), Stopped> {
+        self.device.advance(time);
+        *self.now.lock().unwrap() += time;
+        self.check()
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.now.lock().unwrap()
+    }
+
+    fn journal(&self, step: WipeStepKind) -> Result<(), Stopped> {
+        if !self.has_server {
+            return Err(Stopped::Unjournaled);
+        }
+        self.journal.lock().unwrap().push(step);
+        Ok(())
+    }
+
+    fn note(&self, _: WipeStepKind) {}
+
+    fn progress(&self, done: u64, _: u64, _: u32) {
+        self.progress.lock().unwrap().push(done);
+    }
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn settings() -> Settings {
+    Settings::with_password([0x41; 32])
+}
+
+/// How many times commands of a name were sent, as the certificate says.
+fn sent(outcome: &TechniqueOutcome, name: &str) -> usize {
+    outcome.commands.iter().filter(|command| command.name == name).count()
+}
+
+fn reason(outcome: &TechniqueOutcome) -> &str {
+    outcome.reason.as_deref().unwrap_or("")
+}
+
+fn offered(examined: &Examined) -> Vec<Technique> {
+    examined.techniques.iter().map(|offered| offered.technique).collect()
+}

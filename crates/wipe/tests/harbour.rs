@@ -1,0 +1,10 @@
+//! What `harbour` removes of nodes as they are, and that nothing else changes, whatever somebody put there.
+
+#[path = "harbour/attack.rs"]
+mod attack;
+#[path = "harbour/node.rs"]
+mod node;
+#[path = "harbour/tree.rs"]
+mod tree;
+#[path = "harbour/watch.rs"]
+mod watch;

@@ -1,0 +1,163 @@
+//! What the specifications say, asked of the simulator.
+
+mod capacity;
+mod sanitize;
+mod security;
+
+use super::*;
+
+/// The registers that came back: error, count, LBA, status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Registers {
+    error: u8,
+    count: u16,
+    lba: u64,
+    status: u8,
+}
+
+/// Sends a 48-bit command without data, and reads the registers.
+fn order(disk: &mut Disk, command: u8, features: u8, count: u8, lba: u64) -> Registers {
+    let [_, _, l5, l4, l3, l2, l1, l0] = lba.to_be_bytes();
+    let cdb =
+        [0x85, 3 << 1 | 1, 0x20, 0, features, 0, count, l3, l0, l4, l1, l5, l2, 0xe0, command, 0];
+    registers(&disk.execute(&cdb, &mut []).unwrap())
+}
+
+/// Sends a command with one block of data to the disk; returns the error register.
+fn send(disk: &mut Disk, command: u8, data: &[u8; 512]) -> u8 {
+    let cdb = [0x85, 5 << 1, 0x26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xa0, command, 0];
+    registers(&disk.execute(&cdb, &mut data.clone()).unwrap()).error
+}
+
+fn registers(answer: &Answer) -> Registers {
+    let sense = &answer.sense;
+    assert_eq!(answer.status, 2, "registers were asked for");
+    assert_eq!((sense[0], sense[7], sense[8], sense[9]), (0x72, 14, 0x09, 0x0c));
+    assert_eq!(
+        sense[1],
+        if sense[11] == 0 {
+            0x01
+        } else if sense[11] == NOT_FOUND {
+            0x05
+        } else {
+            0x0b
+        }
+    );
+    Registers {
+        error: sense[11],
+        count: u16::from_be_bytes([sense[12], sense[13]]),
+        lba: u64::from_be_bytes([
+            0, 0, sense[18], sense[16], sense[14], sense[19], sense[17], sense[15],
+        ]),
+        status: sense[21],
+    }
+}
+
+fn identify(disk: &mut Disk) -> Vec<u16> {
+    let mut page = [0; 512];
+    let cdb = [0x85, 4 << 1, 0x0e, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xec, 0];
+    let answer = disk.execute(&cdb, &mut page).unwrap();
+    assert_eq!(answer, Answer { status: 0, sense: Vec::new(), transferred: 512 });
+    assert_eq!(page.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)), 0, "checksum");
+    page.chunks(2).map(|word| u16::from_le_bytes([word[0], word[1]])).collect()
+}
+
+/// A disk that is full of `0x5a`.
+fn written(config: Config) -> Disk {
+    let mut disk = Disk::new(config);
+    let bytes = usize::try_from(disk.accessible_sectors()).unwrap() * SECTOR;
+    disk.write(0, &vec![0x5a; bytes]).unwrap();
+    disk
+}
+
+/// How many sectors of what was written are still stored.
+fn left(disk: &Disk) -> usize {
+    disk.medium().chunks(SECTOR).filter(|sector| sector.iter().all(|byte| *byte == 0x5a)).count()
+}
+
+#[test]
+fn identify_says_what_the_configuration_can() {
+    let mut disk = Disk::new(Config::default());
+    let words = identify(&mut disk);
+    assert_eq!(words[10], u16::from_be_bytes(*b"AT"));
+    assert_eq!(words[59], 1 << 10 | 1 << 11 | 1 << 12 | 1 << 14);
+    assert_eq!((words[60], words[61], words[100]), (128, 0, 128));
+    assert_eq!(words[69] & 0x4020, 0);
+    assert_eq!(words[82] & 0x402, 0x402, "security, protected area");
+    assert_eq!(words[83] & 0xcc00, 0x4c00, "valid, overlay, 48 bits");
+    assert_eq!((words[89], words[90], words[92]), (2, 3, 0xfffe));
+    assert_eq!(words[128], 0b10_0001);
+    assert_eq!(words[217], 7200);
+    let words = identify(&mut Disk::new(Config::solid_state()));
+    assert_eq!(words[59] & 0xe000, 0xa000, "block erase, crypto scramble");
+    assert_eq!(
+        (words[69] & 0x4020, words[119] & 0x100, words[169], words[217]),
+        (0x4020, 0x100, 1, 1)
+    );
+    let bare = Config { security: None, sanitize: None, ..Config::default() };
+    let words = identify(&mut Disk::new(bare));
+    assert_eq!((words[59], words[82] & 2, words[89], words[128]), (0, 0, 0, 0));
+}
+
+#[test]
+fn both_sizes_of_pass_through_are_taken_and_must_fit_the_command() {
+    let mut disk = Disk::new(Config::default());
+    let twelve = [0xa1, 4 << 1, 0x0e, 0, 1, 0, 0, 0, 0, 0xec, 0, 0];
+    let mut page = [0; 512];
+    assert_eq!(disk.execute(&twelve, &mut page).unwrap().transferred, 512);
+    assert_eq!(page[510], 0xa5);
+    for (byte, value) in [(1, 5 << 1), (1, 3 << 1), (2, 0x06), (2, 0x0d), (6, 2)] {
+        let mut cdb = [0x85, 4 << 1, 0x0e, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xec, 0];
+        cdb[byte] = value;
+        let answer = disk.execute(&cdb, &mut page).unwrap();
+        assert_eq!((answer.status, answer.sense[1], answer.sense[2]), (2, 0x05, 0x24), "{byte}");
+    }
+    let answer = disk.execute(&[0x48, 2], &mut []).unwrap();
+    assert_eq!((answer.status, answer.sense[1], answer.sense[2]), (2, 0x05, 0x20));
+}
+
+#[test]
+fn without_extend_the_upper_registers_are_not_there() {
+    let mut disk = Disk::new(Config::default());
+    let cdb = [0x85, 3 << 1, 0x20, 0xff, 0, 0xff, 0, 0, 0, 0xff, 0, 0xff, 0, 0xe0, 0xf8, 0];
+    let found = registers(&disk.execute(&cdb, &mut []).unwrap());
+    assert_eq!((found.count, found.lba, found.status), (0, 127, 0x50));
+}
+
+#[test]
+fn bridges_lie_abort_or_know_nothing() {
+    let cdb = [0x85, 3 << 1 | 1, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb4, 0];
+    let with = |bridge| Disk::new(Config { bridge, ..Config::default() });
+    let answer = with(Bridge::WithoutSense).execute(&cdb, &mut []).unwrap();
+    assert_eq!(answer, Answer::default());
+    let answer = with(Bridge::AbortsAll).execute(&cdb, &mut []).unwrap();
+    assert_eq!(registers(&answer).error, ABORTED);
+    identify(&mut with(Bridge::AbortsAll));
+    let answer = with(Bridge::WithoutPassThrough).execute(&cdb, &mut []).unwrap();
+    assert_eq!((answer.sense[1], answer.sense[2]), (0x05, 0x20));
+}
+
+#[test]
+fn inquiry_says_that_it_is_ata_and_has_the_identify_data() {
+    let mut disk = Disk::new(Config::default());
+    let mut page = [0; 96];
+    disk.execute(&[0x12, 0, 0, 0, 96, 0], &mut page).unwrap();
+    assert_eq!(&page[8..16], b"ATA     ");
+    let mut page = [0; 572];
+    let answer = disk.execute(&[0x12, 1, 0x89, 2, 60, 0], &mut page).unwrap();
+    assert_eq!((answer.transferred, page[56], page[570]), (572, 0xec, 0xa5));
+}
+
+#[test]
+fn a_trim_hides_and_does_not_erase() {
+    let mut disk = written(Config::solid_state());
+    let mut range = [0; 512];
+    range[6] = 8;
+    let cdb = [0x85, 6 << 1 | 1, 0x06, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0xe0, 0x06, 0];
+    assert_eq!(disk.execute(&cdb, &mut range).unwrap().status, 0);
+    assert_eq!(disk.read(7, 1).unwrap(), [0; 512]);
+    assert_eq!(disk.read(8, 1).unwrap(), [0x5a; 512]);
+    assert_eq!(left(&disk), 128);
+    let mut rotating = Disk::new(Config::default());
+    assert_eq!(registers(&rotating.execute(&cdb, &mut range).unwrap()).error, ABORTED);
+}

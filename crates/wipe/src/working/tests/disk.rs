@@ -162,6 +162,11 @@ impl Disk {
         self.state.lock().unwrap().operations_left = Some(operations);
     }
 
+    /// Returns how many changes there were since the power was said to last for ever.
+    pub(super) fn operations(&self) -> usize {
+        usize::MAX - self.state.lock().unwrap().operations_left.unwrap()
+    }
+
     /// Shows what a power cut left.
     pub(super) fn power_on(&self, mut chance: Chance) {
         let state = &mut *self.state.lock().unwrap();

@@ -7,9 +7,10 @@ mod tables;
 
 use proptest::prelude::*;
 
+pub(super) use self::disk::Disk;
 use self::{
     contents::{Content, INNER},
-    disk::{Chance, Disk},
+    disk::Chance,
     tables::Table,
 };
 use super::*;
@@ -202,7 +203,7 @@ fn small_disks_are_cleared_whole() {
 /// A table that begins the first of its own partitions, as on images for optical disks; volumes in the second.
 fn overlapping() -> Disk {
     let disk = Disk::new(GIB).zeroing(true);
-    Table::Mbr.write_at(&disk, &[(0, GIB), (700 * MIB, 40 * MIB), (800 * MIB, 200 * MIB)]);
+    Table::Mbr.write_at(&disk, &[(0, 900 * MIB), (700 * MIB, 40 * MIB), (800 * MIB, 200 * MIB)]);
     let (at, size) = Content::Lvm.write(&disk, 800 * MIB, 200 * MIB).unwrap();
     Content::Ntfs.write(&disk, 800 * MIB + at, size);
     Content::Ext4.write(&disk, 700 * MIB, 40 * MIB);

@@ -13,7 +13,7 @@ pub mod holders;
 mod places;
 mod probe;
 mod ranges;
-mod source;
+pub(crate) mod source;
 
 #[cfg(test)]
 mod tests;

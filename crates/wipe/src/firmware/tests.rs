@@ -1,7 +1,9 @@
 //! Erasures of devices that are made up, from the engine's public face down to their media.
 
+mod ata;
 mod nvme;
 mod opal;
+mod scsi;
 
 use std::{fmt, sync::Mutex, time::Duration};
 
@@ -38,6 +40,13 @@ impl<'d> Bench<'d> {
             journal: Mutex::default(),
             progress: Mutex::default(),
         }
+    }
+}
+
+impl<'d> Bench<'d> {
+    /// A watch whose order ends soon.
+    fn short(device: &'d dyn Clocked) -> Self {
+        Self { stops_at: Some(Duration::from_mins(5)), ..Self::new(device) }
     }
 }
 

@@ -9,14 +9,14 @@ const WINDOW: usize = 1 << 20;
 
 /// Reads a medium through a window of whole sectors.
 #[derive(Debug)]
-pub(super) struct Source<'medium> {
+pub(crate) struct Source<'medium> {
     medium: &'medium dyn Medium,
     position: u64,
     window: AlignedBuffer,
 }
 
 impl<'medium> Source<'medium> {
-    pub(super) fn new(medium: &'medium dyn Medium) -> Self {
+    pub(crate) fn new(medium: &'medium dyn Medium) -> Self {
         Self { medium, position: 0, window: AlignedBuffer::zeroed(WINDOW) }
     }
 }

@@ -19,6 +19,7 @@ use disk::permit::{self, Circumstances, Clock, Place, Used};
 use inventory::Root;
 use protocol::{
     Inventory, InventoryDigest, Order, OrderId, Wipe,
+    inventory::Disk,
     order::{DiskIdentity, MachineEvidence, OrderedDisk},
     wipe::{PowerLevel, Seed, Verdict, WipeFinish, WipeOptions, WipeReport},
 };
@@ -136,7 +137,7 @@ impl WipeCommand {
     fn run(&self) -> anyhow::Result<u8> {
         let inventory = inventory::collect(&Root::live());
         if self.level == Level::Idle {
-            let disks = if self.disk.is_empty() {
+            let disks: Vec<&Disk> = if self.disk.is_empty() {
                 inventory.disks.iter().filter(|disk| disk.size_bytes.0 > 0).collect()
             } else {
                 self.disk
@@ -168,23 +169,23 @@ impl WipeCommand {
         }
         let identities: Vec<DiskIdentity> =
             disks.iter().map(|disk| DiskIdentity::of(disk)).collect();
-        let wipe = Arc::new(self.wipe(inventory, &identities, self.level.into())?);
+        let order = Arc::new(self.wipe(inventory, &identities, self.level.into())?);
         let mut terminal = io::stdin().lock();
         let typed =
-            confirm::ask(&disks, wipe.level, &mut terminal, &mut io::stderr()).map_err(Refused)?;
+            confirm::ask(&disks, order.level, &mut terminal, &mut io::stderr()).map_err(Refused)?;
         drop(terminal);
         let clock = Clockwork::begin(Clock::SetByServer);
         let place = Place::person(typed);
         let used = Used::kept_in(USED);
-        let cleared = permit::check_wipe(&wipe, &circumstances(&place, &used))
+        let cleared = permit::check_wipe(&order, &circumstances(&place, &used))
             .map_err(|refusal| Refused(chain(&refusal)))?;
         let keeper: Arc<dyn ::wipe::job::Keeper> = Arc::new(TerminalKeeper::default());
-        let report = wipe::perform(&wipe, cleared, &keeper, &clock).map_err(Refused)?;
+        let report = wipe::perform(&order, cleared, &keeper, &clock).map_err(Refused)?;
         self.tell(&report)?;
         let is = |verdict: Verdict| report.disks.iter().all(|disk| disk.verdict == verdict);
         Ok(match () {
             () if is(Verdict::Erased) => 0,
-            () if report.disks.iter().all(wipe::is_over_well) => 3,
+            () if report.disks.iter().all(|disk| wipe::is_over_well(order.level, disk)) => 3,
             () => 1,
         })
     }
@@ -214,6 +215,7 @@ impl WipeCommand {
             lift_hidden: self.lift_hidden,
             unfreeze: false,
             psids: Vec::new(),
+            despite: Vec::new(),
         }
     }
 
@@ -258,10 +260,7 @@ fn circumstances<'c>(place: &'c Place, used: &'c Used) -> Circumstances<'c> {
     Circumstances { place, now_unix_milliseconds, clock: Clock::SetByServer, used }
 }
 
-fn named_disk<'i>(
-    inventory: &'i Inventory,
-    named: &str,
-) -> anyhow::Result<&'i protocol::inventory::Disk> {
+fn named_disk<'i>(inventory: &'i Inventory, named: &str) -> anyhow::Result<&'i Disk> {
     let mut found = inventory
         .disks
         .iter()
@@ -310,11 +309,11 @@ mod tests {
 
     #[test]
     fn a_disk_is_named_by_its_label_and_by_one_only() {
-        let disk = |serial: &str| protocol::inventory::Disk {
+        let disk = |serial: &str| Disk {
             name: "sda".to_owned(),
             serial: Some(serial.to_owned()),
             size_bytes: protocol::Bytes(1 << 30),
-            ..protocol::inventory::Disk::default()
+            ..Disk::default()
         };
         let inventory =
             Inventory { disks: vec![disk("A"), disk("B"), disk("B")], ..Inventory::default() };

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use inventory::Root;
 use linux::loop_device::Attached;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     handle::{Handle, Handled},
     nvme::{self, Devices as _},
     permit::kernel::{Facts, Kernel},
+    target,
 };
 
 /// How long the kernel may take to let go of old partitions: something that looks at each new one may have it open.
@@ -122,6 +124,16 @@ impl Held {
         // What the kernel says to a call that the device does not know: ENOTTY, EINVAL, EOPNOTSUPP.
         let is_none = |error: io::Error| matches!(error.raw_os_error(), Some(25 | 22 | 95));
         OpalDoor { disk, may_revert: nvme::Live.namespace(disk).is_err_and(is_none) }
+    }
+
+    /// Holds for the only logical unit of its SCSI target, as far as the kernel's tree shows: what erases the whole device
+    /// erases nothing else then. Not where the tree does not tell, nor for what stands below no target.
+    pub fn is_only_unit(&self) -> bool {
+        let root = Root::live();
+        let of = |facts: Facts| root.real(format!("sys/dev/block/{}", facts.number)).ok().flatten();
+        let directory = self.kernel.facts(self.handle.file()).ok().and_then(of);
+        let others = directory.and_then(|directory| target::others(&root, &directory));
+        others.is_some_and(|others| others.is_empty())
     }
 
     pub(crate) fn kernel(&self) -> &dyn Kernel {

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30); // One that is sanitizing, o
 /// The most pages of a namespace list that are read: 1024 namespaces each.
 const LIST_PAGES: usize = 64;
 
-/// Identify's CNS values (NVM Express Base Specification 2.0, figure 273).
+/// Identify's CNS values (NVM Express Base Specification 2.0, figure 273; libnvme, `enum nvme_identify_cns`).
 mod structure {
     pub(super) const CONTROLLER: u32 = 0x01;
     pub(super) const ACTIVE_NAMESPACES: u32 = 0x02;
@@ -73,7 +73,8 @@ impl Devices for Live {
 }
 
 /// What tells one controller from others, and what its commands touch: from Identify Controller (Base Specification 2.0,
-/// figure 275; the same offsets in `include/linux/nvme.h`, `struct nvme_id_ctrl`).
+/// figure 275; the same offsets in Linux, `include/linux/nvme.h`, `struct nvme_id_ctrl`, and the same bits in libnvme,
+/// `enum nvme_id_ctrl_cmic`, `_oacs` and `_fna`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// Bytes 0 to 3: PCI vendor and subsystem vendor.

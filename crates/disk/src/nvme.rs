@@ -132,7 +132,7 @@ impl Identity {
     }
 
     /// FNA: holds when a Format touches all namespaces. Bit 0 says it of one without erasure, bit 1 of one with
-    /// (Base Specification 2.0, figure 275; SES is bits 9 to 11 of dword 10, figure 169).
+    /// (Base Specification 2.0, figure 275; SES is bits 9 to 11 of dword 10, §5.14).
     pub(crate) fn formats_all(&self, format: &NvmeCommand) -> bool {
         let erases = (format.dwords[0] >> 9) & 0b111 != 0;
         self.format & if erases { 0b10 } else { 0b01 } != 0

@@ -29,7 +29,7 @@ pub(crate) fn others(root: &Root, directory: &Path) -> Option<Vec<Unit>> {
         }
         let block = target.join(&name).join("block");
         let disks = root.entries(&block).ok()?;
-        // SPC-5, table 149: 0 is a disk, 20 one with zones. One that the kernel made no disk of counts all the same.
+        // Linux, `include/scsi/scsi_proto.h`: 0 is a disk, 20 one with zones. One that the kernel made no disk of counts all the same.
         let kind = root.text(target.join(&name).join("type")).ok()?;
         if disks.is_empty() && matches!(kind.as_deref(), Some("0" | "20")) {
             others.push(Unit { name, directory: None });

@@ -25,6 +25,19 @@ pub fn filesystem(kind: &str, device: &Path, target: &Path, rights: Rights) -> i
     Ok(nix::mount::mount(Some(device), target, Some(kind), flags(rights), None::<&str>)?)
 }
 
+/// Mounts like [`filesystem`], with the filesystem's own options, and so that reading changes no times
+/// (`MS_NOATIME`, `MS_NODIRATIME`).
+pub fn filesystem_with(
+    kind: &str,
+    device: &Path,
+    target: &Path,
+    rights: Rights,
+    options: Option<&str>,
+) -> io::Result<()> {
+    let flags = flags(rights) | MsFlags::MS_NOATIME | MsFlags::MS_NODIRATIME;
+    Ok(nix::mount::mount(Some(device), target, Some(kind), flags, options)?)
+}
+
 /// Unmounts, when all of it is written (`umount2`). `EBUSY` while something uses it.
 pub fn unmount(target: &Path) -> io::Result<()> {
     Ok(nix::mount::umount2(target, nix::mount::MntFlags::UMOUNT_NOFOLLOW)?)

@@ -11,9 +11,16 @@
 
 mod clean;
 pub mod list;
+mod mounting;
 mod pattern;
+mod run;
+mod system;
+mod table;
 
 pub use self::{
     clean::{Cleaned, Count, Left, Mode, Removed, Why, clean},
+    mounting::{Filesystems, Live, MountError, Mounted, Window},
     pattern::List,
+    run::{Filesystem, Report, run},
+    system::{Candidate, Place, System, candidates, find},
 };

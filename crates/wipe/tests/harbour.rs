@@ -2,8 +2,12 @@
 
 #[path = "harbour/attack.rs"]
 mod attack;
+#[path = "harbour/live.rs"]
+mod live;
 #[path = "harbour/node.rs"]
 mod node;
+#[path = "harbour/system.rs"]
+mod system;
 #[path = "harbour/tree.rs"]
 mod tree;
 #[path = "harbour/watch.rs"]

@@ -93,6 +93,9 @@ pub struct DiskReport {
     /// What was done, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub techniques: Vec<TechniqueOutcome>,
+    /// Filesystems that ephemeral files were removed from, or at `idle` would be; no data is gone by that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filesystems: Vec<CleanedFilesystem>,
     /// What was read back; absent where nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
@@ -108,6 +111,40 @@ pub struct DiskReport {
     pub begun_unix_milliseconds: i64,
     /// See `begun_unix_milliseconds`.
     pub ended_unix_milliseconds: i64,
+}
+
+/// What `harbour` removed from one filesystem of an installed system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CleanedFilesystem {
+    /// Where it lies: `partition 3`, `the whole disk`, `logical volume vg/var`.
+    pub name: String,
+    /// Where the installed system mounts it.
+    pub mounted_at: String,
+    /// By rule, in the order of docs/wiping.md.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedFiles>,
+    /// Free before.
+    pub free_before_bytes: Bytes,
+    /// Free when it was mounted once more; absent where nothing was removed or it could not be looked at again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_after_bytes: Option<Bytes>,
+}
+
+/// What one rule of `harbour` removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedFiles {
+    /// The rule's path, as docs/wiping.md has it.
+    pub rule: String,
+    /// Regular files.
+    pub files: u64,
+    /// Directories.
+    pub folders: u64,
+    /// Links, sockets, FIFOs and device nodes.
+    pub others: u64,
+    /// The room that they took.
+    pub bytes: Bytes,
 }
 
 /// Something that a device says of itself.

@@ -79,7 +79,7 @@ fn is_root() -> bool {
 
 /// Says that something was left out; not where `CI=true`.
 #[expect(clippy::print_stderr, reason = "who runs the tests should know what was left out")]
-fn left_out(why: &str) {
+pub(crate) fn left_out(why: &str) {
     assert!(std::env::var_os("CI").is_none_or(|it| it != "true"), "cannot be left out: {why}");
     eprintln!("skipped: {why}");
 }

@@ -2,6 +2,8 @@
 
 #[path = "harbour/attack.rs"]
 mod attack;
+#[path = "harbour/document.rs"]
+mod document;
 #[path = "harbour/live.rs"]
 mod live;
 #[path = "harbour/node.rs"]

@@ -11,8 +11,9 @@ use std::{
 use linux::loop_device::Attached;
 
 use crate::{
-    ZeroingProof,
+    MmcDoor, NamespaceDoor, OpalDoor, ScsiDoor, ZeroingProof,
     handle::{Handle, Handled},
+    nvme::{self, Devices as _},
     permit::kernel::{Facts, Kernel},
 };
 
@@ -91,6 +92,40 @@ impl Held {
                 other => return other,
             }
         }
+    }
+
+    /// Has the kernel tell the disk that a range is not needed any more (`BLKDISCARD`): whole sectors. That is no erasure.
+    pub fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        linux::block::discard(self.handle.file(), offset, length)
+    }
+
+    /// Opens the door for NVMe commands that touch no other namespace; `ENOTTY` from it where the disk is none.
+    pub fn nvme(&self) -> NamespaceDoor<'_> {
+        NamespaceDoor::new(self.handle.file(), &nvme::Live)
+    }
+
+    /// Opens the door for SCSI commands, and for those of ATA through SAT (`SG_IO`); `ENOTTY` from it where the disk
+    /// takes none.
+    pub fn scsi(&self) -> ScsiDoor<'_> {
+        ScsiDoor(self.handle.file())
+    }
+
+    /// Opens the door for commands to an eMMC or SD card (`MMC_IOC_CMD`); `ENOTTY` from it where the disk is none.
+    pub fn mmc(&self) -> MmcDoor<'_> {
+        MmcDoor(self.handle.file())
+    }
+
+    /// Opens the door for self-encrypting disks. An NVMe disk is only asked through it: to revert it touches all its
+    /// namespaces, see [`Controller::opal`](crate::Controller::opal).
+    pub fn opal(&self) -> OpalDoor<'_> {
+        let disk = self.handle.file();
+        // What the kernel says to a call that the device does not know: ENOTTY, EINVAL, EOPNOTSUPP.
+        let is_none = |error: io::Error| matches!(error.raw_os_error(), Some(25 | 22 | 95));
+        OpalDoor { disk, may_revert: nvme::Live.namespace(disk).is_err_and(is_none) }
+    }
+
+    pub(crate) fn kernel(&self) -> &dyn Kernel {
+        &*self.kernel
     }
 
     /// Makes the disk read-only again, if the belt was on it, and lets it go. Flush before: what was not is not waited for.

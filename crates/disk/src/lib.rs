@@ -3,11 +3,14 @@
 
 mod buffer;
 pub mod command;
+mod controller;
+mod door;
 mod fault;
 mod handle;
 mod held;
 mod loop_device;
 mod medium;
+mod nvme;
 pub mod permit;
 mod plain_file;
 
@@ -16,11 +19,13 @@ pub use inventory::guard;
 
 pub use self::{
     buffer::{ALIGNMENT, AlignedBuffer},
+    controller::{Controller, ControllerError},
+    door::{MmcDoor, NamespaceDoor, OpalDoor, ScsiDoor},
     fault::{Fault, Operation},
     handle::ZeroingProof,
     held::Held,
     loop_device::{LoopDevice, LoopDeviceError},
     medium::{Medium, Zeroing},
-    permit::{Permit, Refusal},
+    permit::{Cleared, Permit, Refusal},
     plain_file::{PlainFile, PlainFileError},
 };

@@ -27,15 +27,18 @@ mod content;
 mod identity;
 pub(crate) mod kernel;
 mod place;
+mod purpose;
+mod radius;
 mod refusal;
 mod usage;
 mod used;
+mod wiping;
 
 use std::sync::Arc;
 
 use inventory::Root;
 use protocol::{
-    Inventory, InventoryDigest, Order, OrderId,
+    Inventory, Order, OrderId,
     order::{DiskIdentity, MachineEvidence, OrderedDisk},
 };
 
@@ -43,6 +46,7 @@ use self::{
     claim::Claim,
     content::Kinship,
     kernel::{Kernel, Live},
+    purpose::{Purpose, Writing},
     refusal::label,
     used::ClaimError,
 };
@@ -50,11 +54,16 @@ pub use self::{
     place::{NotOurs, Place, names},
     refusal::Refusal,
     used::Used,
+    wiping::{Cleared, check_wipe, obstacles},
 };
 use crate::Held;
 
 /// No order lasts longer (SAFETY.md 5).
 const LONGEST_HOURS: i64 = 24;
+
+/// How long after its deadline an order may be continued that an earlier boot has begun in time: three passes over the
+/// largest disks take days.
+const LONGEST_WORK_HOURS: i64 = 14 * 24;
 
 const HOUR_MILLISECONDS: i64 = 3_600_000;
 
@@ -111,26 +120,65 @@ pub(crate) fn check_on(
     order: &Order,
     circumstances: &Circumstances<'_>,
 ) -> Result<Vec<Permit>, Refusal> {
-    in_time(order, circumstances)?;
+    let inventory = for_now(machine, order, &Writing, circumstances)?;
+    let claims = claims(machine, order, &Writing, circumstances, &inventory)?;
+    only_what_is_ordered(machine, inventory, &Writing, &claims)?;
+    permits(machine, order, circumstances, claims)
+}
+
+/// Checks time and machine, and returns the machine as it describes itself now.
+fn for_now(
+    machine: &Machine,
+    order: &Order,
+    purpose: &impl Purpose,
+    circumstances: &Circumstances<'_>,
+) -> Result<Inventory, Refusal> {
+    in_time(order, purpose, circumstances)?;
     if circumstances.used.contains(order.id).map_err(unknown(order.id))? {
         return Err(Refusal::Used { order: order.id });
     }
     let inventory = inventory::collect_fast(&machine.root);
-    for_this_machine(order, &inventory, circumstances.place.kind())?;
-    let claims = order
-        .disks
-        .iter()
-        .map(|ordered| {
-            if let place::Kind::Person { typed } = circumstances.place.kind()
-                && !typed.iter().any(|typed| names(typed, &ordered.identity))
-            {
-                return Err(Refusal::NotTyped { disk: label(None, &ordered.identity) });
-            }
-            let found = identity::find(&inventory, &ordered.identity)?;
-            Claim::open(machine, circumstances.place.kind(), ordered, found)
-        })
-        .collect::<Result<Vec<Claim>, Refusal>>()?;
-    only_what_is_ordered(machine, inventory, &claims)?;
+    for_this_machine(order, &inventory, purpose, circumstances.place.kind())?;
+    Ok(inventory)
+}
+
+/// Opens and checks all disks of an order, each by itself.
+fn claims(
+    machine: &Machine,
+    order: &Order,
+    purpose: &impl Purpose,
+    circumstances: &Circumstances<'_>,
+    inventory: &Inventory,
+) -> Result<Vec<Claim>, Refusal> {
+    let numbers = 0..order.disks.len();
+    numbers.map(|number| claim(machine, order, number, purpose, circumstances, inventory)).collect()
+}
+
+fn claim(
+    machine: &Machine,
+    order: &Order,
+    number: usize,
+    purpose: &impl Purpose,
+    circumstances: &Circumstances<'_>,
+    inventory: &Inventory,
+) -> Result<Claim, Refusal> {
+    let ordered = order.disks.get(number).ok_or(Refusal::NoDisks)?;
+    if let place::Kind::Person { typed } = circumstances.place.kind()
+        && !typed.iter().any(|typed| names(typed, &ordered.identity))
+    {
+        return Err(Refusal::NotTyped { disk: label(None, &ordered.identity) });
+    }
+    let found = identity::find(inventory, &ordered.identity)?;
+    Claim::open(machine, circumstances.place.kind(), purpose, (number, ordered), found)
+}
+
+/// Looks at all disks once more, and uses the order up.
+fn permits(
+    machine: &Machine,
+    order: &Order,
+    circumstances: &Circumstances<'_>,
+    claims: Vec<Claim>,
+) -> Result<Vec<Permit>, Refusal> {
     for claim in &claims {
         claim.confirm(machine)?;
     }
@@ -147,12 +195,18 @@ fn unknown(order: OrderId) -> impl FnOnce(std::io::Error) -> Refusal {
     move |source| Refusal::UsedUnknown { order, source }
 }
 
-fn in_time(order: &Order, circumstances: &Circumstances<'_>) -> Result<(), Refusal> {
+fn in_time(
+    order: &Order,
+    purpose: &impl Purpose,
+    circumstances: &Circumstances<'_>,
+) -> Result<(), Refusal> {
     if circumstances.clock == Clock::Unset {
         return Err(Refusal::ClockUnset);
     }
     let left = order.deadline_unix_milliseconds.saturating_sub(circumstances.now_unix_milliseconds);
-    if left <= 0 {
+    // What was begun in time goes on after it.
+    let longest = if purpose.is_continued() { LONGEST_WORK_HOURS * HOUR_MILLISECONDS } else { 0 };
+    if left <= -longest {
         return Err(Refusal::DeadlineOver { late_seconds: left.saturating_neg() / 1000 });
     }
     if left > LONGEST_HOURS * HOUR_MILLISECONDS {
@@ -165,6 +219,7 @@ fn in_time(order: &Order, circumstances: &Circumstances<'_>) -> Result<(), Refus
 fn for_this_machine(
     order: &Order,
     inventory: &Inventory,
+    purpose: &impl Purpose,
     place: &place::Kind,
 ) -> Result<(), Refusal> {
     if order.disks.is_empty() {
@@ -195,7 +250,7 @@ fn for_this_machine(
         return Err(Refusal::OtherMachine { differences: differences.join(", ") });
     }
     // Whether the disk is there is said more clearly below; that another one appeared is said here only.
-    if order.inventory != InventoryDigest::of(inventory) {
+    if order.inventory != purpose.digest(inventory) {
         for ordered in &order.disks {
             identity::find(inventory, &ordered.identity)?;
         }
@@ -207,18 +262,23 @@ fn for_this_machine(
 /// Refuses disks that are parts of something which lies on disks that the order does not name (SAFETY.md 8).
 ///
 /// A write touches nothing else: the other namespaces of an NVMe disk, and other units of a SCSI one, stay as they are.
+/// What else a wipe touches, [`radius`] says. Returns the inventory, with what is on the disks where that was asked for.
 fn only_what_is_ordered(
     machine: &Machine,
     inventory: Inventory,
+    purpose: &impl Purpose,
     claims: &[Claim],
-) -> Result<(), Refusal> {
-    let Some(_) = claims.iter().find(|claim| !claim.look.parts().is_empty()) else { return Ok(()) };
+) -> Result<Inventory, Refusal> {
+    let Some(_) = claims.iter().find(|claim| !claim.look.parts().is_empty()) else {
+        return Ok(inventory);
+    };
     // What is on the other disks is read only now: where nothing is a part, nobody has to wait for them.
     let inventory = inventory::complete(&machine.root, inventory);
     let is_ordered =
         |identity: &DiskIdentity| claims.iter().any(|claim| claim.ordered.identity == *identity);
+    let is_other = |identity: &DiskIdentity| !is_ordered(identity) && !purpose.is_missing(identity);
     let others: Vec<_> =
-        inventory.disks.iter().filter(|disk| !is_ordered(&DiskIdentity::of(disk))).collect();
+        inventory.disks.iter().filter(|disk| is_other(&DiskIdentity::of(disk))).collect();
     for claim in claims {
         for part in claim.look.parts() {
             let named = |wanted: Kinship| {
@@ -235,7 +295,7 @@ fn only_what_is_ordered(
             }
         }
     }
-    Ok(())
+    Ok(inventory)
 }
 
 impl Permit {
@@ -270,6 +330,6 @@ impl Permit {
 #[cfg(test)]
 mod interlock;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;

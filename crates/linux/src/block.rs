@@ -45,6 +45,8 @@ mod raw {
     nix::ioctl_read!(sequence, 0x12, 128, u64);
     nix::ioctl_none_bad!(reread_partitions, nix::request_code_none!(0x12, 95));
     nix::ioctl_none_bad!(drop_cache, nix::request_code_none!(0x12, 97));
+    nix::ioctl_write_ptr_bad!(discard, nix::request_code_none!(0x12, 119), [u64; 2]);
+    nix::ioctl_write_ptr_bad!(secure_discard, nix::request_code_none!(0x12, 125), [u64; 2]);
 }
 
 /// Returns the number of the block device behind a descriptor (`fstat`, `st_rdev`); `ENOTBLK` for anything else.
@@ -125,6 +127,27 @@ pub fn set_access(device: impl AsFd, access: Access) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells a device that a range of bytes is not needed any more (`BLKDISCARD`): whole sectors. What it reads as
+/// afterwards is the device's choice, and what the medium holds too. `EOPNOTSUPP` where the device knows no discard.
+///
+/// A range of gigabytes can take minutes, and nothing ends the call before.
+pub fn discard(device: impl AsFd, offset: u64, length: u64) -> io::Result<()> {
+    let range = [offset, length];
+    // SAFETY: `BLKDISCARD` reads exactly two `u64`, and `range` is both and outlives the call.
+    unsafe { raw::discard(device.as_fd().as_raw_fd(), &raw const range) }?;
+    Ok(())
+}
+
+/// Has a device erase a range of bytes securely (`BLKSECDISCARD`): whole erase groups. `EOPNOTSUPP` where it cannot.
+///
+/// Nothing ends the call before it is done.
+pub fn secure_discard(device: impl AsFd, offset: u64, length: u64) -> io::Result<()> {
+    let range = [offset, length];
+    // SAFETY: `BLKSECDISCARD` reads exactly two `u64`, and `range` is both and outlives the call.
+    unsafe { raw::secure_discard(device.as_fd().as_raw_fd(), &raw const range) }?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +165,8 @@ mod tests {
             sequence(&file).unwrap_err(),
             reread_partitions(&file).unwrap_err(),
             drop_cache(&file).unwrap_err(),
+            discard(&file, 0, 4096).unwrap_err(),
+            secure_discard(&file, 0, 4096).unwrap_err(),
         ];
         for error in errors {
             assert_eq!(error.raw_os_error(), Some(libc::ENOTTY), "{error}");

@@ -142,6 +142,16 @@ impl DiskIdentity {
 impl InventoryDigest {
     /// Computes it. Disks without a medium do not count; the order in which disks were found does not matter.
     pub fn of(inventory: &Inventory) -> Self {
+        Self::compute(inventory, |_| true)
+    }
+
+    /// Computes it as if some disks were not there: those that an order calls missing, so that it holds whether a dying
+    /// disk shows up or not.
+    pub fn without(inventory: &Inventory, missing: &[DiskIdentity]) -> Self {
+        Self::compute(inventory, |disk| !missing.contains(disk))
+    }
+
+    fn compute(inventory: &Inventory, counts: impl Fn(&DiskIdentity) -> bool) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"drydock inventory 1\0");
         let MachineEvidence { uuid, system_serial, board_serial, ports } =
@@ -154,8 +164,8 @@ impl InventoryDigest {
             hash.update(port.0);
         }
         let present = inventory.disks.iter().filter(|disk| disk.size_bytes != Bytes(0));
-        let mut disks: Vec<[u8; 32]> =
-            present.map(|disk| DiskIdentity::of(disk).digest()).collect();
+        let identities = present.map(DiskIdentity::of).filter(counts);
+        let mut disks: Vec<[u8; 32]> = identities.map(|disk| disk.digest()).collect();
         disks.sort_unstable();
         add_count(&mut hash, disks.len());
         for disk in disks {
@@ -286,6 +296,17 @@ mod tests {
         later.ports[0].link = Some(true);
         later.firmware.version = Some("2".to_owned());
         assert_eq!(InventoryDigest::of(&later), before);
+    }
+
+    #[test]
+    fn a_disk_that_is_called_missing_does_not_count_whether_it_is_there_or_not() {
+        let (with, mut gone) = (inventory(), inventory());
+        let missing = [DiskIdentity::of(&gone.disks.remove(1))];
+        let digest = InventoryDigest::of(&gone);
+        assert_eq!(InventoryDigest::without(&gone, &missing), digest);
+        assert_eq!(InventoryDigest::without(&with, &missing), digest);
+        assert_eq!(InventoryDigest::without(&with, &[]), InventoryDigest::of(&with));
+        assert_ne!(InventoryDigest::of(&with), digest);
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub struct Wipe {
     /// boot which continues after a power cut knows what the one before wrote, and anybody can check a certificate.
     pub seed: Seed,
     /// Disks of the machine that are known to be gone: their lack blocks nothing, and they are listed
-    /// as `missing: destroy physically`.
+    /// as `missing: destroy physically`. None of them is among the disks of the order, and the order's digest is that of
+    /// the inventory without them ([`InventoryDigest::without`](crate::InventoryDigest::without)), whether they show up
+    /// now and then or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<DiskIdentity>,
     /// What is done beside the disks, in this order.
@@ -82,6 +84,38 @@ pub struct WipeOptions {
     /// PSIDs printed on the labels of self-encrypting disks, for those of the order that are locked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub psids: Vec<Psid>,
+    /// What is done in spite of, disk by disk: without it such a disk is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub despite: Vec<Despite>,
+}
+
+/// Something about one disk that its order names, since the disk is refused otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Despite {
+    /// The disk's serial number or world wide name.
+    pub disk: String,
+    /// What.
+    pub obstacle: Obstacle,
+}
+
+/// Something that keeps a disk from being wiped unless its order names it. A mount, a lock by another program and a disk
+/// that is read-only by itself are none of them: nothing gets past those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Obstacle {
+    /// The machine's firmware started from it.
+    BootMedium,
+    /// It carries a signature of storage that machines share: VMFS, GPFS, GFS2, OCFS2, Ceph and others.
+    SharedStorage,
+    /// Keys of persistent reservations are registered with it, or it does not say.
+    Reservations,
+    /// It comes over a network.
+    Network,
+    /// There are several ways to it.
+    Multipath,
+    /// It can be taken out: USB, cards, a BMC's virtual media.
+    Removable,
 }
 
 /// The physical security identifier on a disk's label.
@@ -330,6 +364,14 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl PowerLevel {
+    /// Holds when what is on the disks is gone afterwards.
+    pub fn destroys(self) -> bool {
+        match self {
+            Self::Idle | Self::Harbour => false,
+            Self::Working | Self::Full | Self::Redline => true,
+        }
+    }
+
     /// Returns what the level aims at.
     pub fn asked(self) -> Outcome {
         match self {

@@ -1,5 +1,7 @@
 //! GUID partition tables, primary and backup (UEFI 2.10 §5.3).
 
+use std::collections::BTreeSet;
+
 use crate::{Partition, Signature, checksum::crc32, field, region::Region};
 
 /// What was found of a GPT.
@@ -59,6 +61,53 @@ pub(crate) fn find(disk: &mut Region<'_, '_>, sector: u64) -> Table {
     broken.dedup();
     table.signatures.extend(broken.into_iter().map(|offset| Signature::new("gpt-broken", offset)));
     table
+}
+
+/// A copy of a table whose header is sound.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    /// Where its header is.
+    pub(crate) header: u64,
+    /// Where its entries are.
+    pub(crate) entries: u64,
+    pub(crate) entries_length: u64,
+    /// Holds when only another copy says where it is.
+    pub(crate) is_stale: bool,
+    /// Its partitions, whether or not the checksum of its entries is right.
+    pub(crate) partitions: Vec<Partition>,
+}
+
+/// Looks for every copy of a table, in sectors of `sector` bytes and of the two usual sizes.
+pub(crate) fn copies(disk: &mut Region<'_, '_>, sector: u64) -> Vec<Copy> {
+    let mut found = Vec::new();
+    for sector in BTreeSet::from([sector, 512, 4096]) {
+        let Some(last) = (disk.size() / sector).checked_sub(1) else { continue };
+        let mut places = vec![(1, false), (last, false)];
+        while let Some((place, is_stale)) = places.pop() {
+            let Some(Ok(header)) = header(disk, place, sector) else { continue };
+            // A header that a foreign one leads to leads nowhere.
+            let alternate = header.alternate;
+            if !is_stale && alternate != 1 && alternate != last {
+                places.push((alternate, true));
+            }
+            let length = header.entry_size * header.entry_count;
+            let bytes = header.entries_at.checked_mul(sector).map(|at| (at, disk.at(at, length)));
+            let Some((entries, Some(bytes))) = bytes else { continue };
+            let partitions = (1_u32..)
+                .zip(bytes.chunks_exact(header.entry_size))
+                .filter_map(|(number, entry)| partition(number, entry, sector))
+                .collect();
+            let entries_length = u64::try_from(length).unwrap_or_default();
+            found.push(Copy {
+                header: place * sector,
+                entries,
+                entries_length,
+                is_stale,
+                partitions,
+            });
+        }
+    }
+    found
 }
 
 type Sound = (Option<String>, Vec<Partition>);

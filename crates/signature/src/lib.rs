@@ -25,6 +25,7 @@ mod lvm;
 mod mbr;
 mod region;
 mod remnant;
+pub mod survey;
 mod volume;
 mod zfs;
 

@@ -15,19 +15,41 @@ const TEXT_BYTES: usize = 1024;
 /// How many areas are looked for; a volume has one of data and at most two of metadata.
 const AREA_LIMIT: usize = 8;
 
-/// Returns the physical volume in a region, its label the group's name; and `lvm2-shared` where the group says that
-/// machines share it.
-pub(crate) fn find(region: &mut Region<'_, '_>) -> Vec<Signature> {
-    // A label in one of the first four sectors, then the physical volume's UUID.
-    let label = (0..4_u64).map(|sector| sector * 512).find_map(|offset| {
+/// A physical volume's label, and where its metadata areas are.
+#[derive(Debug)]
+pub(crate) struct Label {
+    pub(crate) offset: u64,
+    pub(crate) uuid: Option<String>,
+    pub(crate) areas: Vec<u64>,
+}
+
+/// Returns the label in a region.
+pub(crate) fn label(region: &mut Region<'_, '_>) -> Option<Label> {
+    let (offset, block, header) = raw_label(region)?;
+    Some(Label {
+        offset,
+        uuid: uuid(&block, header),
+        areas: areas(&block, header).unwrap_or_default(),
+    })
+}
+
+/// Returns a label's place, its sector, and where in that the volume's header begins: in one of the first four
+/// sectors, then the physical volume's UUID.
+fn raw_label(region: &mut Region<'_, '_>) -> Option<(u64, Vec<u8>, usize)> {
+    (0..4_u64).map(|sector| sector * 512).find_map(|offset| {
         let block = region.at(offset, 512)?;
         if !block.starts_with(b"LABELONE") || !block.get(24..32)?.starts_with(b"LVM2") {
             return None;
         }
         let header = usize::try_from(le32(&block, 20)?).ok()?;
         Some((offset, block, header))
-    });
-    let Some((offset, block, header)) = label else { return Vec::new() };
+    })
+}
+
+/// Returns the physical volume in a region, its label the group's name; and `lvm2-shared` where the group says that
+/// machines share it.
+pub(crate) fn find(region: &mut Region<'_, '_>) -> Vec<Signature> {
+    let Some((offset, block, header)) = raw_label(region) else { return Vec::new() };
     let group = group(region, &block, header);
     let name = group.as_ref().and_then(|group| group.name.clone());
     let volume = Signature::new("lvm2", offset).uuid(uuid(&block, header)).label(name);
@@ -61,14 +83,18 @@ struct Group {
 }
 
 fn group(region: &mut Region<'_, '_>, block: &[u8], header: usize) -> Option<Group> {
+    areas(block, header)?.into_iter().find_map(|start| newest(region, start))
+}
+
+/// Returns where the metadata areas begin.
+fn areas(block: &[u8], header: usize) -> Option<Vec<u64>> {
     // After UUID and size: places of data, a pair of zeros, places of metadata, a pair of zeros.
     let first = header.checked_add(40)?;
-    let area = |index: usize| Some(le64(block, first.checked_add(index * 16)?)).flatten();
+    let area = |index: usize| le64(block, first.checked_add(index * 16)?);
     let end = (0..AREA_LIMIT).find(|index| area(*index) == Some(0))?;
     let starts =
         (end + 1..end + 1 + AREA_LIMIT).map_while(|index| area(index).filter(|at| *at != 0));
-    let starts: Vec<u64> = starts.collect();
-    starts.into_iter().find_map(|start| newest(region, start))
+    Some(starts.collect())
 }
 
 /// Reads the newest text in the metadata area at `start`.

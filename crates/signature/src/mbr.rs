@@ -7,6 +7,8 @@ use crate::{Partition, Signature, field, region::Region};
 pub(crate) struct Table {
     pub(crate) signatures: Vec<Signature>,
     pub(crate) partitions: Vec<Partition>,
+    /// Where the extended boot records are, in the order of their chain.
+    pub(crate) records: Vec<u64>,
 }
 
 /// The most logical partitions that are followed: the chain may be a circle.
@@ -49,13 +51,14 @@ pub(crate) fn find(disk: &mut Region<'_, '_>, sector: u64) -> Table {
         }
         partitions.extend(partition(number, entry.kind, entry.start, entry.sectors, sector));
     }
+    let mut records = Vec::new();
     if let Some(extended) = entries.into_iter().find(|entry| entry.is_extended()) {
-        partitions.extend(logical(disk, extended, sector));
+        partitions.extend(logical(disk, extended, sector, &mut records));
     }
     for partition in &mut partitions {
         partition.uuid = identifier.as_ref().map(|disk| format!("{disk}-{:02x}", partition.number));
     }
-    Table { signatures: vec![signature], partitions }
+    Table { signatures: vec![signature], partitions, records }
 }
 
 /// Returns the four entries of a sound boot record: the magic, and boot flags that are flags.
@@ -89,7 +92,12 @@ fn partition(number: u32, kind: u8, start: u64, sectors: u64, sector: u64) -> Op
 
 /// Follows the chain of extended boot records. Each lies within the extended partition; its first entry is
 /// relative to itself, its second to the extended partition.
-fn logical(disk: &mut Region<'_, '_>, extended: Entry, sector: u64) -> Vec<Partition> {
+fn logical(
+    disk: &mut Region<'_, '_>,
+    extended: Entry,
+    sector: u64,
+    records: &mut Vec<u64>,
+) -> Vec<Partition> {
     let mut found = Vec::new();
     let mut place = extended.start;
     for number in 5..5 + LOGICAL_LIMIT {
@@ -98,6 +106,7 @@ fn logical(disk: &mut Region<'_, '_>, extended: Entry, sector: u64) -> Vec<Parti
         else {
             break;
         };
+        records.push(place * sector);
         let [data, next, ..] = entries;
         if data.kind != 0 && data.sectors != 0 && !data.is_extended() {
             found.extend(partition(number, data.kind, place + data.start, data.sectors, sector));

@@ -10,6 +10,9 @@ pub const READ_LIMIT: u64 = 256 << 20;
 /// How many reads may fail before a probe gives up; each may take a dying disk half a minute.
 pub(crate) const FAILURE_LIMIT: usize = 3;
 
+/// The same for who has a person's order to go on.
+const PATIENT_LIMIT: usize = 8;
+
 /// The most bytes that one read asks for.
 const PIECE_LIMIT: u64 = 2 << 20;
 
@@ -33,12 +36,18 @@ pub struct Unreadable {
 pub(crate) struct Reader<'source> {
     source: &'source mut dyn Source,
     read: u64,
+    failure_limit: usize,
     unreadable: Vec<Unreadable>,
 }
 
 impl<'source> Reader<'source> {
     pub(crate) fn new(source: &'source mut dyn Source) -> Self {
-        Self { source, read: 0, unreadable: Vec::new() }
+        Self { source, read: 0, failure_limit: FAILURE_LIMIT, unreadable: Vec::new() }
+    }
+
+    /// Gives up later than others do.
+    pub(crate) fn patient(source: &'source mut dyn Source) -> Self {
+        Self { failure_limit: PATIENT_LIMIT, ..Self::new(source) }
     }
 
     /// Returns the region of `size` bytes from `start`, with `end` bytes of both its ends in memory.
@@ -56,7 +65,7 @@ impl<'source> Reader<'source> {
     }
 
     fn read(&mut self, offset: u64, length: u64) -> Option<Vec<u8>> {
-        if self.unreadable.len() >= FAILURE_LIMIT {
+        if self.unreadable.len() >= self.failure_limit {
             return None;
         }
         match self.try_read(offset, length) {

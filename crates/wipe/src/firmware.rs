@@ -11,6 +11,7 @@
 //! known after it was begun is [`Ended::Unknown`]; and `Done` means only that the device says so.
 //! Codecs (`command`, `identify`, `passthrough`, `sense`, `register`) know bytes and no policy; the others the reverse.
 
+mod ata;
 mod bytes;
 mod nvme;
 mod opal;
@@ -216,7 +217,7 @@ pub struct Recovery {
     pub commands: Vec<RawCommand>,
 }
 
-/// How a disk stands after an ATA password was to be taken off.
+/// How a disk stands after [`recover`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovered {
     /// No password was set.
@@ -302,9 +303,8 @@ pub fn examine(
     watch.check().map_err(FirmwareError::Stopped)?;
     let mut examined = match *device {
         Device::Nvme { controller, nsid } => nvme::examine(controller, nsid)?,
-        Device::Ata { .. } | Device::Scsi { .. } | Device::Mmc { .. } | Device::None => {
-            Examined::default()
-        }
+        Device::Ata { device } => ata::examine(device)?,
+        Device::Scsi { .. } | Device::Mmc { .. } | Device::None => Examined::default(),
     };
     if let Some(opal) = opal {
         opal::examine(opal, &mut examined);
@@ -337,6 +337,14 @@ pub fn apply(
             (T::NvmeFormatCrypto | T::NvmeFormatErase, Device::Nvme { controller, nsid }, _) => {
                 nvme::format(controller, nsid, technique, settings, watch, tape)
             }
+            (
+                T::AtaSanitizeBlock | T::AtaSanitizeCrypto | T::AtaSanitizeOverwrite,
+                Device::Ata { device },
+                _,
+            ) => ata::sanitize(device, technique, settings, watch, tape),
+            (T::AtaSecurityErase | T::AtaSecurityEraseEnhanced, Device::Ata { device }, _) => {
+                ata::security_erase(device, technique, settings, watch, tape)
+            }
             _ => Ending::failed("this is no technique of this device"),
         }
     })
@@ -346,8 +354,36 @@ pub fn apply(
 pub fn rejoin(device: &Device<'_>, running: &Running, watch: &dyn Watch) -> TechniqueOutcome {
     run(running.technique.unwrap_or(Technique::Other), watch, |tape| match *device {
         Device::Nvme { controller, nsid } => nvme::rejoin(controller, nsid, PATIENCE, watch, tape),
-        _ => Ending::failed("this device erases nothing by itself"),
+        Device::Ata { device } => ata::rejoin(device, PATIENCE, watch, tape),
+        Device::Scsi { .. } | Device::Mmc { .. } | Device::None => {
+            Ending::failed("this device erases nothing by itself")
+        }
     })
+}
+
+/// Makes hidden sectors addressable: host protected area, configuration overlay, accessible maximum. Only when ordered.
+/// Returns `None` for devices that have no such thing.
+pub fn lift_hidden(
+    device: &Device<'_>,
+    watch: &dyn Watch,
+) -> Result<Option<Lifted>, FirmwareError> {
+    let Device::Ata { device } = *device else { return Ok(None) };
+    watch.check().map_err(FirmwareError::Stopped)?;
+    ata::lift_hidden(device).map(Some)
+}
+
+/// Takes an ATA password off that an earlier boot set and a power cut left: tries that one, then those that stand for
+/// none. Three attempts, since a fifth wrong one locks the disk until it is switched off.
+pub fn recover(
+    device: &Device<'_>,
+    password: &[u8; 32],
+    watch: &dyn Watch,
+) -> Result<Recovery, FirmwareError> {
+    let Device::Ata { device } = *device else {
+        return Ok(Recovery { state: Recovered::Unneeded, commands: Vec::new() });
+    };
+    watch.check().map_err(FirmwareError::Stopped)?;
+    ata::recover(device, password)
 }
 
 /// How a technique ended, and why not otherwise.

@@ -10,12 +10,20 @@
 #![forbid(unsafe_code)]
 
 pub mod firmware;
+mod gate;
 pub mod harbour;
+pub mod job;
+mod part;
 pub mod pass;
 pub mod plan;
+pub mod unit;
 pub mod verdict;
 pub mod verification;
 mod watch;
 pub mod working;
 
 pub use self::watch::{Stopped, Watch};
+pub use self::{
+    gate::{Gate, Opening},
+    part::{Handling, Part},
+};

@@ -44,7 +44,7 @@ pub struct Plan {
     /// Ways, best first. The next one is tried only after the one before failed cleanly, or was seen to have erased
     /// nothing.
     pub ways: Vec<Way>,
-    /// How much of the disk is read back after the device's own erasure. A pass of zeros is always read back whole.
+    /// How much of the disk is read back afterwards.
     pub read_back: VerificationPlan,
 }
 
@@ -113,6 +113,20 @@ pub fn reaches(technique: Technique) -> Outcome {
     }
 }
 
+/// Holds for techniques that a device goes on with by itself.
+pub(crate) fn is_devices(technique: Technique) -> bool {
+    !matches!(
+        technique,
+        Technique::EphemeralFiles
+            | Technique::Signatures
+            | Technique::Discard
+            | Technique::WriteZeroes
+            | Technique::Zeros
+            | Technique::KeyedStream
+            | Technique::Other
+    )
+}
+
 /// Decides. The same facts and options always give the same plan.
 pub fn plan(level: PowerLevel, options: &WipeOptions, facts: &Facts) -> Plan {
     let device = || facts.offered.iter().copied().map(Way::Device);
@@ -163,6 +177,7 @@ mod tests {
         lift_hidden: false,
         unfreeze: false,
         psids: Vec::new(),
+        despite: Vec::new(),
     };
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use protocol::wipe::WipeStepKind;
+use protocol::wipe::{Technique, WipePhase, WipeStepKind};
 
 /// Who watches over the wipe of one disk. Tests make up their own, whose time passes as fast as they like.
 pub trait Watch: fmt::Debug + Sync {
@@ -21,6 +21,9 @@ pub trait Watch: fmt::Debug + Sync {
 
     /// Tells the server when it can be reached; returns at once.
     fn note(&self, step: WipeStepKind);
+
+    /// Says what is being done from now on. Who tells nobody needs not listen.
+    fn phase(&self, _phase: WipePhase, _technique: Option<Technique>) {}
 
     /// Says how far the present phase is.
     fn progress(&self, done: u64, total: u64, bad_ranges: u32);

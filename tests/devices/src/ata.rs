@@ -86,6 +86,8 @@ pub enum Bridge {
     AbortsAll,
     /// Says GOOD without sense data whatever the registers hold.
     WithoutSense,
+    /// Names another size than the disk's, as those do that put several disks together.
+    OtherSize,
     /// Knows no pass-through at all.
     WithoutPassThrough,
 }
@@ -229,7 +231,7 @@ impl Disk {
         disk
     }
 
-    /// Executes a SCSI command: ATA PASS-THROUGH (12) and (16), INQUIRY.
+    /// Executes a SCSI command: ATA PASS-THROUGH (12) and (16), INQUIRY, READ CAPACITY (16).
     pub fn execute(&mut self, cdb: &[u8], data: &mut [u8]) -> Result<Answer, NoAnswer> {
         self.took = Duration::ZERO;
         if self.is_silent {
@@ -331,9 +333,11 @@ impl Disk {
         self.start(self.config.freezing == Freezing::Always);
     }
 
-    /// Resets the link: what is frozen stays so (software settings preservation, Serial ATA).
+    /// Resets the link: the security feature set stays frozen (software settings preservation, Serial ATA), the sanitize
+    /// feature set does not.
     pub fn reset(&mut self) {
         self.previous = 0;
+        self.sanitizing.reset();
     }
 
     /// Cuts power when so much of the next security erase, in 65,536ths, is done.

@@ -18,13 +18,24 @@ pub enum Course {
     Lies,
 }
 
+/// Whether a pattern is inverted from pass to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inversion {
+    /// It never is.
+    Never,
+    /// The first pass writes the pattern.
+    AfterFirst,
+    /// The last pass writes the pattern.
+    BeforeLast,
+}
+
 /// What an erasure does to the medium.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Erases these pages as flash does.
     Erase(Vec<usize>),
-    /// Overwrites these pages so many times, with the pattern inverted from pass to pass or not.
-    Overwrite { pages: Vec<usize>, pattern: Vec<u8>, passes: u32, inverts: bool },
+    /// Overwrites these pages so many times.
+    Overwrite { pages: Vec<usize>, pattern: Vec<u8>, passes: u32, inversion: Inversion },
     /// Changes all media keys, when it is done.
     Keys,
     /// Changes the media keys of these spaces, when it is done.
@@ -43,10 +54,15 @@ impl Effect {
     fn step(&self, step: u64, medium: &mut Medium) {
         match self {
             Self::Erase(pages) => medium.erase_page(pages[crate::layout::index(step)]),
-            Self::Overwrite { pages, pattern, inverts, .. } => {
+            Self::Overwrite { pages, pattern, passes, inversion } => {
                 let pass = step / count(pages.len());
                 let page = pages[crate::layout::index(step % count(pages.len()))];
-                let mask = if *inverts && pass % 2 == 1 { 0xff } else { 0 };
+                let mask = match inversion {
+                    Inversion::Never => 0,
+                    Inversion::AfterFirst => pass % 2,
+                    Inversion::BeforeLast => (u64::from(*passes) - 1 - pass) % 2,
+                };
+                let mask = if mask == 1 { 0xff } else { 0 };
                 let pattern: Vec<u8> = pattern.iter().map(|byte| byte ^ mask).collect();
                 medium.fill_page(page, &pattern);
             }
@@ -160,7 +176,7 @@ mod tests {
             pages: vec![0],
             pattern: vec![1, 2, 3, 4],
             passes: 2,
-            inverts: true,
+            inversion: Inversion::AfterFirst,
         };
         let mut erasure = Erasure::new(effect, Course::Finishes, Duration::from_secs(10));
         erasure.advance(Duration::from_secs(5), &mut medium);

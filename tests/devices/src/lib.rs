@@ -23,7 +23,9 @@ pub mod ata;
 mod course;
 mod layout;
 mod medium;
+pub mod mmc;
 pub mod nvme;
+pub mod opal;
 pub mod scsi;
 
 pub use self::{answer::Answer, course::Course};

@@ -1,7 +1,7 @@
 //! What is really stored: pages, of which the host sees only those that something refers to.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
 };
 
@@ -23,8 +23,8 @@ pub(crate) struct Medium {
     places: BTreeMap<(u32, u64), usize>,
     /// Pages that hold no unit: the next to be written comes first.
     free: VecDeque<usize>,
-    /// Which space wrote a page last.
-    owners: Vec<u32>,
+    /// Which unit of which space wrote a page last.
+    owners: Vec<(u32, u64)>,
     in_place: bool,
     /// The media keys of the spaces; none where the device does not encrypt.
     keys: Option<BTreeMap<u32, u64>>,
@@ -39,7 +39,7 @@ impl Medium {
             pages: vec![ERASED; unit * pages],
             places: BTreeMap::new(),
             free: (0..pages).collect(),
-            owners: vec![0; pages],
+            owners: vec![(0, 0); pages],
             in_place: false,
             keys: encrypts.then(BTreeMap::new),
         }
@@ -67,7 +67,7 @@ impl Medium {
         let units = count(pages) - spare;
         self.unit = unit;
         self.pages.truncate(pages * unit);
-        self.owners = vec![0; pages];
+        self.owners = vec![(0, 0); pages];
         self.places.clear();
         self.free = (0..pages).collect();
         if self.in_place {
@@ -95,7 +95,7 @@ impl Medium {
             },
         };
         self.places.insert((space, unit), page);
-        self.owners[page] = space;
+        self.owners[page] = (space, unit);
         self.set_page(page, bytes);
     }
 
@@ -128,7 +128,7 @@ impl Medium {
             return false;
         };
         self.places.insert((space, unit), page);
-        self.owners[page] = space;
+        self.owners[page] = (space, unit);
         self.set_page(page, &bytes);
         true
     }
@@ -140,7 +140,32 @@ impl Medium {
 
     /// Which pages a space wrote last: those the host sees, and those that were given up.
     pub(crate) fn owned(&self, space: u32) -> Vec<usize> {
-        (0..self.page_count()).filter(|page| self.owners[*page] == space).collect()
+        self.written_for(space, 0..u64::MAX)
+    }
+
+    /// Which pages these units wrote last: those the host sees, and all older copies.
+    pub(crate) fn written_for(&self, space: u32, units: Range<u64>) -> Vec<usize> {
+        let is_theirs = |page: &usize| {
+            let (owner, unit) = self.owners[*page];
+            owner == space && units.contains(&unit)
+        };
+        (0..self.page_count()).filter(is_theirs).collect()
+    }
+
+    /// Which pages hold nothing that the host sees.
+    pub(crate) fn unseen(&self) -> Vec<usize> {
+        let mut pages: Vec<usize> = self.free.iter().copied().collect();
+        pages.sort_unstable();
+        pages
+    }
+
+    /// Makes all spaces one, number 0, without touching what is stored.
+    pub(crate) fn merge_spaces(&mut self) {
+        let places = std::mem::take(&mut self.places);
+        self.places = places.into_iter().map(|((_, unit), page)| ((0, unit), page)).collect();
+        for owner in &mut self.owners {
+            owner.0 = 0;
+        }
     }
 
     /// Erases a page as flash does.
@@ -164,18 +189,19 @@ impl Medium {
 
     /// Changes all media keys.
     pub(crate) fn change_keys(&mut self) {
-        let spaces: Vec<u32> = self.owners.clone();
-        let mut changed = std::collections::BTreeSet::new();
+        let spaces: BTreeSet<u32> = self.owners.iter().map(|(space, _)| *space).collect();
         for space in spaces {
-            if changed.insert(space) {
-                self.change_key(space);
-            }
+            self.change_key(space);
         }
     }
 
     /// All that is on the medium, page by page, read with the keys that the device has.
     pub(crate) fn contents(&self) -> Vec<u8> {
-        (0..self.page_count()).flat_map(|page| self.page(page)).collect()
+        let mut contents = Vec::with_capacity(self.pages.len());
+        for page in 0..self.page_count() {
+            contents.extend_from_slice(&self.page(page));
+        }
+        contents
     }
 
     fn page(&self, page: usize) -> Vec<u8> {
@@ -193,7 +219,7 @@ impl Medium {
     /// Stands for the device's cipher: with another key other bytes come out.
     fn cipher(&self, page: usize, bytes: &mut [u8]) {
         let Some(keys) = &self.keys else { return };
-        let space = self.owners[page];
+        let (space, _) = self.owners[page];
         let key = keys.get(&space).copied().unwrap_or_default();
         let mut state = (key + 1)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)

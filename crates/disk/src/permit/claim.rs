@@ -6,6 +6,7 @@ use linux::block::Access;
 use protocol::{
     inventory::{Disk, Transport},
     order::{DiskIdentity, OrderedDisk},
+    wipe::Obstacle,
 };
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
     identity,
     kernel::Facts,
     place,
+    purpose::Purpose,
     refusal::{Refusal, label},
     usage,
 };
@@ -26,17 +28,19 @@ pub(super) struct Claim {
     pub(super) ordered: OrderedDisk,
     pub(super) name: String,
     pub(super) facts: Facts,
+    pub(super) transport: Option<Transport>,
     /// Where it stands in the kernel's tree.
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
     pub(super) look: Look,
 }
 
 impl Claim {
-    /// Opens the disk that an order means, and checks it.
+    /// Opens the disk that an order means, the one of this number, and checks it.
     pub(super) fn open(
         machine: &Machine,
         place: &place::Kind,
-        ordered: &OrderedDisk,
+        purpose: &impl Purpose,
+        (number, ordered): (usize, &OrderedDisk),
         found: &Disk,
     ) -> Result<Self, Refusal> {
         let name = &found.name;
@@ -71,20 +75,29 @@ impl Claim {
             ordered: ordered.clone(),
             name: name.clone(),
             facts,
+            transport: None,
             directory,
             look: Look { is_blank: false, unreadable: None, found: Vec::new() },
         };
         let seen = claim.confirm(machine)?;
-        suitable(machine, place, &seen, &disk)?;
+        claim.transport = seen.transport;
+        let despite = |obstacle| purpose.is_despite(&ordered.identity, obstacle);
+        suitable(machine, place, despite, &seen, &disk)?;
         claim.writable(machine, place, &disk)?;
         unused(machine, name, &claim.directory, &disk)?;
-        let keys = machine.kernel.registered_keys(&claim.file, seen.transport);
-        match keys.map_err(unanswered(&disk, "reservations"))? {
-            0 => {}
-            keys => return Err(Refusal::Reserved { disk, keys }),
+        // A disk that is sanitizing, or locked, does not tell; before an earlier boot began with it, it did.
+        if !despite(Obstacle::Reservations) && !purpose.is_begun(number) {
+            let keys = machine.kernel.registered_keys(&claim.file, seen.transport);
+            match keys.map_err(unanswered(&disk, "reservations"))? {
+                0 => {}
+                keys => return Err(Refusal::Reserved { disk, keys }),
+            }
         }
-        claim.look = content::look(&claim.file, facts.size_bytes, facts.sector_bytes);
-        claim.destructible(machine, &disk)?;
+        // What an earlier boot has begun to destroy says nothing of what it belonged to.
+        if !purpose.is_begun(number) {
+            claim.look = content::look(&claim.file, facts.size_bytes, facts.sector_bytes);
+            claim.destructible(machine, purpose, &disk)?;
+        }
         claim.confirm(machine)?;
         Ok(claim)
     }
@@ -152,23 +165,33 @@ impl Claim {
     }
 
     /// Refuses what the order does not allow to be destroyed, and what belongs to several machines.
-    fn destructible(&self, machine: &Machine, disk: &str) -> Result<(), Refusal> {
+    fn destructible(
+        &self,
+        machine: &Machine,
+        purpose: &impl Purpose,
+        disk: &str,
+    ) -> Result<(), Refusal> {
         let disk = disk.to_owned();
-        if let Some(signature) = boot_medium::signature(&machine.root) {
+        let despite = |obstacle| purpose.is_despite(&self.ordered.identity, obstacle);
+        if !despite(Obstacle::BootMedium)
+            && let Some(signature) = boot_medium::signature(&machine.root)
+        {
             let start = self.start().map_err(unanswered(&disk, "first sectors"))?;
             if boot_medium::is_on(&signature, &start) {
                 return Err(Refusal::BootMedium { disk });
             }
         }
         let shared = self.look.shared();
-        if !shared.is_empty() {
+        if !shared.is_empty() && !despite(Obstacle::SharedStorage) {
             let content = shared.join(", ");
             return Err(Refusal::Shared { disk, content });
         }
-        if let Some(reason) = self.look.unreadable.clone() {
+        if let Some(reason) = self.look.unreadable.clone()
+            && !purpose.may_lose_unread(&self.ordered)
+        {
             return Err(Refusal::Unreadable { disk, reason });
         }
-        if !self.look.is_blank && !self.ordered.overwrite {
+        if !self.look.is_blank && !purpose.may_lose(&self.ordered) {
             return Err(Refusal::HasData { disk, content: self.look.words() });
         }
         Ok(())
@@ -229,11 +252,12 @@ fn real_disk(machine: &Machine, directory: &std::path::Path, disk: &str) -> Resu
 fn suitable(
     machine: &Machine,
     place: &place::Kind,
+    despite: impl Fn(Obstacle) -> bool,
     seen: &Disk,
     disk: &str,
 ) -> Result<(), Refusal> {
     let disk = disk.to_owned();
-    if seen.transport == Some(Transport::Network) {
+    if seen.transport == Some(Transport::Network) && !despite(Obstacle::Network) {
         return Err(Refusal::Network { disk });
     }
     let device = format!("sys/class/block/{}/device", seen.name);
@@ -243,7 +267,7 @@ fn suitable(
         };
         let entries = machine.root.entries(&device).unwrap_or_default();
         let paths = entries.iter().filter(|name| is_controller(name)).count();
-        if paths > 1 {
+        if paths > 1 && !despite(Obstacle::Multipath) {
             return Err(Refusal::Multipath { disk, paths });
         }
     }
@@ -255,7 +279,9 @@ fn suitable(
         || is_card
         || hangs_outside(machine, &device);
     match place {
-        place::Kind::OwnInitramfs if is_portable => Err(Refusal::Removable { disk }),
+        place::Kind::OwnInitramfs if is_portable && !despite(Obstacle::Removable) => {
+            Err(Refusal::Removable { disk })
+        }
         _ => Ok(()),
     }
 }

@@ -68,6 +68,11 @@ fn has_same_name(one: &DiskIdentity, other: &DiskIdentity) -> bool {
     sound.iter().any(|(one, other)| one == other)
 }
 
+/// Holds when a disk shares a name with one of some.
+pub(super) fn is_one_of(disk: &DiskIdentity, others: &[DiskIdentity]) -> bool {
+    others.iter().any(|other| has_same_name(disk, other))
+}
+
 fn has_sound_name(disk: &DiskIdentity) -> bool {
     let wide = [&disk.wwn, &disk.eui64, &disk.nguid];
     wide.into_iter().flatten().any(|name| is_sound_wide(name))

@@ -1,9 +1,15 @@
-//! Ten thousand orders that do not fit the machine, made up at random: none of them is permitted.
+//! Thousands of orders that do not fit the machine, made up at random: none of them is permitted.
 
 use std::thread;
 
 use linux::block::Access;
-use protocol::Bytes;
+use protocol::{
+    Bytes, InventoryDigest,
+    wipe::{
+        Despite, Extra, Obstacle, PowerLevel, Seed, Wipe, WipeFinish, WipeOptions, WipeStep,
+        WipeStepKind,
+    },
+};
 
 use super::{
     simulation::{Bus, DiskSpec, Simulated, Spec, Trick},
@@ -13,6 +19,9 @@ use super::{
 /// How many mismatches are tried at least, on several threads.
 const CASES: usize = 10_000;
 const THREADS: usize = 2;
+
+/// How many of wipes, unless `DRYDOCK_MISMATCHES` says so: `make soak` does.
+const WIPES: usize = 800;
 
 /// Numbers by chance, the same for the same seed (`SplitMix64`, Steele and others 2014).
 struct Dice(u64);
@@ -41,9 +50,61 @@ struct Case {
     now: i64,
     clock: Clock,
     is_used: bool,
+    /// What makes it an order to wipe; `None` is one to write an image.
+    wipe: Option<Terms>,
+}
+
+/// What a wipe has beside its order.
+#[derive(Clone)]
+struct Terms {
+    level: PowerLevel,
+    despite: Vec<Despite>,
+    missing: Vec<DiskIdentity>,
+    extras: Vec<Extra>,
+    journal: Vec<WipeStep>,
 }
 
 impl Case {
+    /// Makes a machine at random, and an honest order to wipe one or two of its disks.
+    fn honest_wipe(dice: &mut Dice) -> Self {
+        let mut case = Self::honest(dice);
+        let level = dice.of(&[
+            PowerLevel::Idle,
+            PowerLevel::Harbour,
+            PowerLevel::Working,
+            PowerLevel::Full,
+            PowerLevel::Redline,
+        ]);
+        let mut disks = vec![case.target];
+        if dice.below(2) == 0 {
+            disks.push(case.other(dice));
+        }
+        case.order = Simulated::new(&case.spec).order(&disks, true);
+        // What has nothing to do with it: a disk that is long gone, something about another one, a pstore.
+        let dead =
+            DiskIdentity { serial: Some("LONGGONE17".to_owned()), ..DiskIdentity::default() };
+        let obstacle = dice.of(OBSTACLES);
+        let despite = vec![Despite { disk: "LONGGONE17".to_owned(), obstacle }];
+        let (extras, journal) = (vec![Extra::Pstore], Vec::new());
+        case.wipe = Some(Terms { level, despite, missing: vec![dead], extras, journal });
+        case
+    }
+
+    fn terms(&mut self) -> &mut Terms {
+        self.wipe.as_mut().expect("it is one of wipes only")
+    }
+
+    /// Makes the order again, for the target alone, from the machine as it is described by now.
+    fn reorder(&mut self) {
+        self.order = Simulated::new(&self.spec).order(&[self.target], true);
+    }
+
+    /// Notes that an earlier boot has begun with the target, which comes first in its order.
+    fn begun(&mut self) {
+        let step = WipeStep { disk: 0, kind: WipeStepKind::Canaries {} };
+        self.terms().journal.push(step);
+    }
+
     /// Makes a machine at random, and an honest order for one of its disks.
     fn honest(dice: &mut Dice) -> Self {
         let count = 2 + u64::try_from(dice.below(2)).unwrap();
@@ -66,7 +127,15 @@ impl Case {
             spec.disks[target].content = vec![(700, vec![1])];
         }
         let order = Simulated::new(&spec).order(&[target], overwrite);
-        Self { order, spec, target, now: 1000, clock: Clock::SetByServer, is_used: false }
+        Self {
+            order,
+            spec,
+            target,
+            now: 1000,
+            clock: Clock::SetByServer,
+            is_used: false,
+            wipe: None,
+        }
     }
 
     fn disk(&mut self) -> &mut DiskSpec {
@@ -91,7 +160,18 @@ impl Case {
             clock: self.clock,
             used: &used,
         };
-        let permits = check_on(&machine.machine(), &self.order, &circumstances);
+        let permits = match &self.wipe {
+            None => check_on(&machine.machine(), &self.order, &circumstances),
+            Some(terms) => {
+                let Terms { level, despite, missing, extras, journal } = terms.clone();
+                let options = WipeOptions { despite, ..WipeOptions::default() };
+                let (seed, finish) = (Seed([7; 32]), WipeFinish::Stay);
+                let order = self.order.clone();
+                let wipe = Wipe { order, level, options, seed, missing, extras, journal, finish };
+                wiping::check_wipe_on(&machine.machine(), &wipe, &circumstances)
+                    .map(|cleared| cleared.permits)
+            }
+        };
         assert!(!machine.is_any_writable(), "a check makes nothing writable");
         permits
     }
@@ -239,6 +319,9 @@ const MISMATCHES: &[(&str, Mismatch)] = &[
     ("it cannot be found out who uses the disk", |case, _| case.spec.mounts.clear()),
     ("data that the order does not allow to be destroyed", |case, dice| {
         case.order.disks[0].overwrite = false;
+        if let Some(terms) = &mut case.wipe {
+            terms.level = dice.of(DESTROYING);
+        }
         let size = usize::try_from(case.disk().size()).unwrap();
         // Somewhere in the first or the last MiB.
         let place = dice.below(1 << 20);
@@ -264,27 +347,130 @@ const MISMATCHES: &[(&str, Mismatch)] = &[
     ("a disk that can be taken out", |case, _| case.disk().removable = true),
 ];
 
+const OBSTACLES: &[Obstacle] = &[
+    Obstacle::BootMedium,
+    Obstacle::SharedStorage,
+    Obstacle::Reservations,
+    Obstacle::Network,
+    Obstacle::Multipath,
+    Obstacle::Removable,
+];
+
+const DESTROYING: &[PowerLevel] = &[PowerLevel::Working, PowerLevel::Full, PowerLevel::Redline];
+
+/// What may not fit with a wipe only.
+const WIPE_MISMATCHES: &[(&str, Mismatch)] = &[
+    ("the device would erase another disk along with it", |case, dice| {
+        case.disk().bus = dice.of(&[Bus::Nvme, Bus::Sas]);
+        let sibling = DiskSpec { sibling: true, ..DiskSpec::new(case.disk().bus, 77) };
+        case.spec.disks.insert(case.target + 1, sibling);
+        case.target += dice.below(2);
+        case.reorder();
+        case.terms().level = PowerLevel::Redline;
+    }),
+    ("another part of an array is kept", |case, dice| {
+        let mut member = vec![0; 256];
+        member[..4].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
+        (member[4], member[144]) = (1, 8);
+        let other = case.other(dice);
+        case.spec.disks[other].content = vec![(4096, member.clone())];
+        case.disk().content = vec![(4096, member)];
+        case.reorder();
+    }),
+    ("a disk is kept whose key goes with the TPM", |case, dice| {
+        let other = case.other(dice);
+        let luks = [b"LUKS\xba\xbe\x00\x02".as_slice(), &[0; 300]].concat();
+        case.spec.disks[other].content = vec![(0, luks)];
+        case.reorder();
+        case.terms().extras.push(Extra::Tpm);
+    }),
+    ("a disk is missing that is to be wiped", |case, _| {
+        let identity = case.order.disks[0].identity.clone();
+        case.terms().missing.push(identity);
+    }),
+    ("something was named of another disk, or something else of this one", |case, dice| {
+        case.disk().content = vec![(0, b"bluestore block device".to_vec())];
+        let other = case.other(dice);
+        let disk = if dice.below(2) == 0 {
+            case.terms().despite[0].obstacle = Obstacle::SharedStorage;
+            case.spec.disks[other].serial.clone()
+        } else {
+            case.terms().despite[0].obstacle =
+                dice.of(&[Obstacle::BootMedium, Obstacle::Removable]);
+            case.disk().serial.clone()
+        };
+        case.terms().despite[0].disk = disk.unwrap();
+    }),
+    ("an earlier boot began with another disk than the one with something on it", |case, _| {
+        case.reorder();
+        case.begun();
+        case.terms().journal[0].disk = 1;
+        case.disk().keys = 1;
+    }),
+    ("an earlier boot began long ago", |case, _| {
+        case.begun();
+        case.now = case.order.deadline_unix_milliseconds + 14 * 24 * 3_600_000;
+    }),
+    ("an earlier boot began with it, and it was exchanged since", |case, dice| {
+        case.begun();
+        match dice.below(4) {
+            0 => case.disk().sectors += 8,
+            1 => case.disk().serial.as_mut().unwrap().push('1'),
+            2 => case.spec.uuid = None,
+            _ => case.disk().sector_bytes = 1024,
+        }
+    }),
+    ("an earlier boot began with it, and somebody uses it", |case, _| {
+        case.begun();
+        case.disk().holder = Some("md0");
+    }),
+    ("another disk is missing than the one that was called so", |case, dice| {
+        let other = case.other(dice);
+        let mut identity =
+            Simulated::new(&case.spec).order(&[other], true).disks[0].identity.clone();
+        identity.size_bytes = Bytes(identity.size_bytes.0 + 512);
+        case.terms().missing = vec![identity];
+        case.spec.disks.remove(other);
+    }),
+];
+
 #[test]
 fn ten_thousand_orders_that_do_not_fit_are_refused_and_those_that_fit_are_not() {
-    let rounds = CASES.div_ceil(MISMATCHES.len());
+    try_all(CASES, Case::honest, &[MISMATCHES]);
+}
+
+#[test]
+fn wipes_that_do_not_fit_are_refused_and_those_that_fit_are_not() {
+    let asked = std::env::var("DRYDOCK_MISMATCHES").ok();
+    let cases = asked.map_or(WIPES, |text| text.parse().expect("a number of mismatches"));
+    try_all(cases, Case::honest_wipe, &[MISMATCHES, WIPE_MISMATCHES]);
+}
+
+fn try_all(cases: usize, honest: fn(&mut Dice) -> Case, mismatches: &[&[(&str, Mismatch)]]) {
+    let each: usize = mismatches.iter().map(|some| some.len()).sum();
+    let rounds = cases.div_ceil(each);
     thread::scope(|scope| {
         for first in 0..THREADS {
-            scope.spawn(move || (first..rounds).step_by(THREADS).for_each(round));
+            scope.spawn(move || {
+                (first..rounds)
+                    .step_by(THREADS)
+                    .for_each(|number| round(number, honest, mismatches));
+            });
         }
     });
 }
 
 /// Makes one machine and an order for it, which is permitted, and tries each mismatch on them.
-fn round(number: usize) {
+fn round(number: usize, honest: fn(&mut Dice) -> Case, mismatches: &[&[(&str, Mismatch)]]) {
     let mut dice = Dice(u64::try_from(number).unwrap() << 32);
-    let honest = Case::honest(&mut dice);
+    let honest = honest(&mut dice);
     let machine = Simulated::new(&honest.spec);
     let permits = honest.check(&machine).expect("an honest order is permitted");
-    let [permit] = permits.as_slice() else { panic!("{number}: {} permits", permits.len()) };
-    assert_eq!(*permit.disk(), honest.order.disks[0]);
-    assert_eq!(permit.name(), honest.spec.names()[honest.target]);
+    assert_eq!(permits.len(), honest.order.disks.len());
+    assert_eq!(*permits[0].disk(), honest.order.disks[0]);
+    assert_eq!(permits[0].name(), honest.spec.names()[honest.target]);
     drop(permits);
-    for (name, change) in MISMATCHES {
+    for (name, change) in mismatches.iter().copied().flatten() {
         let mut case = honest.clone();
         change(&mut case, &mut dice);
         let changed = (case.spec != honest.spec).then(|| Simulated::new(&case.spec));

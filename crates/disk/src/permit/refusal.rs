@@ -46,7 +46,7 @@ pub enum Refusal {
     /// It is about no disk.
     #[error("the order names no disk: order again, with a disk")]
     NoDisks,
-    /// It names one disk twice.
+    /// It names one disk twice, or names it and calls it missing.
     #[error("the order names {disk} twice: order again, each disk once")]
     NamedTwice {
         /// Which.
@@ -54,7 +54,7 @@ pub enum Refusal {
     },
     /// The machine says nothing of itself that another one does not say.
     #[error(
-        "this machine has no UUID, no serial number and no network port of its own, so no order can be meant for it alone: write the image on the machine itself, with `sunshine write`"
+        "this machine has no UUID, no serial number and no network port of its own, so no order can be meant for it alone: start the work on the machine itself, with `sunshine write` or `hercules wipe`"
     )]
     NoEvidence,
     /// It is for another machine, or this one has changed.
@@ -200,7 +200,7 @@ pub enum Refusal {
     },
     /// It is one that people carry about.
     #[error(
-        "{disk} can be taken out, and may be somebody's own: choose a disk inside the machine, or write to this one with `sunshine write`"
+        "{disk} can be taken out, and may be somebody's own: choose a disk inside the machine, or use `sunshine write` or `hercules wipe` on this one"
     )]
     Removable {
         /// Which disk.
@@ -276,6 +276,24 @@ pub enum Refusal {
         /// The disks that do not tell.
         others: String,
     },
+    /// Its device erases others along with it, which the order does not name.
+    #[error(
+        "the device of {disk} also has {others}, and would erase them along with it: order all of them, or choose the level `full`"
+    )]
+    Sibling {
+        /// Which disk.
+        disk: String,
+        /// The others.
+        others: String,
+    },
+    /// Disks are kept that the TPM may hold the keys of, and it is to be cleared.
+    #[error(
+        "the TPM is to be cleared, and may hold the keys of disks that are kept ({others}): order those too, or leave the TPM as it is"
+    )]
+    Sealed {
+        /// Which disks, and what is on them.
+        others: String,
+    },
     /// Machines have registered keys with it.
     #[error(
         "{disk} has {keys} keys of persistent reservations: a cluster is using it; take it out of that first"
@@ -334,6 +352,8 @@ impl Refusal {
             Self::Shared { .. } => "shared",
             Self::Member { .. } => "member",
             Self::MemberUnknown { .. } => "member-unknown",
+            Self::Sibling { .. } => "sibling",
+            Self::Sealed { .. } => "sealed",
             Self::Reserved { .. } => "reserved",
             Self::Belt { .. } => "belt",
         }

@@ -21,24 +21,25 @@ use super::{
     Machine,
     kernel::{Facts, Kernel},
 };
+use crate::Held;
 
 /// What a machine is to be.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Spec {
-    pub(super) uuid: Option<String>,
-    pub(super) serial: Option<String>,
-    pub(super) board: Option<String>,
-    pub(super) mac: Option<String>,
-    pub(super) disks: Vec<DiskSpec>,
+pub(crate) struct Spec {
+    pub(crate) uuid: Option<String>,
+    pub(crate) serial: Option<String>,
+    pub(crate) board: Option<String>,
+    pub(crate) mac: Option<String>,
+    pub(crate) disks: Vec<DiskSpec>,
     /// Lines of `/proc/self/mountinfo` and `/proc/swaps`.
-    pub(super) mounts: String,
-    pub(super) swaps: String,
-    pub(super) tricks: Vec<Trick>,
+    pub(crate) mounts: String,
+    pub(crate) swaps: String,
+    pub(crate) tricks: Vec<Trick>,
 }
 
 /// How a disk is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bus {
+pub(crate) enum Bus {
     Ata,
     Sas,
     Nvme,
@@ -52,29 +53,31 @@ pub(super) enum Bus {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct DiskSpec {
-    pub(super) bus: Bus,
-    pub(super) model: String,
-    pub(super) serial: Option<String>,
+pub(crate) struct DiskSpec {
+    pub(crate) bus: Bus,
+    pub(crate) model: String,
+    pub(crate) serial: Option<String>,
     /// 16 digits: the NAA name of SCSI and ATA disks, the EUI-64 of NVMe ones.
-    pub(super) wide: Option<String>,
-    pub(super) sectors: u64,
-    pub(super) sector_bytes: u32,
-    pub(super) removable: bool,
-    pub(super) sequence: u64,
+    pub(crate) wide: Option<String>,
+    pub(crate) sectors: u64,
+    pub(crate) sector_bytes: u32,
+    pub(crate) removable: bool,
+    pub(crate) sequence: u64,
     /// Bytes at offsets.
-    pub(super) content: Vec<(u64, Vec<u8>)>,
-    pub(super) holder: Option<&'static str>,
-    pub(super) keys: u64,
+    pub(crate) content: Vec<(u64, Vec<u8>)>,
+    pub(crate) holder: Option<&'static str>,
+    pub(crate) keys: u64,
     /// What it was before the belt; `None` where there is no belt.
-    pub(super) before: Option<Access>,
+    pub(crate) before: Option<Access>,
+    /// Whether it is a second namespace of the NVMe disk before it, or a second unit of the SCSI disk before it.
+    pub(crate) sibling: bool,
     /// Whether it refuses to become writable.
-    pub(super) is_protected: bool,
+    pub(crate) is_protected: bool,
 }
 
 /// What goes wrong behind the checks' back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trick {
+pub(crate) enum Trick {
     /// The name leads to the disk of that index when it is opened.
     OpensOther(usize),
     /// From this call on, the descriptor has another sequence number.
@@ -89,14 +92,14 @@ pub(super) enum Trick {
 
 /// A machine made of files, gone when it is dropped.
 #[derive(Debug)]
-pub(super) struct Simulated {
+pub(crate) struct Simulated {
     directory: tempfile::TempDir,
-    pub(super) kernel: Arc<Imitation>,
+    pub(crate) kernel: Arc<Imitation>,
 }
 
 /// The kernel's side of it.
 #[derive(Debug)]
-pub(super) struct Imitation {
+pub(crate) struct Imitation {
     directory: PathBuf,
     names: Vec<String>,
     tricks: Vec<Trick>,
@@ -118,7 +121,7 @@ struct Device {
 }
 
 impl DiskSpec {
-    pub(super) fn new(bus: Bus, number: u64) -> Self {
+    pub(crate) fn new(bus: Bus, number: u64) -> Self {
         Self {
             bus,
             model: "MODEL 9000".to_owned(),
@@ -132,17 +135,18 @@ impl DiskSpec {
             holder: None,
             keys: 0,
             before: Some(Access::Writable),
+            sibling: false,
             is_protected: false,
         }
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.sectors * 512
     }
 }
 
 impl Spec {
-    pub(super) fn new(disks: Vec<DiskSpec>) -> Self {
+    pub(crate) fn new(disks: Vec<DiskSpec>) -> Self {
         Self {
             uuid: Some("4c4c4544-0042-3510-8052-b9c04f4e3732".to_owned()),
             serial: Some("B5R9N72".to_owned()),
@@ -156,10 +160,18 @@ impl Spec {
     }
 
     /// Names the disks as the kernel does: by kind, in the order in which they are found.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let (mut scsi, mut virtio, mut nvme) = (b'a'..=b'z', b'a'..=b'z', 0..9);
+        let mut namespaces = (0, 1);
         let mut give = |disk: &DiskSpec| match disk.bus {
-            Bus::Nvme | Bus::TwoWays => format!("nvme{}n1", nvme.next().unwrap()),
+            Bus::Nvme if disk.sibling => {
+                namespaces.1 += 1;
+                format!("nvme{}n{}", namespaces.0, namespaces.1)
+            }
+            Bus::Nvme | Bus::TwoWays => {
+                namespaces = (nvme.next().unwrap(), 1);
+                format!("nvme{}n1", namespaces.0)
+            }
             Bus::Virtio => format!("vd{}", char::from(virtio.next().unwrap())),
             _ => format!("sd{}", char::from(scsi.next().unwrap())),
         };
@@ -168,14 +180,16 @@ impl Spec {
 }
 
 impl Simulated {
-    pub(super) fn new(spec: &Spec) -> Self {
+    pub(crate) fn new(spec: &Spec) -> Self {
         let directory = scratch();
         let tree = Tree(directory.path());
         tree.machine(spec);
         let names = spec.names();
         let mut devices = BTreeMap::new();
+        let mut slot = 0;
         for (minor, (name, disk)) in (0_u64..).zip(names.iter().zip(&spec.disks)) {
-            tree.disk(name, disk, minor * 16);
+            slot = if disk.sibling { slot } else { minor };
+            tree.disk(name, disk, minor * 16, slot);
             let mut file = tree.create(&format!("dev/{name}"));
             file.set_len(disk.size()).unwrap();
             for (offset, bytes) in &disk.content {
@@ -201,20 +215,20 @@ impl Simulated {
         Self { directory, kernel: Arc::new(kernel) }
     }
 
-    pub(super) fn machine(&self) -> Machine {
+    pub(crate) fn machine(&self) -> Machine {
         Machine { root: Root::captured(self.directory.path()), kernel: self.kernel.clone() }
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    pub(super) fn inventory(&self) -> Inventory {
+    pub(crate) fn inventory(&self) -> Inventory {
         inventory::collect_fast(&self.machine().root)
     }
 
     /// Makes the order that a server makes from this machine's report, for disks by their index.
-    pub(super) fn order(&self, disks: &[usize], overwrite: bool) -> Order {
+    pub(crate) fn order(&self, disks: &[usize], overwrite: bool) -> Order {
         let inventory = self.inventory();
         let of = |index: &usize| {
             let name = &self.kernel.names[*index];
@@ -231,8 +245,19 @@ impl Simulated {
         }
     }
 
+    /// Takes disks by their index, past all checks.
+    pub(crate) fn held(&self, disks: &[usize]) -> Vec<Held> {
+        let take = |index: &usize| {
+            let name = self.kernel.names[*index].clone();
+            let file = self.kernel.claim(&name).unwrap();
+            let facts = self.kernel.facts(&file).unwrap();
+            Held::take(file, facts, name, self.kernel.clone()).unwrap()
+        };
+        disks.iter().map(take).collect()
+    }
+
     /// Holds when some disk may be written.
-    pub(super) fn is_any_writable(&self) -> bool {
+    pub(crate) fn is_any_writable(&self) -> bool {
         let state = self.kernel.state.lock().unwrap();
         state.devices.values().any(|device| device.access == Access::Writable)
     }
@@ -312,7 +337,7 @@ impl Kernel for Imitation {
 }
 
 /// Makes a directory in memory where there is such a place: a machine is many small files.
-pub(super) fn scratch() -> tempfile::TempDir {
+pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
@@ -366,11 +391,12 @@ impl Tree<'_> {
         self.file("proc/swaps", &spec.swaps);
     }
 
-    fn disk(&self, name: &str, disk: &DiskSpec, minor: u64) {
-        let pci = format!("sys/devices/pci0000:00/0000:00:{:02x}.0", 16 + minor / 16);
-        let number = minor / 16;
+    /// Siblings stand in one slot, each with its own number.
+    fn disk(&self, name: &str, disk: &DiskSpec, minor: u64, slot: u64) {
+        let pci = format!("sys/devices/pci0000:00/0000:00:{:02x}.0", 16 + slot);
+        let (number, unit) = (slot, minor / 16 - slot);
         let scsi = |host: &str| {
-            format!("{pci}/{host}host{number}/target{number}:0:0/{number}:0:0:0/block/{name}")
+            format!("{pci}/{host}host{number}/target{number}:0:0/{number}:0:0:{unit}/block/{name}")
         };
         let directory = match disk.bus {
             Bus::Ata => scsi("ata1/"),
@@ -404,6 +430,7 @@ impl Tree<'_> {
                 self.file(&format!("{device}/model"), &disk.model);
                 self.file(&format!("{device}/serial"), serial);
                 self.file(&format!("{device}/transport"), "pcie");
+                self.file(&format!("{device}/dev"), format!("240:{slot}"));
                 if disk.bus == Bus::TwoWays {
                     for controller in ["nvme0", "nvme1"] {
                         self.file(&format!("{device}/{controller}/transport"), "pcie");

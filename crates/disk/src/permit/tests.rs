@@ -11,15 +11,15 @@ use super::{
 use crate::Medium;
 
 /// Circumstances in which an order of [`Simulated::order`] may be carried out.
-struct Setting {
-    place: Place,
-    now: i64,
-    clock: Clock,
-    directory: tempfile::TempDir,
+pub(super) struct Setting {
+    pub(super) place: Place,
+    pub(super) now: i64,
+    pub(super) clock: Clock,
+    pub(super) directory: tempfile::TempDir,
 }
 
 impl Setting {
-    fn good() -> Self {
+    pub(super) fn good() -> Self {
         Self {
             place: Place::simulated(),
             now: 1000,
@@ -29,17 +29,20 @@ impl Setting {
     }
 
     fn check(&self, machine: &Simulated, order: &Order) -> Result<Vec<Permit>, Refusal> {
-        let circumstances = Circumstances {
+        self.with(|circumstances| check_on(&machine.machine(), order, circumstances))
+    }
+
+    pub(super) fn with<T>(&self, check: impl FnOnce(&Circumstances<'_>) -> T) -> T {
+        check(&Circumstances {
             place: &self.place,
             now_unix_milliseconds: self.now,
             clock: self.clock,
             used: &Used::kept_in(self.directory.path()),
-        };
-        check_on(&machine.machine(), order, &circumstances)
+        })
     }
 }
 
-fn spec() -> Spec {
+pub(super) fn spec() -> Spec {
     let buses = [Bus::Ata, Bus::Sas, Bus::Nvme, Bus::Virtio];
     Spec::new((1..).zip(buses).map(|(number, bus)| DiskSpec::new(bus, number)).collect())
 }
@@ -280,7 +283,7 @@ fn swap() -> (u64, Vec<u8>) {
 }
 
 /// A btrfs superblock, as far as it is looked at.
-fn btrfs(uuid: u8) -> (u64, Vec<u8>) {
+pub(super) fn btrfs(uuid: u8) -> (u64, Vec<u8>) {
     let mut block = vec![0; 4096];
     block[32..48].fill(uuid);
     block[64..72].copy_from_slice(b"_BHRfS_M");
@@ -362,8 +365,8 @@ fn on_a_laptop_a_person_has_to_name_the_disk() {
     assert_eq!(refusal.unwrap_err().code(), "read-only");
 }
 
-#[test]
-fn the_medium_that_the_firmware_started_is_refused() {
+/// Makes a machine whose firmware started its first disk.
+pub(super) fn started_from_the_first() -> Simulated {
     let mut spec = spec();
     spec.disks[0].content = vec![(440, vec![1, 2, 3, 4])];
     let machine = Simulated::new(&spec);
@@ -375,6 +378,12 @@ fn the_medium_that_the_firmware_started_is_refused() {
     let option = [&[6, 0, 0, 0, 1, 0, 0, 0, 46, 0, 0, 0][..], &node.concat()].concat();
     std::fs::write(variables.join(format!("BootCurrent-{guid}")), [6, 0, 0, 0, 1, 0]).unwrap();
     std::fs::write(variables.join(format!("Boot0001-{guid}")), option).unwrap();
+    machine
+}
+
+#[test]
+fn the_medium_that_the_firmware_started_is_refused() {
+    let machine = started_from_the_first();
     assert_eq!(code(&machine, &machine.order(&[0], true)), "boot-medium");
     assert_eq!(code(&machine, &machine.order(&[1], true)), "permitted");
 }

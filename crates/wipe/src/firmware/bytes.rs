@@ -27,6 +27,21 @@ pub(super) fn little64(bytes: &[u8], at: usize) -> u64 {
     u64::from(little32(bytes, at)) | u64::from(little32(bytes, at + 4)) << 32
 }
 
+/// Returns a big-endian number of 2 bytes.
+pub(super) fn big16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([byte(bytes, at), byte(bytes, at + 1)])
+}
+
+/// Returns a big-endian number of 4 bytes.
+pub(super) fn big32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(big16(bytes, at)) << 16 | u32::from(big16(bytes, at + 2))
+}
+
+/// Returns a big-endian number of 8 bytes.
+pub(super) fn big64(bytes: &[u8], at: usize) -> u64 {
+    u64::from(big32(bytes, at)) << 32 | u64::from(big32(bytes, at + 4))
+}
+
 /// Returns a text that is padded with spaces; absent where nothing printable is there.
 pub(super) fn text(bytes: &[u8]) -> Option<String> {
     let text: String = bytes
@@ -58,7 +73,10 @@ mod tests {
         assert_eq!(little32(&bytes, 0), 0x0403_0201);
         assert_eq!(little64(&bytes, 1), 0x0908_0706_0504_0302);
         assert_eq!(little(&bytes, 0, 3), 0x03_0201);
-        assert_eq!((little16(&bytes, 8), little64(&bytes, 20)), (9, 0));
+        assert_eq!(big16(&bytes, 0), 0x0102);
+        assert_eq!(big32(&bytes, 1), 0x0203_0405);
+        assert_eq!(big64(&bytes, 0), 0x0102_0304_0506_0708);
+        assert_eq!((little16(&bytes, 8), big64(&bytes, 20)), (9, 0));
     }
 
     #[test]

@@ -36,6 +36,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LATER_PAUSE: Duration = Duration::from_secs(10);
 // Short erasures are over by then.
 const FIRST_POLLS: u32 = 60;
+// Back at the beginning is another pass; a device that is there again and again makes progress up.
+const MOST_PASSES: u32 = 64;
 /// What one whole is in progress.
 pub(super) const WHOLE: u64 = 65_536;
 
@@ -54,7 +56,7 @@ pub(super) fn until_over(
     mut ask: impl FnMut() -> Answer,
 ) -> Ending {
     let begun = watch.elapsed();
-    let (mut best, mut moved, mut silent) = (None, begun, None);
+    let (mut best, mut moved, mut silent, mut passes) = (None, begun, None, 0);
     for poll in 0_u32.. {
         let answer = ask();
         let now = watch.elapsed();
@@ -64,9 +66,12 @@ pub(super) fn until_over(
                 silent = None;
                 if let Some(progress) = progress {
                     watch.progress(u64::from(progress), WHOLE, 0);
-                    // Farther, or back at the beginning: another pass.
-                    if best.is_none_or(|best| progress > best || progress < best / 2) {
+                    let is_farther = best.is_none_or(|best| progress > best);
+                    let is_back =
+                        best.is_some_and(|best| progress < best / 2) && passes < MOST_PASSES;
+                    if is_farther || is_back {
                         (best, moved) = (Some(progress), now);
+                        passes += u32::from(is_back);
                     }
                 }
                 let (limit, since) =
@@ -169,6 +174,17 @@ mod tests {
             }
         });
         assert_eq!((ending.ended, clock.elapsed() >= 90 * HOUR), (Ended::Done, true));
+    }
+
+    #[test]
+    fn a_device_that_makes_progress_up_is_given_up_too() {
+        let clock = Clock::default();
+        let mut at = 0_u16;
+        let ending = until_over(patience(), &clock, || {
+            at = at.wrapping_add(40_000);
+            Answer::Running { progress: Some(at) }
+        });
+        assert_eq!(ending.ended, Ended::Unknown);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Erasures of devices that are made up, from the engine's public face down to their media.
 
+mod ata;
 mod nvme;
 mod opal;
 
@@ -38,6 +39,13 @@ impl<'d> Bench<'d> {
             journal: Mutex::default(),
             progress: Mutex::default(),
         }
+    }
+}
+
+impl<'d> Bench<'d> {
+    /// A watch whose order ends soon.
+    fn short(device: &'d dyn Clocked) -> Self {
+        Self { stops_at: Some(Duration::from_mins(5)), ..Self::new(device) }
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bent;
+mod cuts;
 mod pass;
 mod trial;
 mod verification;

@@ -146,6 +146,9 @@ impl Disk {
         if let Some(0x12) = cdb.first() {
             return Ok(self.inquire(cdb, data));
         }
+        if let [0x9e, 0x10, ..] = cdb {
+            return Ok(Answer::good(self.read_capacity(data)));
+        }
         let decoded = decode(cdb).filter(|_| self.config.bridge != Bridge::WithoutPassThrough);
         let Some((task, transfer)) = decoded else { return refuse(Sense::INVALID_OPCODE) };
         if self.config.bridge == Bridge::AbortsAll && task.command != 0xec {
@@ -174,6 +177,15 @@ impl Disk {
                 Answer::check(sense.descriptor(&registers(task, result)))
             }
         })
+    }
+
+    /// READ CAPACITY (16): the highest address and the length of a block.
+    fn read_capacity(&self, data: &mut [u8]) -> usize {
+        let more = u64::from(self.config.bridge == Bridge::OtherSize);
+        let mut page = [0; 32];
+        put(&mut page, 0, &(self.capacity.maximum + more).to_be_bytes());
+        put(&mut page, 8, &[0, 0, 2, 0]);
+        crate::layout::answer(data, &page)
     }
 
     /// INQUIRY as a translation layer answers it (SAT-4, INQUIRY), with ATA Information (VPD 0x89).

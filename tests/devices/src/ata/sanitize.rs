@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{ABORTED, Abort, Disk, Output, pass_through::Task};
 use crate::{
     Course,
-    course::{Effect, Erasure, Standing},
+    course::{Effect, Erasure, Inversion, Standing},
     medium::Medium,
 };
 
@@ -89,10 +89,17 @@ impl Sanitizing {
         matches!(self.state, State::Running(_) | State::Failed)
     }
 
-    /// While one runs or has failed hardly anything is executed: IDENTIFY DEVICE, CHECK POWER MODE, and the feature set's
-    /// own.
+    /// A hardware reset ends SD1 too (state machine, transition SD1:SD0).
+    pub(super) fn reset(&mut self) {
+        if self.lock == Lock::Frozen {
+            self.lock = Lock::None;
+        }
+    }
+
+    /// While one runs or has failed hardly anything is executed: IDENTIFY DEVICE, CHECK POWER MODE, SECURITY UNLOCK, and
+    /// the feature set's own.
     pub(super) fn allows(&self, task: Task) -> bool {
-        !self.is_busy() || matches!(task.command, 0xec | 0xe5 | 0xb4)
+        !self.is_busy() || matches!(task.command, 0xec | 0xe5 | 0xf2 | 0xb4)
     }
 
     pub(super) fn advance(&mut self, by: Duration, medium: &mut Medium) {
@@ -174,6 +181,11 @@ impl Disk {
         if sanitizing.lock == Lock::Frozen {
             return refuse(FROZEN);
         }
+        // Where the failed one did not let its failure be cleared, neither may the next.
+        let is_laxer = task.count & 1 << 4 != 0 && !sanitizing.may_clear_failure;
+        if matches!(sanitizing.state, State::Failed) && is_laxer {
+            return Err(Abort::PLAIN);
+        }
         if matches!(sanitizing.state, State::Running(_)) || self.security.is_locked() {
             return Err(Abort::PLAIN);
         }
@@ -187,9 +199,14 @@ impl Disk {
             0x0012 if can.block_erase && task.lba == BLOCK_KEY => (Effect::Erase(pages), can.time),
             0x0014 if can.overwrite && task.lba >> 32 == OVERWRITE_KEY => {
                 let pattern = u32::try_from(task.lba & 0xffff_ffff).expect("32 bits are left");
-                let inverts = task.count & 1 << 7 != 0;
+                // INVERT PATTERN BETWEEN OVERWRITE PASSES, DEFINITIVE ENDING PATTERN.
+                let inversion = match (task.count >> 7 & 1, task.count >> 6 & 1) {
+                    (0, _) => Inversion::Never,
+                    (_, 0) => Inversion::AfterFirst,
+                    _ => Inversion::BeforeLast,
+                };
                 let pattern = pattern.to_le_bytes().to_vec();
-                (Effect::Overwrite { pages, pattern, passes, inverts }, can.time * passes)
+                (Effect::Overwrite { pages, pattern, passes, inversion }, can.time * passes)
             }
             0x0011 if !can.crypto_scramble => return refuse(UNSUPPORTED),
             0x0012 if !can.block_erase => return refuse(UNSUPPORTED),

@@ -11,7 +11,7 @@
 use super::{Abort, Disk, Freezing, Output};
 use crate::{
     Course, NoAnswer,
-    course::{Effect, Erasure},
+    course::{Effect, Erasure, Inversion},
     layout::bytes,
 };
 
@@ -218,7 +218,7 @@ impl Disk {
         let effect = if is_enhanced && self.is_flash() {
             Effect::Erase(pages)
         } else {
-            Effect::Overwrite { pages, pattern: vec![0], passes: 1, inverts: false }
+            Effect::Overwrite { pages, pattern: vec![0], passes: 1, inversion: Inversion::Never }
         };
         if let Some(at) = self.cut_at.take() {
             Erasure::new(effect, Course::SticksAt(at), time).advance(time, &mut self.medium);

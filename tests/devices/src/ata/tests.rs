@@ -133,6 +133,12 @@ fn bridges_lie_abort_or_know_nothing() {
     let answer = with(Bridge::AbortsAll).execute(&cdb, &mut []).unwrap();
     assert_eq!(registers(&answer).error, ABORTED);
     identify(&mut with(Bridge::AbortsAll));
+    for (bridge, highest) in [(Bridge::Honest, 127), (Bridge::OtherSize, 128)] {
+        let mut page = [0; 32];
+        let read_capacity = [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
+        with(bridge).execute(&read_capacity, &mut page).unwrap();
+        assert_eq!((page[7], &page[8..12]), (highest, &[0, 0, 2, 0][..]));
+    }
     let answer = with(Bridge::WithoutPassThrough).execute(&cdb, &mut []).unwrap();
     assert_eq!((answer.sense[1], answer.sense[2]), (0x05, 0x20));
 }

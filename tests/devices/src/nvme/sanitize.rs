@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{Controller, SanitizeCapabilities, status};
 use crate::{
-    course::{Effect, Erasure, Standing},
+    course::{Effect, Erasure, Inversion, Standing},
     layout::{bits, put},
 };
 
@@ -127,7 +127,11 @@ impl Controller {
                 pages: pages(),
                 pattern: dwords[1].to_le_bytes().to_vec(),
                 passes: passes(dwords[0]),
-                inverts: bits(dwords[0], 8, 8) == 1,
+                // The specification says nothing of an even number of passes: the first has the pattern.
+                inversion: match bits(dwords[0], 8, 8) {
+                    0 => Inversion::Never,
+                    _ => Inversion::AfterFirst,
+                },
             }),
             CRYPTO_ERASE if can.crypto_erase => Ok(Effect::Keys),
             _ => Err(status::INVALID_FIELD),

@@ -13,7 +13,7 @@ use super::{BLOCK_LENGTHS, Disk, Kind, Protection, SanitizeCapabilities};
 use crate::{
     Course,
     answer::Sense,
-    course::{Effect, Erasure, Standing},
+    course::{Effect, Erasure, Inversion, Standing},
     layout::{bytes, count, index},
 };
 
@@ -155,9 +155,11 @@ impl Disk {
                 if passes == 0 || data[0] & 0x60 != 0 || pattern == 0 || pattern + 4 != length {
                     return Err(Sense::INVALID_PARAMETER);
                 }
-                let inverts = data[0] & 0x80 != 0;
+                // INVERT: an even number of passes begins with the inverted pattern (table of the OVERWRITE service action).
+                let inversion =
+                    if data[0] & 0x80 == 0 { Inversion::Never } else { Inversion::BeforeLast };
                 let pattern = data[4..].to_vec();
-                Ok((Effect::Overwrite { pages, pattern, passes, inverts }, passes))
+                Ok((Effect::Overwrite { pages, pattern, passes, inversion }, passes))
             }
             _ => Err(Sense::INVALID_FIELD),
         }
@@ -189,7 +191,8 @@ impl Disk {
             return Ok(data.len());
         }
         let pages = self.medium.seen(0, 0..self.accessible);
-        let effect = Effect::Overwrite { pages, pattern: vec![0], passes: 1, inverts: false };
+        let effect =
+            Effect::Overwrite { pages, pattern: vec![0], passes: 1, inversion: Inversion::Never };
         let time = self.config.format_time;
         let erasure = Erasure::new(effect, course, time);
         self.state = State::Formatting { erasure, block_bytes: self.next_block_bytes };

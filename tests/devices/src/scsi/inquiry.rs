@@ -32,8 +32,8 @@ impl Disk {
                 let mut rest = [0; 60];
                 let rate: u16 = if config.kind == Kind::Flash { 1 } else { 7200 };
                 put(&mut rest, 0, &rate.to_be_bytes());
-                // WABEREQ bits 7:6, WACEREQ bits 5:4: 1 reads what there is, 2 is a medium error.
-                rest[3] = if config.must_write_after_sanitize { 0xa0 } else { 0x50 };
+                // WABEREQ bits 7:6, WACEREQ bits 5:4: 1 reads what there is, 3 is WRITE AFTER SANITIZE REQUIRED.
+                rest[3] = if config.must_write_after_sanitize { 0xf0 } else { 0x50 };
                 vital(0xb1, &rest)
             }
             (1, 0xb2) => {

@@ -68,7 +68,7 @@ fn inquiry_says_what_the_configuration_can() {
     assert_eq!(page(&mut disk, 0x83)[4..], [1, 3, 0, 8, 0x50, 0, 0xc5, 0, 0, 0, 0, 2]);
     assert_eq!(page(&mut disk, 0xb0).len(), 64);
     let characteristics = page(&mut disk, 0xb1);
-    assert_eq!((&characteristics[4..6], characteristics[7]), (&[0, 1][..], 0xa0));
+    assert_eq!((&characteristics[4..6], characteristics[7]), (&[0, 1][..], 0xf0));
     assert_eq!(page(&mut disk, 0xb2)[5..7], [0xc4, 1]);
     assert_eq!(refusal(&mut disk, &[0x12, 1, 0x99, 0, 96, 0], &mut [0; 96]), (5, 0x24, 0));
     let mut disk = Disk::new(Config::default());

@@ -280,7 +280,7 @@ fn on_the_running_machine_a_loop_device_is_no_disk() {
     let found = Disk { name: "a-name-that-leads-there".to_owned(), ..Disk::default() };
     let ordered = OrderedDisk { identity: DiskIdentity::default(), overwrite: true };
     let place = Place::simulated();
-    let refusal = Claim::open(&machine, place.kind(), &ordered, &found).unwrap_err();
+    let refusal = Claim::open(&machine, place.kind(), &Writing, (0, &ordered), &found).unwrap_err();
     assert_eq!(refusal.code(), "virtual");
 }
 

@@ -379,12 +379,12 @@ proptest::proptest! {
     fn no_answer_however_odd_is_a_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..700)) {
         let device = Chance(bytes, Mutex::new(0));
         let face = Device::Nvme { controller: &device, nsid: 1 };
-        drop(examine(&face, None, &Bench::new(&device)));
+        drop(examine(&face, None, &Bench::short(&device)));
         for technique in SANITIZES.into_iter().chain([Technique::NvmeFormatCrypto, Technique::NvmeFormatErase]) {
-            let outcome = apply(&face, None, technique, &settings(), &Bench::new(&device));
+            let outcome = apply(&face, None, technique, &settings(), &Bench::short(&device));
             assert!(outcome.commands.len() <= 200);
         }
         let running = Running { technique: None, progress: None };
-        rejoin(&face, &running, &Bench::new(&device));
+        rejoin(&face, &running, &Bench::short(&device));
     }
 }

@@ -82,8 +82,11 @@ fn an_overwrite_of_count_zero_has_sixteen_passes_and_inverts_where_it_is_told() 
     assert_eq!(status(&mut disk).count, 1 << 14);
     disk.advance(Duration::from_secs(1));
     assert_eq!(disk.read(0, 1).unwrap()[..4], [254, 253, 252, 251]);
-    sanitize(&mut disk, OVERWRITE, 2);
-    disk.advance(Duration::from_secs(200));
+    // Twice, inverted, with a definitive ending pattern.
+    sanitize(&mut disk, OVERWRITE, 1 << 7 | 1 << 6 | 2);
+    disk.advance(Duration::from_secs(100));
+    assert_eq!(disk.medium()[..4], [254, 253, 252, 251]);
+    disk.advance(Duration::from_secs(100));
     assert_eq!(disk.read(0, 1).unwrap()[..4], [1, 2, 3, 4]);
 }
 
@@ -99,7 +102,13 @@ fn a_failure_is_cleared_only_where_the_command_allowed_it() {
     assert_eq!(disk.read(0, 1), Err(Abort::PLAIN));
     disk.power_cut();
     assert_eq!(status(&mut disk).lba, 1);
-    // Once more, with the failure mode bit.
+    assert_eq!(sanitize(&mut disk, BLOCK_ERASE, 1 << 4).error, ABORTED, "nor another way out");
+    disk.set_sanitize_course(Course::Finishes);
+    assert_eq!(sanitize(&mut disk, BLOCK_ERASE, 0).error, 0);
+    disk.advance(HOUR);
+    assert_eq!((status(&mut disk).count, left(&disk)), (1 << 15, 0));
+    disk.write(0, &[0x5a; 512]).unwrap();
+    disk.set_sanitize_course(Course::FailsAt(1));
     assert_eq!(sanitize(&mut disk, BLOCK_ERASE, 1 << 4).error, 0);
     disk.advance(HOUR);
     assert_eq!(status(&mut disk).error, ABORTED);
@@ -122,9 +131,11 @@ fn a_frozen_one_starts_nothing_and_an_antifreeze_lock_keeps_it_from_freezing() {
     let refused = sanitize(&mut disk, FREEZE_LOCK, 0);
     assert_eq!((refused.error, refused.lba), (ABORTED, 4));
     disk.power_cut();
-    assert_eq!(sanitize(&mut disk, FREEZE_LOCK, 0).count, 1 << 13);
-    disk.power_cut();
-    assert_eq!(status(&mut disk).count, 0);
+    for restart in [Disk::power_cut, Disk::reset] {
+        assert_eq!(sanitize(&mut disk, FREEZE_LOCK, 0).count, 1 << 13);
+        restart(&mut disk);
+        assert_eq!(status(&mut disk).count, 0);
+    }
 }
 
 #[test]

@@ -80,7 +80,11 @@ fn a_parameter_list_has_count_and_pattern() {
     let (cdb, mut list) = overwrite(0, 0x80 | 2, &[1, 2, 3]);
     good(&mut disk, &cdb, &mut list);
     assert_eq!(disk.took(), Duration::from_secs(200));
-    assert_eq!(disk.read(0, 1).unwrap()[..4], [254, 253, 252, 254]);
+    assert_eq!(disk.read(0, 1).unwrap()[..4], [1, 2, 3, 1], "the last pass is not inverted");
+    let (cdb, mut list) = overwrite(IMMEDIATE, 0x80 | 2, &[1, 2, 3]);
+    good(&mut disk, &cdb, &mut list);
+    disk.advance(Duration::from_secs(100));
+    assert_eq!(disk.medium()[..4], [254, 253, 252, 254], "the first is");
 }
 
 #[test]

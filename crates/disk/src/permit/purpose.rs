@@ -1,0 +1,90 @@
+//! What an order is given for, as far as the checks differ by it. Who only writes links nothing of what wiping needs.
+
+use protocol::{
+    Inventory, InventoryDigest,
+    order::{DiskIdentity, OrderedDisk},
+    wipe::{Obstacle, PowerLevel, Wipe},
+};
+
+use super::place;
+
+/// How an order departs from the strictest checks. By default it does not.
+pub(super) trait Purpose {
+    /// Holds when the order names this obstacle for this disk.
+    fn is_despite(&self, _disk: &DiskIdentity, _obstacle: Obstacle) -> bool {
+        false
+    }
+
+    /// Holds when an earlier boot has begun with the disk of this number: what is on it says nothing any more.
+    fn is_begun(&self, _number: usize) -> bool {
+        false
+    }
+
+    /// Holds when an earlier boot has begun with some disk.
+    fn is_continued(&self) -> bool {
+        false
+    }
+
+    /// Holds when what is on the disk may go.
+    fn may_lose(&self, ordered: &OrderedDisk) -> bool {
+        ordered.overwrite
+    }
+
+    /// Holds when a disk is destroyed that cannot be read, so that nobody knows what goes with it.
+    fn may_lose_unread(&self, _ordered: &OrderedDisk) -> bool {
+        false
+    }
+
+    /// Returns the digest that the order has to have.
+    fn digest(&self, inventory: &Inventory) -> InventoryDigest {
+        InventoryDigest::of(inventory)
+    }
+
+    /// Holds when the order calls a disk missing.
+    fn is_missing(&self, _disk: &DiskIdentity) -> bool {
+        false
+    }
+}
+
+/// To write an image.
+pub(super) struct Writing;
+
+impl Purpose for Writing {}
+
+impl Purpose for Wipe {
+    fn is_despite(&self, disk: &DiskIdentity, obstacle: Obstacle) -> bool {
+        let named = self.options.despite.iter().filter(|despite| despite.obstacle == obstacle);
+        named.into_iter().any(|despite| place::names(&despite.disk, disk))
+    }
+
+    fn is_begun(&self, number: usize) -> bool {
+        self.journal.iter().any(|step| usize::try_from(step.disk).is_ok_and(|disk| disk == number))
+    }
+
+    fn is_continued(&self) -> bool {
+        !self.journal.is_empty()
+    }
+
+    fn may_lose(&self, ordered: &OrderedDisk) -> bool {
+        ordered.overwrite || !self.level.destroys()
+    }
+
+    /// A dying disk, or one that is locked, is what has to be wiped: who said that it may be overwritten said so of what
+    /// cannot be read, too.
+    fn may_lose_unread(&self, ordered: &OrderedDisk) -> bool {
+        ordered.overwrite && self.level.destroys()
+    }
+
+    fn digest(&self, inventory: &Inventory) -> InventoryDigest {
+        InventoryDigest::without(inventory, &self.missing)
+    }
+
+    fn is_missing(&self, disk: &DiskIdentity) -> bool {
+        self.missing.contains(disk)
+    }
+}
+
+/// Holds when a level uses the device's own erasure, which can reach further than one disk of it.
+pub(super) fn erases_devices(level: PowerLevel) -> bool {
+    level == PowerLevel::Redline
+}

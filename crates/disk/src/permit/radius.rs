@@ -1,0 +1,116 @@
+//! What a wipe destroys beside the disks that are ordered (SAFETY.md 8): what one device holds, and what one TPM keeps
+//! the keys of.
+
+use protocol::{
+    Inventory,
+    inventory::{Disk, Transport},
+    order::DiskIdentity,
+    wipe::{Extra, Wipe},
+};
+
+use super::{
+    Machine,
+    claim::Claim,
+    purpose::{Purpose as _, erases_devices},
+    refusal::{Refusal, label},
+};
+use crate::controller::Subsystem;
+
+/// What is usually sealed to a TPM, and what may have such a thing inside, where it does not show. Whether a key really
+/// is in the TPM does not show either.
+const SEALED: [&str; 9] =
+    ["luks1", "luks2", "bitlocker", "lvm2", "md", "bcache", "stratis", "imsm", "ddf"];
+
+/// Refuses disks that one device holds together with others that are not ordered, where the device itself is to erase:
+/// NVMe namespaces of one subsystem, logical units of one SCSI target, such as the two of a disk with two actuators.
+pub(super) fn whole_devices(
+    machine: &Machine,
+    wipe: &Wipe,
+    claims: &[Claim],
+) -> Result<(), Refusal> {
+    if !erases_devices(wipe.level) {
+        return Ok(());
+    }
+    let numbers: Vec<_> = claims.iter().map(|claim| claim.facts.number).collect();
+    for claim in claims {
+        let disk = claim.label();
+        let others = match claim.transport {
+            Some(Transport::Nvme) => {
+                let unknown = || Refusal::UseUnknown {
+                    disk: disk.clone(),
+                    what: "/sys/class/nvme-subsystem".to_owned(),
+                };
+                let subsystem =
+                    Subsystem::of(&machine.root, claim.facts.number).ok_or_else(unknown)?;
+                subsystem.without(&numbers).iter().map(|node| node.name.clone()).collect()
+            }
+            Some(Transport::Scsi) => units(machine, claim, claims).ok_or_else(|| {
+                Refusal::UseUnknown { disk: disk.clone(), what: "its target".to_owned() }
+            })?,
+            // An ATA disk is one, and so is a card; RAID volumes and virtual disks do not erase by themselves.
+            _ => Vec::new(),
+        };
+        if !others.is_empty() {
+            return Err(Refusal::Sibling { disk, others: others.join(", ") });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the other logical units of a SCSI disk's target that are disks and not ordered; `None` where the tree cannot
+/// be read.
+fn units(machine: &Machine, claim: &Claim, claims: &[Claim]) -> Option<Vec<String>> {
+    let root = &machine.root;
+    // …/target0:0:0/0:0:0:1/block/sdb
+    let unit = claim.directory.parent()?.parent()?;
+    let own = unit.file_name()?.to_str()?;
+    let target = unit.parent()?;
+    let (before, _) = own.rsplit_once(':')?;
+    let mut others = Vec::new();
+    for name in root.entries(target).ok()? {
+        let is_unit = name.rsplit_once(':').is_some_and(|(target, _)| target == before);
+        if !is_unit || name == own {
+            continue;
+        }
+        let block = target.join(&name).join("block");
+        let disks = root.entries(&block).ok()?;
+        // SPC-5, table 149: 0 is a disk, 20 one with zones. One that the kernel made no disk of counts all the same.
+        let kind = root.text(target.join(&name).join("type")).ok()?;
+        if disks.is_empty() && matches!(kind.as_deref(), Some("0" | "20")) {
+            others.push(name);
+            continue;
+        }
+        let is_ordered =
+            |disk: &String| claims.iter().any(|claim| claim.directory == block.join(disk));
+        others.extend(disks.into_iter().filter(|disk| !is_ordered(disk)));
+    }
+    Some(others)
+}
+
+/// Refuses to clear the TPM where a disk is kept that it may hold the key of. `inventory` says what is on the disks.
+pub(super) fn sealed(wipe: &Wipe, inventory: &Inventory, claims: &[Claim]) -> Result<(), Refusal> {
+    if !clears_tpm(wipe) {
+        return Ok(());
+    }
+    let is_erased = |disk: &Disk| {
+        let identity = DiskIdentity::of(disk);
+        let is_ordered = claims.iter().any(|claim| claim.ordered.identity == identity);
+        (is_ordered && wipe.level.destroys()) || wipe.is_missing(&identity)
+    };
+    let kept = inventory.disks.iter().filter(|disk| disk.size_bytes.0 != 0 && !is_erased(disk));
+    let others: Vec<String> = kept
+        .filter_map(|disk| {
+            let words = label(Some(&disk.name), &DiskIdentity::of(disk));
+            let Some(content) = &disk.content else { return Some(format!("{words}: unreadable")) };
+            let inner = content.partitions.iter().flat_map(|partition| &partition.signatures);
+            let mut kinds = content.signatures.iter().chain(inner).map(|found| found.kind.as_str());
+            kinds.find(|kind| SEALED.contains(kind)).map(|kind| format!("{words}: {kind}"))
+        })
+        .collect();
+    if others.is_empty() { Ok(()) } else { Err(Refusal::Sealed { others: others.join("; ") }) }
+}
+
+/// Holds when the keys that the TPM keeps go.
+pub(super) fn clears_tpm(wipe: &Wipe) -> bool {
+    wipe.extras.contains(&Extra::Tpm)
+}

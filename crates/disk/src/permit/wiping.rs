@@ -1,0 +1,123 @@
+//! The same checks for wipes: of several disks at once, with all that goes along with them.
+
+use std::sync::Arc;
+
+use inventory::Root;
+use protocol::{Inventory, order::DiskIdentity, wipe::Wipe};
+
+use super::{
+    Circumstances, Machine, Permit, claim, claims, for_now, identity,
+    kernel::Live,
+    only_what_is_ordered, permits, radius,
+    refusal::{Refusal, label},
+};
+
+/// A wipe that nothing was found against.
+#[derive(Debug)]
+pub struct Cleared {
+    /// One for each disk of the order, in its order.
+    pub permits: Vec<Permit>,
+    /// The machine as it described itself for the checks.
+    pub inventory: Inventory,
+    /// Disks that the order calls missing, and that are.
+    pub missing: Vec<DiskIdentity>,
+    /// Disks of the machine that the order does not name.
+    pub untouched: Vec<DiskIdentity>,
+}
+
+/// Checks a wipe on this machine, now: all that [`check`](super::check) does, and what its level and extras destroy
+/// beside the disks. The first reason against any of them ends it; then nothing was written, and the order was not begun.
+///
+/// An order that an earlier boot has begun (its journal is not empty) may be late, and what is on the disks that were
+/// begun with is not looked at. Disks that the order calls missing need not be there, and do not count where they are.
+pub fn check_wipe(wipe: &Wipe, circumstances: &Circumstances<'_>) -> Result<Cleared, Refusal> {
+    let machine = Machine { root: Root::live(), kernel: Arc::new(Live) };
+    check_wipe_on(&machine, wipe, circumstances)
+}
+
+/// Says all that stands in the way of a wipe: the number of the disk in the order, or none for the machine as a whole,
+/// and the reason. Writes nothing, and does not use the order up: for the level `idle`.
+pub fn obstacles(wipe: &Wipe, circumstances: &Circumstances<'_>) -> Vec<(Option<usize>, Refusal)> {
+    let machine = Machine { root: Root::live(), kernel: Arc::new(Live) };
+    obstacles_on(&machine, wipe, circumstances)
+}
+
+pub(super) fn check_wipe_on(
+    machine: &Machine,
+    wipe: &Wipe,
+    circumstances: &Circumstances<'_>,
+) -> Result<Cleared, Refusal> {
+    let order = &wipe.order;
+    not_missing(wipe)?;
+    let inventory = for_now(machine, order, wipe, circumstances)?;
+    let claims = claims(machine, order, wipe, circumstances, &inventory)?;
+    let inventory = apart(machine, wipe, inventory, &claims)?;
+    let permits = permits(machine, order, circumstances, claims)?;
+    let there: Vec<DiskIdentity> = inventory
+        .disks
+        .iter()
+        .filter(|disk| disk.size_bytes.0 != 0)
+        .map(DiskIdentity::of)
+        .collect();
+    let is_ordered = |disk: &DiskIdentity| order.disks.iter().any(|one| one.identity == *disk);
+    let missing = wipe.missing.iter().filter(|disk| !there.contains(disk)).cloned().collect();
+    let untouched = there.into_iter().filter(|disk| !is_ordered(disk)).collect();
+    Ok(Cleared { permits, inventory, missing, untouched })
+}
+
+pub(super) fn obstacles_on(
+    machine: &Machine,
+    wipe: &Wipe,
+    circumstances: &Circumstances<'_>,
+) -> Vec<(Option<usize>, Refusal)> {
+    let order = &wipe.order;
+    let inventory =
+        match not_missing(wipe).and_then(|()| for_now(machine, order, wipe, circumstances)) {
+            Ok(inventory) => inventory,
+            Err(refusal) => return vec![(None, refusal)],
+        };
+    let (mut open, mut against) = (Vec::new(), Vec::new());
+    for number in 0..order.disks.len() {
+        match claim(machine, order, number, wipe, circumstances, &inventory) {
+            Ok(claim) => open.push(claim),
+            Err(refusal) => against.push((Some(number), refusal)),
+        }
+    }
+    // With some of the disks refused, all that they share with the others would look as if it was not ordered.
+    if against.is_empty()
+        && let Err(refusal) = apart(machine, wipe, inventory, &open)
+    {
+        against.push((None, refusal));
+    }
+    against
+}
+
+/// Refuses what reaches beyond the disks of the order.
+fn apart(
+    machine: &Machine,
+    wipe: &Wipe,
+    inventory: Inventory,
+    claims: &[super::Claim],
+) -> Result<Inventory, Refusal> {
+    radius::whole_devices(machine, wipe, claims)?;
+    let mut inventory = only_what_is_ordered(machine, inventory, wipe, claims)?;
+    if radius::clears_tpm(wipe) {
+        if inventory.disks.iter().any(|disk| disk.content.is_none()) {
+            inventory = inventory::complete(&machine.root, inventory);
+        }
+        radius::sealed(wipe, &inventory, claims)?;
+    }
+    Ok(inventory)
+}
+
+/// Refuses an order that wipes a disk and calls it missing.
+fn not_missing(wipe: &Wipe) -> Result<(), Refusal> {
+    let is_both = |disk: &&DiskIdentity| identity::is_one_of(disk, &wipe.missing);
+    match wipe.order.disks.iter().map(|disk| &disk.identity).find(is_both) {
+        Some(disk) => Err(Refusal::NamedTwice { disk: label(None, disk) }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

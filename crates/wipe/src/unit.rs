@@ -1,0 +1,230 @@
+//! Wipes the disks of one device, from the first question to the report: one disk, but for the namespaces of an NVMe
+//! subsystem, which its own commands erase together.
+//!
+//! ```text
+//! examine ─► gate: everybody has looked ─► rejoin what runs ─► plan ─► way ─► read back ─► report
+//!                                                              ▲               │ not clean, or failed cleanly
+//!                                                              └── next way ◄──┘
+//! ```
+
+mod examined;
+mod judged;
+mod ways;
+
+use protocol::wipe::{
+    CleanedFilesystem, DiskReport, Ended, Exception, Expected, Technique, TechniqueOutcome,
+    Verification, Wipe, WipePhase, WipeStepKind,
+};
+
+use crate::{
+    Gate, Opening, Part, Stopped,
+    firmware::{self, Examined, Offered, Reach},
+    part::Journal,
+    plan::{Plan, Way},
+    verdict::exception,
+};
+
+/// What all units of an order share.
+#[derive(Clone, Copy)]
+pub struct Terms<'t> {
+    /// What is ordered.
+    pub wipe: &'t Wipe,
+    /// Where units wait for each other.
+    pub gate: &'t Gate,
+    /// The clock: milliseconds since 1970.
+    pub now: &'t (dyn Fn() -> i64 + Sync),
+}
+
+impl std::fmt::Debug for Terms<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terms").field("order", &self.wipe.order.id).finish_non_exhaustive()
+    }
+}
+
+/// Wipes, and says what came of each disk. Blocks for hours.
+pub fn wipe(parts: &[Part<'_>], terms: Terms<'_>) -> Vec<DiskReport> {
+    let mut runs: Vec<Run<'_>> = parts.iter().map(|part| Run::new(part, terms)).collect();
+    runs.iter_mut().for_each(Run::examine);
+    match terms.gate.pass(runs.iter().any(Run::is_frozen)) {
+        Opening::Go => {}
+        Opening::Slept => runs.iter_mut().for_each(Run::examine),
+        Opening::Awake(why) => {
+            for run in runs.iter_mut().filter(|run| run.is_frozen()) {
+                run.except("frozen", &format!("the machine could not sleep to unfreeze it: {why}"));
+            }
+        }
+    }
+    runs.iter_mut().for_each(Run::prepare);
+    together(&mut runs);
+    runs.iter_mut().for_each(Run::take_ways);
+    runs.into_iter().map(Run::report).collect()
+}
+
+/// Lets the device erase all of a unit's disks at once, where there are several and it can do that.
+fn together(runs: &mut [Run<'_>]) {
+    if runs.len() < 2 {
+        return;
+    }
+    let of_all = |technique: Technique| {
+        runs.iter().all(|run| {
+            run.plan.ways.contains(&Way::Device(technique))
+                && run.offered(technique).is_some_and(|one| one.reach == Reach::Everything)
+        })
+    };
+    let ways = runs[0].plan.ways.clone();
+    let techniques: Vec<Technique> = ways
+        .iter()
+        .filter_map(|way| match way {
+            Way::Device(technique) if of_all(*technique) => Some(*technique),
+            _ => None,
+        })
+        .collect();
+    for technique in techniques {
+        if runs.iter().any(Run::is_over) || runs.iter().all(Run::is_good) {
+            return;
+        }
+        device(runs, technique);
+    }
+}
+
+/// Has the device erase itself in one way, and reads back on each of its disks.
+fn device(runs: &mut [Run<'_>], technique: Technique) {
+    for run in runs.iter_mut() {
+        let offered = run.offered(technique).copied();
+        let Some(offered) = offered else { return };
+        run.verification = None;
+        run.mark(offered.expected == Expected::NoCanary);
+        run.begin(technique, true);
+    }
+    if runs.iter().any(Run::is_over) {
+        return;
+    }
+    let Some(first) = runs.first() else { return };
+    let settings = first.settings();
+    let part = first.part;
+    let outcome = firmware::apply(&part.device, part.opal, technique, &settings, part.watch);
+    for run in runs {
+        run.erased(technique, outcome.clone());
+    }
+}
+
+/// The wipe of one disk.
+struct Run<'r> {
+    part: &'r Part<'r>,
+    terms: Terms<'r>,
+    begun: i64,
+    journal: Journal,
+    examined: Examined,
+    plan: Plan,
+    /// How many canaries are on the disk, and whether at every place that is sampled.
+    planted: u64,
+    marks_all: bool,
+    techniques: Vec<TechniqueOutcome>,
+    exceptions: Vec<Exception>,
+    taken: Option<(Way, Ended)>,
+    verification: Option<Verification>,
+    filesystems: Vec<CleanedFilesystem>,
+    standing: Standing,
+}
+
+/// Whether another way is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is.
+    Going,
+    /// What a way was for is there, and was seen.
+    Good,
+    /// Nothing more may be tried.
+    Over,
+    /// Something may still be erasing: nothing more may be tried.
+    Unknown,
+}
+
+impl<'r> Run<'r> {
+    fn new(part: &'r Part<'r>, terms: Terms<'r>) -> Self {
+        Self {
+            part,
+            terms,
+            begun: (terms.now)(),
+            journal: Journal::of(terms.wipe, part.number),
+            examined: Examined::default(),
+            plan: Plan { ways: Vec::new(), read_back: protocol::wipe::VerificationPlan::Probe {} },
+            planted: 0,
+            marks_all: false,
+            techniques: Vec::new(),
+            exceptions: Vec::new(),
+            taken: None,
+            verification: None,
+            filesystems: Vec::new(),
+            standing: Standing::Going,
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        self.standing == Standing::Good
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.standing, Standing::Over | Standing::Unknown)
+    }
+
+    fn offered(&self, technique: Technique) -> Option<&Offered> {
+        self.examined.techniques.iter().find(|one| one.technique == technique)
+    }
+
+    fn except(&mut self, code: &str, words: &str) {
+        let new = exception(code, words);
+        if !self.exceptions.contains(&new) {
+            self.exceptions.push(new);
+        }
+    }
+
+    fn halt(&mut self, stopped: Stopped) {
+        self.except("stopped", &format!("the wipe did not go on: {stopped}"));
+        self.standing = Standing::Over;
+    }
+
+    fn lose(&mut self) {
+        self.except("lost", "the disk is gone: it was pulled out, or failed altogether");
+        self.standing = Standing::Over;
+    }
+
+    /// Has the server note what begins. What a power cut must not leave unknown waits until it has; what follows in
+    /// the same way does not.
+    fn begin(&mut self, technique: Technique, waits: bool) {
+        if self.is_over() {
+            return;
+        }
+        let step = WipeStepKind::Begin { technique };
+        if !waits {
+            self.part.watch.note(step);
+        } else if let Err(stopped) = self.part.watch.journal(step) {
+            return self.halt(stopped);
+        }
+        self.part.watch.phase(WipePhase::Erasing, Some(technique));
+    }
+
+    /// Takes one way after the other until one is seen to have worked.
+    fn take_ways(&mut self) {
+        for way in self.plan.ways.clone() {
+            if self.is_good() || self.is_over() {
+                return;
+            }
+            if let Err(stopped) = self.part.watch.check() {
+                return self.halt(stopped);
+            }
+            match way {
+                Way::Ephemeral => self.ephemeral(),
+                Way::Signatures { discard } => self.signatures(discard),
+                Way::Offload => self.offload(),
+                Way::Passes(count) => self.passes(count),
+                Way::Device(technique) => {
+                    let was_tried = self.techniques.iter().any(|one| one.technique == technique);
+                    if !was_tried {
+                        device(std::slice::from_mut(self), technique);
+                    }
+                }
+            }
+        }
+    }
+}

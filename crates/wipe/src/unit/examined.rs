@@ -1,0 +1,185 @@
+//! Before anything is destroyed: what the device says, what still runs, what is planned.
+
+use std::error::Error;
+
+use protocol::wipe::{Ended, Outcome};
+
+use super::{Run, Standing};
+use crate::{
+    firmware::{self, FirmwareError, Obstacle, PATIENCE, Reach, Recovered, Recovery, Settings},
+    part::password,
+    plan::{self, Facts, Way, is_devices},
+};
+
+impl Run<'_> {
+    pub(super) fn examine(&mut self) {
+        let part = self.part;
+        part.watch.phase(protocol::wipe::WipePhase::Examining, None);
+        match firmware::examine(&part.device, part.opal, part.watch) {
+            Ok(examined) => self.examined = examined,
+            Err(FirmwareError::Stopped(stopped)) => return self.halt(stopped),
+            Err(error) => {
+                let words = format!("what the disk can is not known: {}", chain(&error));
+                self.except("notExamined", &words);
+            }
+        }
+        // What answers commands must be what was ordered; a bridge may answer for something else.
+        let same = |one: &str, other: &str| one.trim() == other.trim();
+        if let (Some(says), Some(ordered)) = (&self.examined.serial, &part.identity.serial)
+            && !same(says, ordered)
+        {
+            let words = format!(
+                "what answers commands calls itself {says:?}, not {ordered:?}: none was sent that erases"
+            );
+            self.examined.techniques.clear();
+            self.examined.running = None;
+            self.except("otherSerial", &words);
+        }
+        if part.may == Reach::Addressed {
+            self.examined.techniques.retain(|one| one.reach == Reach::Addressed);
+        }
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        self.examined
+            .obstacles
+            .iter()
+            .any(|one| matches!(one, Obstacle::Frozen | Obstacle::SanitizeFrozen))
+    }
+
+    /// Waits for what runs already, and plans.
+    pub(super) fn prepare(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        self.rejoin();
+        self.recover();
+        self.lift();
+        if self.is_over() {
+            return;
+        }
+        let is_shut = |one: &Obstacle| {
+            matches!(one, Obstacle::Locked | Obstacle::WriteProtected | Obstacle::OpalLocked)
+        };
+        let facts = Facts {
+            medium: self.part.kind,
+            offered: self.examined.techniques.iter().map(|one| one.technique).collect(),
+            is_writable: !self.examined.obstacles.iter().any(is_shut),
+            discards: self.part.handling.discards(),
+        };
+        let wipe = self.terms.wipe;
+        self.plan = plan::plan(wipe.level, &wipe.options, &facts);
+        self.resume();
+    }
+
+    fn rejoin(&mut self) {
+        let Some(running) = self.examined.running else { return };
+        let running = firmware::Running {
+            technique: running.technique.or(self.journal.begun.filter(|one| is_devices(*one))),
+            ..running
+        };
+        self.part.watch.phase(protocol::wipe::WipePhase::Erasing, running.technique);
+        let outcome = firmware::rejoin(&self.part.device, &running, self.part.watch);
+        let ended = outcome.ended;
+        self.techniques.push(outcome);
+        match ended {
+            Ended::Unknown => {
+                self.standing = Standing::Unknown;
+            }
+            Ended::Done | Ended::Failed => self.examine(),
+        }
+    }
+
+    /// Takes an ATA password off that an earlier boot set, and a power cut left. A password of somebody else is not tried.
+    fn recover(&mut self) {
+        let is_set = |one: &Obstacle| matches!(one, Obstacle::Locked | Obstacle::PasswordSet);
+        let (Some(password), true) =
+            (self.journal.passwords.first(), self.examined.obstacles.iter().any(is_set))
+        else {
+            return;
+        };
+        match firmware::recover(&self.part.device, password, self.part.watch) {
+            Ok(Recovery { state: Recovered::Refused { words }, .. }) => {
+                let words =
+                    format!("the ATA password of an earlier boot does not come off: {words}");
+                self.except("passwordSet", &words);
+            }
+            Ok(_) => self.examine(),
+            Err(error) => self.refused("taking an ATA password off", error),
+        }
+    }
+
+    /// Makes hidden sectors addressable, where that is ordered.
+    fn lift(&mut self) {
+        let wipe = self.terms.wipe;
+        let is_hidden = |one: &Obstacle| matches!(one, Obstacle::Hidden { .. });
+        let is_asked = wipe.options.lift_hidden && wipe.level.asked() >= Outcome::Clear;
+        if self.is_over() || !is_asked || !self.examined.obstacles.iter().any(is_hidden) {
+            return;
+        }
+        let lifted = match firmware::lift_hidden(&self.part.device, self.part.watch) {
+            Ok(Some(lifted)) => lifted,
+            Ok(None) => return,
+            Err(error) => return self.refused("lifting hidden sectors", error),
+        };
+        if let Some(failure) = lifted.failure {
+            self.except("hiddenSectors", &format!("hidden sectors could not be lifted: {failure}"));
+        }
+        if let Err(error) = self.part.handling.refresh() {
+            let words = format!("the kernel could not look at the disk again: {}", chain(&error));
+            self.except("notRefreshed", &words);
+        }
+        let seen = self.part.medium.size_bytes();
+        if lifted.after_bytes > seen {
+            let words = format!(
+                "{} bytes are hidden no more, but this boot does not address them: order the disk again, which now has {} \
+                 bytes",
+                lifted.after_bytes - seen,
+                lifted.after_bytes
+            );
+            self.except("hiddenSectors", &words);
+        }
+        self.examine();
+    }
+
+    fn refused(&mut self, what: &str, error: FirmwareError) {
+        match error {
+            FirmwareError::Stopped(stopped) => self.halt(stopped),
+            error => self.except("refused", &format!("{what}: {}", chain(&error))),
+        }
+    }
+
+    /// Reads back what an earlier boot began and this one saw the end of.
+    fn resume(&mut self) {
+        let Some(last) = self.techniques.last() else { return };
+        let (technique, ended) = (last.technique, last.ended);
+        let is_ours = self.journal.begun == Some(technique);
+        let is_asked = self.plan.ways.contains(&Way::Device(technique));
+        if self.is_over() || ended != Ended::Done || !is_ours || !is_asked {
+            return;
+        }
+        let Some(expected) = self.offered(technique).map(|one| one.expected) else { return };
+        // Canaries were all in their places before it began: that was journaled in this order.
+        self.marks_all = expected == protocol::wipe::Expected::NoCanary;
+        self.planted = if self.journal.canaries { self.canaries() } else { 0 };
+        self.device_done(technique, expected);
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        let wipe = self.terms.wipe;
+        let identity = &self.part.identity;
+        let psid = wipe.options.psids.iter().find(|psid| disk::permit::names(&psid.disk, identity));
+        Settings {
+            password: password(&wipe.seed, self.part.number),
+            psid: psid.map(|psid| psid.psid.0.clone().into_bytes()),
+            sid: None,
+            patience: PATIENCE,
+        }
+    }
+}
+
+/// Shows an error with its causes.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

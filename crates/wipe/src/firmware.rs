@@ -16,6 +16,7 @@ mod bytes;
 mod nvme;
 mod opal;
 mod polling;
+mod scsi;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -166,6 +167,8 @@ pub enum Obstacle {
         /// Whether T10 protection information is on.
         is_protected: bool,
     },
+    /// After a sanitize its sectors cannot be read before they are written: reading back needs a pass of zeros first.
+    UnreadableAfterSanitize,
     /// A range of a self-encrypting disk is locked.
     OpalLocked,
 }
@@ -304,7 +307,8 @@ pub fn examine(
     let mut examined = match *device {
         Device::Nvme { controller, nsid } => nvme::examine(controller, nsid)?,
         Device::Ata { device } => ata::examine(device)?,
-        Device::Scsi { .. } | Device::Mmc { .. } | Device::None => Examined::default(),
+        Device::Scsi { device } => scsi::examine(device)?,
+        Device::Mmc { .. } | Device::None => Examined::default(),
     };
     if let Some(opal) = opal {
         opal::examine(opal, &mut examined);
@@ -345,6 +349,14 @@ pub fn apply(
             (T::AtaSecurityErase | T::AtaSecurityEraseEnhanced, Device::Ata { device }, _) => {
                 ata::security_erase(device, technique, settings, watch, tape)
             }
+            (
+                T::ScsiSanitizeBlock
+                | T::ScsiSanitizeCrypto
+                | T::ScsiSanitizeOverwrite
+                | T::ScsiFormatUnit,
+                Device::Scsi { device },
+                _,
+            ) => scsi::apply(device, technique, settings, watch, tape),
             _ => Ending::failed("this is no technique of this device"),
         }
     })
@@ -355,9 +367,8 @@ pub fn rejoin(device: &Device<'_>, running: &Running, watch: &dyn Watch) -> Tech
     run(running.technique.unwrap_or(Technique::Other), watch, |tape| match *device {
         Device::Nvme { controller, nsid } => nvme::rejoin(controller, nsid, PATIENCE, watch, tape),
         Device::Ata { device } => ata::rejoin(device, PATIENCE, watch, tape),
-        Device::Scsi { .. } | Device::Mmc { .. } | Device::None => {
-            Ending::failed("this device erases nothing by itself")
-        }
+        Device::Scsi { device } => scsi::rejoin(device, PATIENCE, watch, tape),
+        Device::Mmc { .. } | Device::None => Ending::failed("this device erases nothing by itself"),
     })
 }
 

@@ -3,6 +3,7 @@
 mod ata;
 mod nvme;
 mod opal;
+mod scsi;
 
 use std::{fmt, sync::Mutex, time::Duration};
 

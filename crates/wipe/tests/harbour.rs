@@ -6,6 +6,8 @@ mod attack;
 mod document;
 #[path = "harbour/live.rs"]
 mod live;
+#[path = "harbour/logical.rs"]
+mod logical;
 #[path = "harbour/node.rs"]
 mod node;
 #[path = "harbour/system.rs"]

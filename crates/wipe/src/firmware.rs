@@ -13,6 +13,7 @@
 
 mod ata;
 mod bytes;
+mod mmc;
 mod nvme;
 mod opal;
 mod polling;
@@ -308,7 +309,8 @@ pub fn examine(
         Device::Nvme { controller, nsid } => nvme::examine(controller, nsid)?,
         Device::Ata { device } => ata::examine(device)?,
         Device::Scsi { device } => scsi::examine(device)?,
-        Device::Mmc { .. } | Device::None => Examined::default(),
+        Device::Mmc { device, size } => mmc::examine(device, size)?,
+        Device::None => Examined::default(),
     };
     if let Some(opal) = opal {
         opal::examine(opal, &mut examined);
@@ -357,6 +359,9 @@ pub fn apply(
                 Device::Scsi { device },
                 _,
             ) => scsi::apply(device, technique, settings, watch, tape),
+            (T::MmcSecureErase | T::MmcSanitize, Device::Mmc { device, size }, _) => {
+                mmc::apply(device, size, technique, watch, tape)
+            }
             _ => Ending::failed("this is no technique of this device"),
         }
     })

@@ -1,6 +1,7 @@
 //! Erasures of devices that are made up, from the engine's public face down to their media.
 
 mod ata;
+mod mmc;
 mod nvme;
 mod opal;
 mod scsi;

@@ -350,21 +350,24 @@ fn a_disk_that_lies_is_believed_here_and_found_out_by_reading() {
 
 #[test]
 fn bridges_that_keep_the_task_file_back_are_sent_nothing() {
-    for bridge in [Bridge::WithoutSense, Bridge::WithoutPassThrough] {
+    for bridge in [Bridge::WithoutSense, Bridge::WithoutPassThrough, Bridge::OtherSize] {
         let disk = Simulated::new(Config { bridge, ..Config::default() });
         let examined = disk.examine();
         assert!(matches!(examined.obstacles[..], [Obstacle::Bridge { .. }]), "{bridge:?}");
         assert_eq!(examined.techniques, []);
         for technique in ERASES.into_iter().chain([Technique::AtaSanitizeOverwrite]) {
             let outcome = disk.apply(technique);
-            assert_eq!(
-                (outcome.ended, outcome.commands.len()),
-                (Ended::Failed, 1),
-                "{technique:?}"
-            );
+            assert_eq!(outcome.ended, Ended::Failed, "{technique:?}");
+            let asks = |command: &RawCommand| {
+                matches!(&*command.name, "IDENTIFY DEVICE" | "READ CAPACITY (16)")
+            };
+            assert!(outcome.commands.iter().all(asks), "{technique:?}");
         }
         let password = settings().password;
-        assert!(recover(&disk.device(), &password, &Bench::new(&disk)).is_err());
+        let recovery = recover(&disk.device(), &password, &Bench::new(&disk));
+        assert!(!recovery.is_ok_and(|recovery| recovery.state == Recovered::Free));
+        let lifted = lift_hidden(&disk.device(), &Bench::new(&disk));
+        assert!(!lifted.is_ok_and(|lifted| lifted.unwrap().failure.is_none()));
     }
     // QEMU's answers what it is and aborts everything else.
     let disk = Simulated::new(Config { bridge: Bridge::AbortsAll, ..Config::default() });

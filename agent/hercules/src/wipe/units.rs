@@ -41,11 +41,11 @@ pub(super) struct Ordered {
 
 /// What is known of a disk without asking it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// What lies behind its addresses.
-    pub(super) kind: MediumKind,
+    pub(crate) kind: MediumKind,
     /// How it is attached, in the certificate's words.
-    pub(super) transport: &'static str,
+    pub(crate) transport: &'static str,
 }
 
 /// Models of virtual disks that look like real ones: those of hypervisors and clouds.
@@ -61,7 +61,7 @@ const VIRTUAL: [&str; 8] = [
 ];
 
 /// Returns what an inventory says of a disk.
-pub(super) fn facts(disk: &Disk) -> Known {
+pub(crate) fn facts(disk: &Disk) -> Known {
     let transport = disk.transport.unwrap_or(Transport::Other);
     let says = |text: &Option<String>| {
         let text = text.as_deref().unwrap_or_default();

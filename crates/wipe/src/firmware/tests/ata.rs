@@ -217,6 +217,9 @@ fn a_security_erase_is_journaled_and_leaves_no_password() {
             assert_eq!((outcome.ended, &outcome.reason), (Ended::Done, &None), "{technique:?}");
             let password = "41".repeat(32);
             assert_eq!(*watch.journal.lock().unwrap(), [WipeStepKind::AtaPassword { password }]);
+            // Only the enhanced one reaches what was replaced.
+            let is_enhanced = technique == Technique::AtaSecurityEraseEnhanced;
+            assert_eq!(disk.left() == 0, is_enhanced, "{technique:?}");
             assert!(disk.is_open());
             assert_eq!(disk.with(|disk| disk.read(0, 1)).unwrap(), [0; 512]);
             assert_eq!(disk.examine().obstacles, []);

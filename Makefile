@@ -21,7 +21,7 @@ help: ## lists the commands
 deps: ## installs what the others need, on Debian 12 and 13
 	@scripts/deps
 
-deps-bench: deps ## installs what `make bench AREA=imaging` is compared with
+deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
 image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd dist/SHA256SUMS ## builds dist/
@@ -138,16 +138,18 @@ test-qemu: deps image drydock cloud ## CASE=name: one case, with the serial cons
 	@[ -n "$(CASE)" ] || { echo >&2 'say which: make test-qemu CASE=name'; exit 1; }
 	cargo run --locked --package qemu -- case "$(CASE)" --show-serial
 
-soak: deps image drydock cloud ## the full matrices, for hours
+soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package install --test it cuts
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test media cuts
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
+	image/workshop/check-layouts
 	cargo run --locked --package qemu -- soak
 
-# Images are not booted where they are only written.
-bench: deps $(if $(filter imaging,$(AREA)),,image drydock empty-initrd cloud) ## measures; AREA=name: one area
+# Images are not booted where they are only written, nor where disks are wiped.
+bench: deps $(if $(filter imaging wiping,$(AREA)),,image drydock empty-initrd cloud) ## measures; AREA=name: one area
 	$(if $(filter-out imaging,$(AREA)),,cargo build --locked --release --package sunshine)
 	$(if $(filter-out imaging,$(AREA)),,cargo build --locked --release --package install --example measure)
+	$(if $(filter-out wiping,$(AREA)),,cargo build --locked --release --package wipe --example overwrite)
 	cargo run --locked --release --package qemu -- bench $(AREA)
 
 demo: deps image drydock ## boots a machine over the network, and prints its record

@@ -2,12 +2,17 @@
 
 mod boot;
 mod fleet;
+mod ground;
 mod imaging;
 mod install;
 mod memory;
 mod serve;
+mod wiping;
 
-use std::fs;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -25,6 +30,7 @@ const AREAS: &[Area] = &[
     ("install", install::measure),
     ("memory", memory::measure),
     ("serve", serve::measure),
+    ("wiping", wiping::measure),
 ];
 
 /// A figure beside what it is compared with.
@@ -79,7 +85,7 @@ pub(crate) fn run(area: Option<&str>) -> Result<()> {
             let theirs =
                 theirs.map_or("not there".to_owned(), |theirs| format!("{theirs:.2} {unit:<2}"));
             let ratio = figure.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-            let wanted = wanted.map_or(String::new(), |wanted| format!("; wanted {wanted:.1}"));
+            let wanted = wanted.map_or(String::new(), |wanted| format!("; wanted {wanted:.2}"));
             say(&format!(
                 "{case:44} {ours:>11.2} {unit:<2} {theirs:>14} {ratio:>6}  {peer}{wanted}"
             ));
@@ -95,7 +101,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Returns a file's size in MB.
-fn megabytes(path: &std::path::Path) -> Result<f64> {
+fn megabytes(path: &Path) -> Result<f64> {
     let size = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?.len();
     Ok(bytes_as_float(size) / 1e6)
 }
@@ -105,4 +111,34 @@ fn bytes_as_float(bytes: u64) -> f64 {
     let thousands = u32::try_from(bytes / 1000).expect("less than 4 TB");
     let rest = u32::try_from(bytes % 1000).expect("less than 1000");
     f64::from(thousands) * 1000.0 + f64::from(rest)
+}
+
+/// Returns a number from the environment.
+fn number(name: &str, otherwise: usize) -> Result<usize> {
+    match env::var(name) {
+        Err(env::VarError::NotPresent) => Ok(otherwise),
+        Ok(text) => text.parse().with_context(|| format!("{name}: {text:?} is no number")),
+        Err(error) => bail!("{name}: {error}"),
+    }
+}
+
+/// Returns how many processes ran or waited for a processor in the last minute, on the average.
+fn load() -> Result<String> {
+    let text = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
+    Ok(text.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// Returns a path as programs are told it.
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is no text", path.display()))
+}
+
+/// Returns where a program is: among those of `make deps-bench`, or on the search path.
+fn installed(program: &str) -> Option<PathBuf> {
+    let ours = checkout::root().join("target/bench/peers/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    std::iter::once(ours)
+        .chain(env::split_paths(&path))
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
 }

@@ -94,6 +94,20 @@ mod tests {
         assert_eq!(first.len(), 4);
     }
 
+    /// Worked out in Python from the words above, with a `ChaCha` that gives RFC 8439's own block for 20 rounds.
+    #[test]
+    fn anybody_gets_the_same_stream() {
+        let (seed, past_the_middle) = (Seed([5; 32]), (7 << 40) + (1 << 20) - 5);
+        let (key, canaries) = (Key::of(&seed, 3, 1), Key::of_canaries(&seed, 3));
+        let hex = |key: &Key, offset| {
+            let first: [u8; 16] = stream(key, offset, 16).try_into().unwrap();
+            format!("{:032x}", u128::from_be_bytes(first))
+        };
+        assert_eq!(hex(&key, 0), "e0d5ad6481b38d87c0f1c7e062b835c9");
+        assert_eq!(hex(&key, past_the_middle), "dddbeb3f340a4cd33e1ea7dc04ad7668");
+        assert_eq!(hex(&canaries, 8523 * 4096), "748413afdd02de5a80125bf449b0edfa");
+    }
+
     #[test]
     fn no_block_of_sixteen_bytes_comes_twice() {
         let key = Key::of(&Seed([3; 32]), 0, 0);

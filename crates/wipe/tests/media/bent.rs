@@ -26,6 +26,8 @@ pub(crate) struct Bent {
     pub(crate) clock: Clock,
     /// What a transfer that fails takes.
     pub(crate) failure_time: Duration,
+    /// How fast it is; absent where the clock stands still meanwhile.
+    pub(crate) bytes_per_second: Option<u64>,
     pub(crate) failures: AtomicU64,
     pub(crate) transfers: AtomicU64,
     /// Which transfers went well.
@@ -50,6 +52,7 @@ impl Bent {
             bad: Box::new(bad),
             clock,
             failure_time: Duration::from_secs(7),
+            bytes_per_second: None,
             failures: AtomicU64::new(0),
             transfers: AtomicU64::new(0),
             done: Mutex::default(),
@@ -60,6 +63,9 @@ impl Bent {
         let end = offset + u64::try_from(length).map_err(io::Error::other)?;
         assert!(end <= self.size, "beyond the end");
         self.transfers.fetch_add(1, Ordering::Relaxed);
+        if let Some(speed) = self.bytes_per_second {
+            self.clock.pass(Duration::from_millis((end - offset) * 1000 / speed));
+        }
         if (self.bad)(&(offset..end)) {
             self.failures.fetch_add(1, Ordering::Relaxed);
             self.clock.pass(self.failure_time);

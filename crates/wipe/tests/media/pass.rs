@@ -187,6 +187,24 @@ fn a_few_bad_places_cost_little() {
 }
 
 #[test]
+fn a_slow_disk_never_has_much_in_flight() {
+    for (speed, most) in [(1_000_000, 512 << 10), (100_000, 64 << 10)] {
+        let trial = Trial::new();
+        let slow = Bent::new(64 * MIB, trial.clock.clone(), |_| false);
+        let disk = Bent { bytes_per_second: Some(speed), ..slow };
+        let gear = Gear { in_flight: 1, ..Gear::default() };
+        let outcome = write(&disk, &pass(Pattern::Zeros, gear), &trial);
+        assert!(outcome.is_whole());
+        let done = disk.done.into_inner().expect("nobody panicked");
+        let largest = done.iter().skip(8).map(|range| range.end - range.start).max();
+        assert!(
+            largest.is_some_and(|bytes| bytes <= most),
+            "{largest:?} at {speed} bytes a second"
+        );
+    }
+}
+
+#[test]
 fn a_lost_disk_ends_it() {
     let faults = Faults { gone_from_write: Some(20), ..Faults::default() };
     let disk = Memory::with_faults(old(4 << 20), 512, faults);

@@ -7,22 +7,22 @@
 //! Each round runs every peer and, beside each of them, ours. After every run, ours and theirs, what stands behind the
 //! loop device is compared with the image byte for byte; before every run it is zeros.
 
-mod ground;
 mod images;
 mod server;
 mod tools;
 
-use std::{env, path::Path};
-
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use self::{
-    ground::{Disk, Ground},
     images::Image,
     server::Server,
     tools::{Tool, Tools},
 };
-use super::{Figure, median};
+use super::{
+    Figure,
+    ground::{self, Disk, Ground},
+    load, median, number, text,
+};
 use crate::{interrupt, process::run, story::Clock};
 
 const ROUNDS: usize = 7;
@@ -50,7 +50,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let mebibytes = number("DRYDOCK_BENCH_MIB", images::WHOLE)?;
     ensure!(rounds > 0 && mebibytes >= 256, "at least one round and an image of 256 MiB");
     let tools = Tools::find(&clock)?;
-    let ground = Ground::new()?;
+    let ground = Ground::new("imaging")?;
     let mut figures = Vec::new();
     for make in [images::half_empty, images::dense] {
         clock.say(&format!("making an image; waiting for processors: {}", load()?));
@@ -74,7 +74,7 @@ fn compare(
     rounds: usize,
 ) -> Result<Vec<Figure>> {
     let server = Server::start(&image.directory)?;
-    let disk = Disk::new(ground, image.bytes)?;
+    let disk = Disk::new(ground, "disk", image.bytes)?;
     clock.say(&format!("the disk is {}, direct I/O: {}", disk.device(), disk.is_direct()));
     let run = Run { clock, server: &server, disk: &disk, image };
     let mut pairs = pairs(&run, tools)?;
@@ -208,22 +208,4 @@ fn to_tmpfs(clock: &Clock, tools: &Tools, image: &Image, rounds: usize) -> Resul
     let theirs = Some(super::bytes_as_float(image.bytes) / BYTES_PER_SECOND);
     let (case, peer) = ("the same to a file on tmpfs, no network", "2 GB/s of image");
     Ok(Figure { case, unit: "s", ours: median(seconds), peer, theirs, wanted: None })
-}
-
-fn number(name: &str, otherwise: usize) -> Result<usize> {
-    match env::var(name) {
-        Err(env::VarError::NotPresent) => Ok(otherwise),
-        Ok(text) => text.parse().with_context(|| format!("{name}: {text:?} is no number")),
-        Err(error) => bail!("{name}: {error}"),
-    }
-}
-
-/// Returns how many processes ran or waited for a processor in the last minute, on the average.
-fn load() -> Result<String> {
-    let text = std::fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
-    Ok(text.split(' ').next().unwrap_or_default().to_owned())
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().with_context(|| format!("{} is no text", path.display()))
 }

@@ -1,7 +1,6 @@
 //! The programs that are compared, and how each is called.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -9,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::super::installed;
 use crate::{checkout, interrupt, process::tail, story::Clock};
 
 /// Something that puts an image on a disk.
@@ -120,14 +120,4 @@ impl Tool {
         ensure!(output.status.success(), "{}: {}: {}", self.name, output.status, tail(&words, 15));
         Ok(took)
     }
-}
-
-/// Returns where a program is: among those of `make deps-bench`, or on the search path.
-fn installed(program: &str) -> Option<PathBuf> {
-    let ours = checkout::root().join("target/bench/peers/bin");
-    let path = env::var_os("PATH").unwrap_or_default();
-    std::iter::once(ours)
-        .chain(env::split_paths(&path))
-        .map(|directory| directory.join(Path::new(program)))
-        .find(|path| path.is_file())
 }

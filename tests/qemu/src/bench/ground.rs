@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Read as _,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -11,8 +12,6 @@ use anyhow::{Context as _, Result, ensure};
 use super::text;
 use crate::{checkout, process::run};
 
-/// Ours, so that one of a run that was killed is known.
-const PLACE: &str = "target/bench/imaging";
 const STEP: usize = 1 << 20;
 
 /// A tmpfs. Unmounted in `Drop`.
@@ -22,8 +21,9 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    pub(super) fn new() -> Result<Self> {
-        let path = checkout::root().join(PLACE);
+    /// Makes that of an area: always in the same place, so that one of a run that was killed is known.
+    pub(super) fn new(area: &str) -> Result<Self> {
+        let path = checkout::root().join("target/bench").join(area);
         fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
         let ground = Self { path };
         ground.clean()?;
@@ -31,7 +31,7 @@ impl Ground {
             "mount",
             &["-t", "tmpfs", "-o", "mode=0700,size=90%", "drydock-bench", text(&ground.path)?],
         )
-        .context("imaging needs root, and loop devices")?;
+        .context("this needs root, and loop devices")?;
         Ok(ground)
     }
 
@@ -75,8 +75,8 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn new(ground: &Ground, bytes: u64) -> Result<Self> {
-        let file = ground.path().join("disk");
+    pub(super) fn new(ground: &Ground, name: &str, bytes: u64) -> Result<Self> {
+        let file = ground.path().join(name);
         let made = File::create(&file).context("making the disk's file")?;
         made.set_len(bytes).context("sizing the disk's file")?;
         let name = text(&file)?;
@@ -92,6 +92,11 @@ impl Disk {
 
     pub(super) fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Returns the file that is its medium.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     pub(super) fn is_direct(&self) -> bool {
@@ -141,4 +146,32 @@ pub(super) fn compare(one: &Path, other: &Path) -> Result<()> {
         at += u64::try_from(step)?;
     }
     Ok(())
+}
+
+/// Writes something else at both ends of a file, and at many places between.
+pub(super) fn spoil(file: &Path) -> Result<()> {
+    let medium = File::options().write(true).open(file).context("opening the disk's file")?;
+    let length = medium.metadata().context("looking at the disk's file")?.len();
+    let mark = [0xa5; 512];
+    let places = (0..length).step_by(16 * STEP).chain([length - 512]);
+    for place in places {
+        medium.write_all_at(&mark, place).context("spoiling the disk")?;
+    }
+    Ok(())
+}
+
+/// Fails where a file is not zeros.
+pub(super) fn must_be_zeros(file: &Path) -> Result<()> {
+    let mut medium = File::open(file).context("opening the disk's file")?;
+    let (mut bytes, mut at) = (vec![0; STEP], 0);
+    loop {
+        let read = medium.read(&mut bytes).context("reading the disk")?;
+        if read == 0 {
+            return Ok(());
+        }
+        if let Some(place) = bytes[..read].iter().position(|byte| *byte != 0) {
+            anyhow::bail!("byte {} of {} is not zero", at + place, file.display());
+        }
+        at += read;
+    }
 }

@@ -19,6 +19,7 @@ use disk::permit::{self, Circumstances, Clock, Place, Used};
 use inventory::Root;
 use protocol::{
     Inventory, InventoryDigest, Order, OrderId, Wipe,
+    inventory::Disk,
     order::{DiskIdentity, MachineEvidence, OrderedDisk},
     wipe::{PowerLevel, Seed, Verdict, WipeFinish, WipeOptions, WipeReport},
 };
@@ -136,7 +137,7 @@ impl WipeCommand {
     fn run(&self) -> anyhow::Result<u8> {
         let inventory = inventory::collect(&Root::live());
         if self.level == Level::Idle {
-            let disks = if self.disk.is_empty() {
+            let disks: Vec<&Disk> = if self.disk.is_empty() {
                 inventory.disks.iter().filter(|disk| disk.size_bytes.0 > 0).collect()
             } else {
                 self.disk
@@ -214,6 +215,7 @@ impl WipeCommand {
             lift_hidden: self.lift_hidden,
             unfreeze: false,
             psids: Vec::new(),
+            despite: Vec::new(),
         }
     }
 
@@ -258,10 +260,7 @@ fn circumstances<'c>(place: &'c Place, used: &'c Used) -> Circumstances<'c> {
     Circumstances { place, now_unix_milliseconds, clock: Clock::SetByServer, used }
 }
 
-fn named_disk<'i>(
-    inventory: &'i Inventory,
-    named: &str,
-) -> anyhow::Result<&'i protocol::inventory::Disk> {
+fn named_disk<'i>(inventory: &'i Inventory, named: &str) -> anyhow::Result<&'i Disk> {
     let mut found = inventory
         .disks
         .iter()
@@ -310,11 +309,11 @@ mod tests {
 
     #[test]
     fn a_disk_is_named_by_its_label_and_by_one_only() {
-        let disk = |serial: &str| protocol::inventory::Disk {
+        let disk = |serial: &str| Disk {
             name: "sda".to_owned(),
             serial: Some(serial.to_owned()),
             size_bytes: protocol::Bytes(1 << 30),
-            ..protocol::inventory::Disk::default()
+            ..Disk::default()
         };
         let inventory =
             Inventory { disks: vec![disk("A"), disk("B"), disk("B")], ..Inventory::default() };

@@ -61,6 +61,10 @@ fn run(program: &str, arguments: &[&str], file: &Path, input: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+fn make(path: &Path, size: u64) {
+    File::create(path).and_then(|file| file.set_len(size)).expect("there is room");
+}
+
 /// Returns how many areas libblkid recognises something in.
 fn seen(file: &Path, places: &Places) -> usize {
     let areas = places.areas.iter();
@@ -74,12 +78,12 @@ fn seen(file: &Path, places: &Places) -> usize {
 /// Wipes a file of some size that a test has laid out, and checks that libblkid saw something in so many areas before.
 #[track_caller]
 fn check(size: u64, expected: usize, lay_out: impl Fn(&Path)) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("there is a directory for such");
     let path = directory.path().join("disk");
-    File::create(&path).unwrap().set_len(size).unwrap();
+    make(&path, size);
     lay_out(&path);
-    let disk = PlainFile::open(&path, size, 512).unwrap();
-    let places = plan(&disk).unwrap();
+    let disk = PlainFile::open(&path, size, 512).expect("it is a file");
+    let places = plan(&disk).expect("it has bytes");
     assert_eq!(seen(&path, &places), expected, "{:?}", places.areas);
     let cleared = clear(&disk, &places, &Patient);
     assert_eq!((cleared.bad, cleared.stopped), (vec![], None));
@@ -101,10 +105,11 @@ fn partitions(path: &Path, table: &str, starts: [u64; 3], at_512: [&str; 2]) {
     run("mkfs.vfat", &["-F", "32", "--offset", offset, file], Path::new(blocks), "");
     // Older ones cannot make it inside a file.
     let swap = path.with_extension("swap");
-    File::create(&swap).unwrap().set_len(64 * MIB).unwrap();
+    make(&swap, 64 * MIB);
     run("mkswap", &["-q"], &swap, "");
-    let page = &fs::read(swap).unwrap()[..4096];
-    File::options().write(true).open(path).unwrap().write_all_at(page, starts[2]).unwrap();
+    let page = &fs::read(swap).expect("it was made")[..4096];
+    let disk = File::options().write(true).open(path).expect("it was made");
+    disk.write_all_at(page, starts[2]).expect("it is long enough");
 }
 
 #[test]

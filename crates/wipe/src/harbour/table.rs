@@ -28,6 +28,8 @@ pub(super) enum What {
     PartitionName(String),
     /// A logical volume: `group/volume`.
     Logical(String),
+    /// A logical volume by its identity.
+    LogicalId(String),
     /// A name that the kernel gave to a device, which says nothing in another boot, or anything else.
     Unknown,
     /// Nothing on a disk: `tmpfs`, `proc`.
@@ -94,7 +96,11 @@ fn what(source: &[u8], kind: &[u8]) -> What {
     if let Some(name) = after("PARTLABEL=", "/dev/disk/by-partlabel/") {
         return What::PartitionName(name);
     }
-    if let Some(name) = text.strip_prefix("/dev/mapper/") {
+    if let Some(id) = text.strip_prefix("/dev/disk/by-id/dm-uuid-LVM-") {
+        return What::LogicalId(id.to_owned());
+    }
+    let mapper = ["/dev/mapper/", "/dev/disk/by-id/dm-name-"];
+    if let Some(name) = mapper.iter().find_map(|start| text.strip_prefix(start)) {
         return mapped(name).map_or(What::Unknown, What::Logical);
     }
     if let Some(name) = text.strip_prefix("/dev/") {
@@ -136,6 +142,7 @@ impl What {
             Self::PartitionUuid(uuid) => same(&candidate.partition_uuid, uuid),
             Self::PartitionName(name) => candidate.partition_name.as_ref() == Some(name),
             Self::Logical(name) => candidate.logical.as_ref() == Some(name),
+            Self::LogicalId(id) => candidate.logical_id.as_ref() == Some(id),
             Self::Unknown | Self::Virtual | Self::Path(_) => false,
         }
     }
@@ -188,6 +195,18 @@ mod tests {
             Some("/var/log"),
             None,
         );
+        check(
+            "/dev/disk/by-id/dm-uuid-LVM-ab / ext4 x",
+            What::LogicalId(owned("ab")),
+            Some("/"),
+            None,
+        );
+        check(
+            "/dev/disk/by-id/dm-name-vg-a / ext4 x",
+            What::Logical(owned("vg/a")),
+            Some("/"),
+            None,
+        );
         check("/dev/vg/tmp /tmp ext4 x", What::Logical(owned("vg/tmp")), Some("/tmp"), None);
         check("/dev/sda2 /var ext4 x", What::Unknown, Some("/var"), None);
         check("/dev/mapper/luks /var ext4 x", What::Unknown, Some("/var"), None);
@@ -217,6 +236,16 @@ mod tests {
         let text = b"UUID=1 /a\\040b btrfs subvol=@,x\n/dev/mapper/a--b-c- / x y\n/dev/ - - -";
         for end in 0..text.len() {
             read(&text[..end]);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic_and_no_path_ends_in_a_slash(bytes: Vec<u8>, text in "[ \\\\0-9/=#a-z\t-]{0,60}") {
+            for line in read(&bytes).into_iter().chain(read(text.as_bytes())) {
+                let at = line.at.unwrap_or_else(|| b"/x".to_vec());
+                assert!(at.starts_with(b"/") && (at == b"/" || !at.ends_with(b"/")));
+            }
         }
     }
 }

@@ -168,9 +168,19 @@ pub(super) fn faults(lab: &Lab) -> Result<()> {
     let result = server.is_wiped(&order, WIPE_PATIENCE, |_| Ok(()))?;
     let disks = result["disks"].as_array().context("a result without disks")?;
     ensure!(disks.len() == 3, "it reports {} disks", disks.len());
-    ensure!(disks[0]["verdict"] != "erased", "a disk with a bad place is no erased one: {result}");
-    ensure!(disks[1]["verdict"] == "erasedWithExceptions", "the healthy disk: {result}");
-    ensure!(disks[2]["verdict"] == "notErased", "a disk that was pulled out: {result}");
+    let verdict_of = |number: usize| {
+        let Disk { serial, wwn, .. } = &booted.machine.disks[number];
+        let names = [serial.to_lowercase(), format!("{wwn:x}")];
+        let is = |disk: &&Value| {
+            let identity = disk["identity"].as_str().unwrap_or_default();
+            names.iter().any(|name| identity.contains(name))
+        };
+        disks.iter().find(is).map(|disk| disk["verdict"].clone())
+    };
+    let verdicts = [0, 1, 2].map(verdict_of);
+    let expected = ["erasedWithExceptions", "erasedWithExceptions", "notErased"];
+    let is = verdicts.iter().zip(expected).all(|(one, other)| one.as_ref() == Some(&other.into()));
+    ensure!(is, "a bad place, a healthy disk, one that was pulled out: {verdicts:?} of {result}");
     is_zeros(&booted.machine.disk_file(lab, 1))?;
     booted.machine.has_unchanged_disk(lab, 3)?;
     let certificates = server.certificates(&lab.scratch(""))?;

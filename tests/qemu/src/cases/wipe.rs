@@ -14,7 +14,7 @@ use super::BOOT_PATIENCE;
 use crate::{
     lab::Lab,
     machine::{Booted, Bus, Disk, Kernel, Machine, installed},
-    server::{Known, Mode, Ordered, Server},
+    server::{Known, Mode, Server},
 };
 
 /// From an order to its end, small disks as they are, a boot included.
@@ -70,8 +70,10 @@ pub(super) fn four_disks(lab: &Lab) -> Result<()> {
     };
 
     // From SunshineOS into the other one, over the network.
-    let step = Step { level: "harbour", verdict: "erased", reached: "none", options: &[] };
-    wiped(&mut server, &known, &two[..1], &step)?;
+    // It erases nothing, and says so.
+    let step = Step { level: "harbour", verdict: "notErased", reached: "none", options: &[] };
+    let result = wiped(&mut server, &known, &two[..1], &step)?;
+    ensure!(result["isDone"] == true, "harbour did not do what it is for: {result}");
     ensure!(booted.console()?.contains("HerculesOS"), "it was not HerculesOS that wiped");
     let kept: Vec<&str> =
         installed::FILES.iter().filter(|(_, goes)| !goes).map(|(path, _)| *path).collect();
@@ -185,7 +187,7 @@ fn waits_approved(server: &mut Server, booted: &Booted) -> Result<Known> {
 }
 
 /// Has disks wiped, and looks at what the server judges that they came to.
-fn wiped(server: &mut Server, known: &Known, disks: &[&str], step: &Step<'_>) -> Result<Ordered> {
+fn wiped(server: &mut Server, known: &Known, disks: &[&str], step: &Step<'_>) -> Result<Value> {
     let options = [&["--overwrite"][..], step.options].concat();
     let order = server.wipes(&known.name, step.level, disks, &options)?;
     let result = server.is_wiped(&order, WIPE_PATIENCE, |_| Ok(()))?;
@@ -193,7 +195,7 @@ fn wiped(server: &mut Server, known: &Known, disks: &[&str], step: &Step<'_>) ->
     let found = result["disks"].as_array().map_or(0, Vec::len);
     ensure!(found == disks.len(), "{}: it reports {found} disks", step.level);
     ensure!(result["isComplete"] == false, "two disks were left, and it is complete: {result}");
-    Ok(order)
+    Ok(result)
 }
 
 fn came_to(result: &Value, verdict: &str, reached: &str) -> Result<()> {

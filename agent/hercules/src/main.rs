@@ -1,6 +1,8 @@
-//! HerculesOS: PID 1 of a machine whose disks are wiped.
+//! HerculesOS: PID 1 of a machine whose disks are wiped, and a command that wipes those of any Linux machine.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "command")]
+mod command;
 mod extras;
 mod refusal;
 mod wipe;
@@ -11,6 +13,9 @@ fn main() -> ExitCode {
     agent::cipher::install();
     match agent::boot::check() {
         Ok(()) => agent::life::run("HerculesOS", env!("CARGO_PKG_VERSION"), Some(wipe::WORKER)),
+        #[cfg(feature = "command")]
+        Err(not_ours) => command::run(&not_ours),
+        #[cfg(not(feature = "command"))]
         Err(not_ours) => refusal::refuse(&not_ours),
     }
 }

@@ -31,10 +31,12 @@ use protocol::{
 };
 use wipe::job::{self, Keeper};
 
-use self::{
-    keeper::SessionKeeper,
-    result::{Beside, Clockwork},
-    units::Ordered,
+use self::{keeper::SessionKeeper, result::Beside, units::Ordered};
+pub(crate) use self::{result::Clockwork, result::is_over_well};
+#[cfg(feature = "command")]
+pub(crate) use self::{
+    screen::{Screen, report as words},
+    units::facts,
 };
 use crate::{chain, extras};
 
@@ -63,7 +65,7 @@ fn run(job: &Job) -> After {
     let (after, level, kind, words) = match carry_out(job, wipe) {
         Ok((report, signature)) => {
             let words = screen::report(&report);
-            let is_good = report.disks.iter().all(result::is_over_well);
+            let is_good = report.disks.iter().all(is_over_well);
             let (after, level) = match (is_good, wipe.finish) {
                 (false, _) => (After::Stay, Level::Error),
                 (true, WipeFinish::Stay) => (After::Stay, Level::Info),
@@ -94,24 +96,35 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
         work::Clock::Unknown => permit::Clock::Unset,
     });
     let bulk = job.session.bulk().map_err(|error| chain(&error))?;
-    let Cleared { permits, inventory, missing, untouched } = cleared(wipe, &clock)?;
+    let cleared = cleared(wipe, &clock)?;
     let keeper: Arc<dyn Keeper> =
         Arc::new(SessionKeeper::new(job.session.clone(), bulk, wipe.order.id));
-    let ordered = held(permits, &inventory)?;
-    let beside = Beside { inventory, missing, untouched };
     if wipe.level == PowerLevel::Harbour {
         load_filesystems();
     }
-    let units = units::gather(ordered, &keeper);
-    let wipe = Arc::new(wipe.clone());
+    let report = perform(&Arc::new(wipe.clone()), cleared, &keeper, &clock)?;
+    let signature = signed(job, &report);
+    Ok((report, signature))
+}
+
+/// Wipes what nothing was found against, and reports. An error means that nothing was touched.
+pub(crate) fn perform(
+    wipe: &Arc<Wipe>,
+    cleared: Cleared,
+    keeper: &Arc<dyn Keeper>,
+    clock: &Clockwork,
+) -> Result<WipeReport, String> {
+    let Cleared { permits, inventory, missing, untouched } = cleared;
+    let ordered = held(permits, &inventory)?;
+    let beside = Beside { inventory, missing, untouched };
+    let units = units::gather(ordered, keeper);
     // From here on disks may be other ones than before: whatever happens stands in the report.
-    let disks = job::run(units, &wipe, &keeper);
-    let mut report = result::report(&wipe, beside, disks, &clock);
+    let disks = job::run(units, wipe, keeper);
+    let mut report = result::report(wipe, beside, disks, clock);
     let after = inventory::collect(&Root::live());
     report.extras = wipe.extras.iter().map(|extra| extras::perform(*extra, &after)).collect();
     report.ended_unix_milliseconds = linux::clock::unix_milliseconds();
-    let signature = signed(job, &report);
-    Ok((report, signature))
+    Ok(report)
 }
 
 /// Loads what installed filesystems are mounted with. One that cannot be loaded shows where it is missing.

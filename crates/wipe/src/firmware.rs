@@ -77,7 +77,7 @@ pub struct Examined {
     pub techniques: Vec<Offered>,
     /// An erasure that is running already: to be rejoined before anything else.
     pub running: Option<Running>,
-    /// Whether an earlier sanitize failed, and everything else is refused until that is left. [`apply`] leaves it.
+    /// Whether the last sanitize failed. Until that is left everything else may be refused; [`apply`] leaves it.
     pub is_sanitize_failed: bool,
     /// What stands in the way, or is not covered.
     pub obstacles: Vec<Obstacle>,
@@ -320,6 +320,9 @@ pub fn examine(
 
 /// Has a device erase itself, and waits for the end. What may be erased was checked before: a technique that reaches
 /// [`Everything`](Reach::Everything) erases whatever else the device holds.
+///
+/// FORMAT NVM and SECURITY ERASE UNIT are answered when they are over: whoever cancels is heard only then. The others go
+/// on by themselves, and whoever cancels gets [`Ended::Unknown`] in a second.
 ///
 /// Asks the device once more whether it has the technique, and refuses where it says no.
 pub fn apply(

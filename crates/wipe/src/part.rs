@@ -36,6 +36,8 @@ pub struct Part<'p> {
     /// How far a command of erasure may reach: [`Reach::Everything`] only where all that the device holds is ordered,
     /// and is part of the same unit.
     pub may: Reach,
+    /// Why no further, for a person, where that is known.
+    pub withheld: Option<String>,
     /// Where it takes TCG Opal, where it does.
     pub opal: Option<&'p dyn OpalDevice>,
     /// Who mounts filesystems on it, for `harbour`; absent where nobody can.

@@ -153,6 +153,27 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Soak,
         run: install::every_power_cut,
     },
+    Case {
+        name: "wipe_four_disks",
+        claim: "a machine with NVMe, SATA, SCSI and virtio disks is discovered, goes over the network into HerculesOS, and has two of its four disks wiped at every level; the other two keep every byte, the certificates verify, and it switches off",
+        machines: 1,
+        when: When::Test,
+        run: wipe::four_disks,
+    },
+    Case {
+        name: "wipe_power_cut",
+        claim: "a machine whose power is cut in the middle of a wipe goes on with it at its next start, and the certificate says so",
+        machines: 1,
+        when: When::Test,
+        run: wipe::power_cut,
+    },
+    Case {
+        name: "wipe_faults",
+        claim: "a disk that cannot be written everywhere and one that is pulled out are named and delay no other; a server that is killed meanwhile has the report once it is back",
+        machines: 1,
+        when: When::Test,
+        run: wipe::faults,
+    },
     // Seen red: the machine boots SunshineOS.
     Case {
         name: "wipe_waits",

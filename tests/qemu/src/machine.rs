@@ -6,6 +6,7 @@ mod acceleration;
 mod booted;
 pub(crate) mod chance;
 mod disk;
+pub(crate) mod installed;
 mod program;
 mod qmp;
 mod variables;
@@ -362,7 +363,12 @@ impl Machine {
         }
     }
 
-    /// Fails when anything was written to one of its disks since they were made.
+    /// Fails when anything was written to one of its disks, counted from 0, since it was made.
+    pub(crate) fn has_unchanged_disk(&self, lab: &Lab, number: usize) -> Result<()> {
+        self.disks[number].is_unchanged(&self.disk_file(lab, number))
+    }
+
+    /// Fails when anything was written to any of its disks since they were made.
     pub(crate) fn has_unchanged_disks(&self, lab: &Lab) -> Result<()> {
         let mut disks = self.disks.iter().enumerate();
         disks.try_for_each(|(number, disk)| disk.is_unchanged(&self.disk_file(lab, number)))

@@ -12,19 +12,19 @@ use wipe::verdict;
 
 /// When a wipe began, by which clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clockwork {
-    pub(super) of: Clock,
+pub(crate) struct Clockwork {
+    pub(crate) of: Clock,
     begun_unix_milliseconds: i64,
 }
 
 impl Clockwork {
-    pub(super) fn begin(of: Clock) -> Self {
+    pub(crate) fn begin(of: Clock) -> Self {
         Self { of, begun_unix_milliseconds: linux::clock::unix_milliseconds() }
     }
 }
 
 /// Holds for a disk after which nobody has to look.
-pub(super) fn is_over_well(disk: &DiskReport) -> bool {
+pub(crate) fn is_over_well(disk: &DiskReport) -> bool {
     matches!(disk.verdict, Verdict::Erased | Verdict::ErasedWithExceptions)
 }
 

@@ -21,7 +21,7 @@ const ROWS: usize = 32;
 
 /// Remembers what was shown last.
 #[derive(Debug, Default)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     shown: Option<(Instant, Vec<Doing>)>,
 }
 
@@ -30,16 +30,16 @@ type Doing = (WipePhase, Option<Technique>);
 
 /// What is to be shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// Every disk, where that says something new.
-    pub(super) table: Option<String>,
+    pub(crate) table: Option<String>,
     /// All disks together.
-    pub(super) line: String,
+    pub(crate) line: String,
 }
 
 impl Screen {
     /// Returns what to show of the progress.
-    pub(super) fn next(&mut self, now: Instant, progress: &WipeProgress) -> Shown {
+    pub(crate) fn next(&mut self, now: Instant, progress: &WipeProgress) -> Shown {
         let phases: Vec<_> =
             progress.disks.iter().map(|disk| (disk.phase, disk.technique)).collect();
         let is_new = self.shown.as_ref().is_none_or(|(when, before)| {
@@ -149,7 +149,7 @@ fn outcome_words(outcome: Outcome) -> &'static str {
 }
 
 /// Draws what came of a wipe.
-pub(super) fn report(report: &WipeReport) -> String {
+pub(crate) fn report(report: &WipeReport) -> String {
     let mut text = String::from("\n");
     for disk in &report.disks {
         text.push_str(&disk_report(disk));

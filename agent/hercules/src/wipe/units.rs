@@ -41,11 +41,11 @@ pub(super) struct Ordered {
 
 /// What is known of a disk without asking it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// What lies behind its addresses.
-    pub(super) kind: MediumKind,
+    pub(crate) kind: MediumKind,
     /// How it is attached, in the certificate's words.
-    pub(super) transport: &'static str,
+    pub(crate) transport: &'static str,
 }
 
 /// Models of virtual disks that look like real ones: those of hypervisors and clouds.
@@ -61,7 +61,7 @@ const VIRTUAL: [&str; 8] = [
 ];
 
 /// Returns what an inventory says of a disk.
-pub(super) fn facts(disk: &Disk) -> Known {
+pub(crate) fn facts(disk: &Disk) -> Known {
     let transport = disk.transport.unwrap_or(Transport::Other);
     let says = |text: &Option<String>| {
         let text = text.as_deref().unwrap_or_default();
@@ -150,7 +150,10 @@ fn work(disks: Vec<(Ordered, Arc<DiskWatch>)>, terms: Terms<'_>) -> Vec<DiskRepo
 fn nvme(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskReport> {
     let held: Vec<&Held> = disks.iter().map(|(disk, _)| &disk.held).collect();
     let doors: Vec<_> = held.iter().map(|held| held.nvme()).collect();
-    let controller = Controller::of(&held).ok();
+    let (controller, withheld) = match Controller::of(&held) {
+        Ok(controller) => (Some(controller), None),
+        Err(error) => (None, Some(crate::chain(&error))),
+    };
     let opal = controller.as_ref().and_then(Controller::opal);
     let handling: Vec<_> =
         held.iter().map(|held| Whole { held, controller: controller.as_ref() }).collect();
@@ -167,7 +170,8 @@ fn nvme(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskReport
             };
             let may = if controller.is_some() { Reach::Everything } else { Reach::Addressed };
             let opal = opal.as_ref().map(|opal| opal as _);
-            Part { device, may, opal, ..part(disk, watch, handling, filesystems) }
+            let withheld = withheld.clone();
+            Part { device, may, withheld, opal, ..part(disk, watch, handling, filesystems) }
         })
         .collect();
     unit::wipe(&parts, terms)
@@ -180,13 +184,13 @@ fn alone(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskRepor
         let handling = Whole { held: &disk.held, controller: None };
         let filesystems = filesystems(disk);
         let (scsi, mmc, opal) = (disk.held.scsi(), disk.held.mmc(), disk.held.opal());
+        // The doors let nothing else through; so what would be refused is not tried.
+        let is_alone = disk.held.is_only_unit();
+        let whole = if is_alone { Reach::Everything } else { Reach::Addressed };
+        let withheld = (!is_alone).then(|| "it may hold other disks".to_owned());
         let (device, may, opal) = match disk.disk.transport {
-            Some(Transport::Ata) => {
-                (Device::Ata { device: &scsi }, Reach::Everything, Some(&opal as _))
-            }
-            Some(Transport::Scsi) => {
-                (Device::Scsi { device: &scsi }, Reach::Everything, Some(&opal as _))
-            }
+            Some(Transport::Ata) => (Device::Ata { device: &scsi }, whole, Some(&opal as _)),
+            Some(Transport::Scsi) => (Device::Scsi { device: &scsi }, whole, Some(&opal as _)),
             // What stands behind a bridge may be more than one disk.
             Some(Transport::Usb) => (Device::Scsi { device: &scsi }, Reach::Addressed, None),
             Some(Transport::Mmc) => {
@@ -195,7 +199,8 @@ fn alone(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskRepor
             }
             _ => (Device::None, Reach::Addressed, None),
         };
-        let part = Part { device, may, opal, ..part(disk, watch, &handling, &filesystems) };
+        let part =
+            Part { device, may, withheld, opal, ..part(disk, watch, &handling, &filesystems) };
         reports.extend(unit::wipe(&[part], terms));
     }
     reports
@@ -219,6 +224,7 @@ fn part<'p>(
         device: Device::None,
         may: Reach::Addressed,
         opal: None,
+        withheld: None,
         handling,
         filesystems: Some(filesystems),
         watch,

@@ -59,6 +59,12 @@ impl Run<'_> {
         }
         let is_whole = matches!(&self.taken, Some((Way::Device(technique), _))
             if self.offered(*technique).is_some_and(|one| one.reach == crate::firmware::Reach::Everything));
+        if let Some(why) =
+            self.part.withheld.as_ref().filter(|_| asked == Outcome::Purge && !is_whole)
+        {
+            let words = format!("the device was not told to erase all of itself: {why}");
+            self.except("notWholeDevice", &words);
+        }
         let obstacles = std::mem::take(&mut self.examined.obstacles);
         for obstacle in &obstacles {
             if let Some((code, words)) = words(obstacle, is_whole, self.is_good(), asked) {

@@ -135,6 +135,7 @@ impl Simulated {
                 kind: MediumKind::Flash,
                 device: Device::Nvme { controller: self, nsid: space.nsid },
                 may,
+                withheld: None,
                 opal: None,
                 filesystems: None,
                 handling: space,

@@ -1,13 +1,34 @@
 //! Machines that are wiped.
 
-use anyhow::{Result, ensure};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use super::BOOT_PATIENCE;
 use crate::{
     lab::Lab,
-    machine::{Bus, Disk, Kernel, Machine},
-    server::{Mode, Server},
+    machine::{Booted, Bus, Disk, Kernel, Machine, installed},
+    server::{Known, Mode, Ordered, Server},
 };
+
+/// From an order to its end, small disks as they are, a boot included.
+const WIPE_PATIENCE: Duration = Duration::from_mins(5);
+/// Disks as small as a wipe needs to have something to do.
+const SMALL: u64 = 32 << 20;
+
+/// A step: reports are good enough where the disks came to this.
+struct Step<'s> {
+    level: &'s str,
+    verdict: &'s str,
+    reached: &'s str,
+    options: &'s [&'s str],
+}
 
 pub(super) fn waits(lab: &Lab) -> Result<()> {
     let mut server = Server::start(lab, Mode::Authoritative)?;
@@ -23,4 +44,208 @@ pub(super) fn waits(lab: &Lab) -> Result<()> {
     let console = booted.console()?;
     ensure!(!console.contains("SunshineOS"), "it says that it is another one:\n{console}");
     booted.machine.has_unchanged_disks(lab)
+}
+
+/// The issue's own story: discovered, approved, two of four disks wiped at each level, the others keep every byte.
+pub(super) fn four_disks(lab: &Lab) -> Result<()> {
+    let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
+    let small = |disk: Disk| Disk { size_bytes: SMALL, ..disk };
+    let machine = Machine::bios("tug")
+        .disk(small(Disk::installed(Bus::Nvme)))
+        .disk(small(Disk::of_ones(Bus::Sata)))
+        .disk(small(Disk::bootable(Bus::Scsi)))
+        .disk(small(Disk::of_ones(Bus::Virtio)));
+    let mut booted = machine.boot(lab)?;
+    let known = waits_approved(&mut server, &booted)?;
+    let serials: Vec<String> =
+        booted.machine.disks.iter().map(|disk| disk.serial.clone()).collect();
+    let two = [serials[0].as_str(), serials[1].as_str()];
+    let described = booted.machine.clone();
+    let file = |number: usize| described.disk_file(lab, number);
+    let keeps = |booted: &Booted| -> Result<()> {
+        for number in [2, 3] {
+            booted.machine.has_unchanged_disk(lab, number)?;
+        }
+        Ok(())
+    };
+
+    // From SunshineOS into the other one, over the network.
+    let step = Step { level: "harbour", verdict: "erased", reached: "none", options: &[] };
+    wiped(&mut server, &known, &two[..1], &step)?;
+    ensure!(booted.console()?.contains("HerculesOS"), "it was not HerculesOS that wiped");
+    let kept: Vec<&str> =
+        installed::FILES.iter().filter(|(_, goes)| !goes).map(|(path, _)| *path).collect();
+    ensure!(installed::files_on(&file(0))? == kept, "other files went than are listed");
+    booted.machine.has_unchanged_disk(lab, 1)?;
+    keeps(&booted)?;
+
+    let step = Step { level: "working", verdict: "erased", reached: "signatures", options: &[] };
+    wiped(&mut server, &known, &two, &step)?;
+    starts_with_nothing(&file(0))?;
+    starts_with_nothing(&file(1))?;
+    keeps(&booted)?;
+
+    // What lies behind the addresses of a virtual disk nobody knows: that is said, and no more is claimed.
+    let (verdict, reached) = ("erasedWithExceptions", "logical");
+    let step = Step { level: "full", verdict, reached, options: &[] };
+    wiped(&mut server, &known, &two, &step)?;
+    is_zeros(&file(0))?;
+    is_zeros(&file(1))?;
+    keeps(&booted)?;
+
+    let options = ["--finish", "power-off", "--ticket", "T-1"];
+    let step = Step { level: "redline", verdict, reached, options: &options };
+    wiped(&mut server, &known, &two, &step)?;
+    booted.switches_off(BOOT_PATIENCE)?;
+    ensure!(booted.restarts() == 1, "it restarted {} times, not once", booted.restarts());
+    is_zeros(&file(0))?;
+    is_zeros(&file(1))?;
+    keeps(&booted)?;
+    vouched_for(lab, &server, &two, 4)
+}
+
+/// The power is cut in the middle of a pass: the next boot goes on there, and the certificate says so.
+pub(super) fn power_cut(lab: &Lab) -> Result<()> {
+    let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
+    let slow = |disk: Disk| Disk { size_bytes: 4 * SMALL, bytes_per_second: Some(8 << 20), ..disk };
+    let machine = Machine::bios("tug")
+        .disk(slow(Disk::of_ones(Bus::Nvme)))
+        .disk(Disk { size_bytes: SMALL, ..Disk::bootable(Bus::Sata) });
+    let booted = machine.boot(lab)?;
+    let known = waits_approved(&mut server, &booted)?;
+    let serial = booted.machine.disks[0].serial.clone();
+    let options = ["--overwrite", "--finish", "power-off"];
+    let order = server.wipes(&known.name, "full", &[&serial], &options)?;
+    server.is_erasing(&order, 2 * SMALL, WIPE_PATIENCE)?;
+    let mut machine = booted.cut_power()?;
+    let half = fs::read(machine.disk_file(lab, 0)).context("reading the disk")?;
+    ensure!(half.contains(&0xff) && half.contains(&0), "it was not cut in the middle");
+    drop(half);
+
+    machine.disks[0].bytes_per_second = None;
+    let mut booted = machine.boot(lab)?;
+    let result = server.is_wiped(&order, WIPE_PATIENCE, |_| Ok(()))?;
+    booted.switches_off(BOOT_PATIENCE)?;
+    came_to(&result, "erasedWithExceptions", "logical")?;
+    is_zeros(&booted.machine.disk_file(lab, 0))?;
+    booted.machine.has_unchanged_disk(lab, 1)?;
+    let certificates = server.certificates(&lab.scratch(""))?;
+    let says = certificates.iter().any(|(_, one)| one.to_string().contains("continued"));
+    ensure!(says, "no certificate says that an earlier boot began it: {certificates:?}");
+    Ok(())
+}
+
+/// What breaks while disks are wiped: a disk that cannot be written everywhere, one that is pulled out, and the server.
+pub(super) fn faults(lab: &Lab) -> Result<()> {
+    let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
+    let slow = |disk: Disk| Disk { size_bytes: SMALL, bytes_per_second: Some(2 << 20), ..disk };
+    let machine = Machine::bios("tug")
+        .disk(Disk {
+            fails_at_sector: Some(40_000),
+            size_bytes: SMALL,
+            ..Disk::of_ones(Bus::Virtio)
+        })
+        .disk(slow(Disk::of_ones(Bus::Nvme)))
+        .disk(slow(Disk::of_ones(Bus::Scsi)))
+        .disk(Disk { size_bytes: SMALL, ..Disk::bootable(Bus::Sata) });
+    let kernel = Kernel::of_hercules(&server, &machine)?;
+    let mut booted = machine.kernel(kernel).boot(lab)?;
+    let known = waits_approved(&mut server, &booted)?;
+    let serials: Vec<String> =
+        booted.machine.disks.iter().map(|disk| disk.serial.clone()).collect();
+    let three: Vec<&str> = serials[..3].iter().map(String::as_str).collect();
+    let order = server.wipes(&known.name, "full", &three, &["--overwrite"])?;
+    server.is_erasing(&order, 4 << 20, WIPE_PATIENCE)?;
+    booted.unplug(2)?;
+    server.kill()?;
+    // Long enough for a disk at 2 MiB/s to be done without anybody listening.
+    booted.says("that it is over", WIPE_PATIENCE, |console| console.contains("reached:"))?;
+    server.restart()?;
+    let result = server.is_wiped(&order, WIPE_PATIENCE, |_| Ok(()))?;
+    let disks = result["disks"].as_array().context("a result without disks")?;
+    ensure!(disks.len() == 3, "it reports {} disks", disks.len());
+    ensure!(disks[0]["verdict"] != "erased", "a disk with a bad place is no erased one: {result}");
+    ensure!(disks[1]["verdict"] == "erasedWithExceptions", "the healthy disk: {result}");
+    ensure!(disks[2]["verdict"] == "notErased", "a disk that was pulled out: {result}");
+    is_zeros(&booted.machine.disk_file(lab, 1))?;
+    booted.machine.has_unchanged_disk(lab, 3)?;
+    let certificates = server.certificates(&lab.scratch(""))?;
+    let says = |what: &str| certificates.iter().any(|(_, one)| one.to_string().contains(what));
+    ensure!(says("badRanges") && says("lost"), "no certificate says why: {certificates:?}");
+    Ok(())
+}
+
+/// Waits for a machine with data, and has it approved and wait for orders.
+fn waits_approved(server: &mut Server, booted: &Booted) -> Result<Known> {
+    let known = server.waits_for(booted)?;
+    server.hears_boot(&known.name, 1)?;
+    server.approves(&known.name)?;
+    server.orders(&known.name, "wait")?;
+    Ok(known)
+}
+
+/// Has disks wiped, and looks at what the server judges that they came to.
+fn wiped(server: &mut Server, known: &Known, disks: &[&str], step: &Step<'_>) -> Result<Ordered> {
+    let options = [&["--overwrite"][..], step.options].concat();
+    let order = server.wipes(&known.name, step.level, disks, &options)?;
+    let result = server.is_wiped(&order, WIPE_PATIENCE, |_| Ok(()))?;
+    came_to(&result, step.verdict, step.reached).with_context(|| step.level.to_owned())?;
+    let found = result["disks"].as_array().map_or(0, Vec::len);
+    ensure!(found == disks.len(), "{}: it reports {found} disks", step.level);
+    ensure!(result["isComplete"] == false, "two disks were left, and it is complete: {result}");
+    Ok(order)
+}
+
+fn came_to(result: &Value, verdict: &str, reached: &str) -> Result<()> {
+    let disks = result["disks"].as_array().context("a result without disks")?;
+    let is = |disk: &Value| disk["verdict"] == verdict && disk["reached"] == reached;
+    ensure!(disks.iter().all(is), "not {verdict}, {reached}: {result}");
+    let findings = result.get("findings").and_then(Value::as_array).map_or(0, Vec::len);
+    ensure!(findings == 0, "the report contradicts itself: {result}");
+    Ok(())
+}
+
+/// Every certificate is what the server's key signed, and is not with one byte changed.
+fn vouched_for(lab: &Lab, server: &Server, disks: &[&str], orders: usize) -> Result<()> {
+    let key = server.command(&["certificate", "key"])?;
+    let key = key.trim();
+    let certificates = server.certificates(&lab.scratch(""))?;
+    // One of each order, and one of each of its disks: the first order had one.
+    let expected = orders + 2 * orders - 1;
+    ensure!(certificates.len() == expected, "{} certificates", certificates.len());
+    for (path, _) in &certificates {
+        let doubt = server.doubts(path, key)?;
+        ensure!(doubt.is_none(), "{}: {doubt:?}", path.display());
+    }
+    for disk in disks {
+        let says = certificates.iter().filter(|(_, one)| one.to_string().contains(disk)).count();
+        ensure!(says >= orders, "{disk} stands in {says} certificates");
+    }
+    let (path, _) = certificates.last().context("no certificate")?;
+    let mut text = fs::read(path).context("reading a certificate")?;
+    let place = text.len() / 2;
+    text[place] ^= 1;
+    fs::write(path, text).context("changing a certificate")?;
+    ensure!(server.doubts(path, key)?.is_some(), "a changed certificate is believed");
+    Ok(())
+}
+
+/// There is nothing at either end of a disk by which anything is recognised.
+fn starts_with_nothing(disk: &Path) -> Result<()> {
+    let bytes = fs::read(disk).context("reading a disk")?;
+    // The table, and ext4's superblock behind where its partition began.
+    for (start, length) in [(0, 512), ((1 << 20) + 1024, 1024), (bytes.len() - 512, 512)] {
+        let place = &bytes[start..start + length];
+        ensure!(place.iter().all(|byte| *byte == 0), "{length} bytes at {start} are left");
+    }
+    Ok(())
+}
+
+fn is_zeros(disk: &Path) -> Result<()> {
+    let mut file = File::open(disk).context("opening a disk")?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).context("reading a disk")?;
+    let place = bytes.iter().position(|byte| *byte != 0);
+    ensure!(place.is_none(), "{} has something at byte {place:?}", disk.display());
+    Ok(())
 }

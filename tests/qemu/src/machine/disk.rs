@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{chance, program};
+use super::{chance, installed, program};
 
 /// What the beacon says when a machine started from a disk with [`Content::Bootable`].
 pub(crate) const OWN_DISK: &str = "OWN DISK STARTED";
@@ -66,6 +66,8 @@ pub(crate) enum Content {
     Bootable,
     /// Nothing but ones.
     Ones,
+    /// A partition table, and a Linux whose root filesystem is ext4, with files that `harbour` removes and others.
+    Installed,
 }
 
 impl Disk {
@@ -86,6 +88,11 @@ impl Disk {
     /// Describes a disk that a machine can start from.
     pub(crate) fn bootable(bus: Bus) -> Disk {
         Disk { content: Content::Bootable, ..Disk::blank(bus) }
+    }
+
+    /// Describes a disk with an installed system.
+    pub(crate) fn installed(bus: Bus) -> Disk {
+        Disk { content: Content::Installed, ..Disk::blank(bus) }
     }
 
     /// Describes a disk on which every bit is set.
@@ -135,7 +142,10 @@ impl Disk {
             return Ok(());
         }
         let context = || format!("making disk {}", path.display());
-        let bytes = self.content.bytes();
+        let bytes = match self.content {
+            Content::Installed => installed::disk(path, self.size_bytes)?,
+            other => other.bytes(),
+        };
         fs::write(first_content(path), &bytes).with_context(context)?;
         let mut file = File::create_new(path).with_context(context)?;
         file.write_all(&bytes).with_context(context)?;
@@ -170,14 +180,14 @@ impl Content {
     /// Returns the byte that fills a disk behind [`Content::bytes`].
     fn rest(self) -> u8 {
         match self {
-            Content::Blank | Content::Bootable => 0,
+            Content::Blank | Content::Bootable | Content::Installed => 0,
             Content::Ones => 0xff,
         }
     }
 
     fn bytes(self) -> Vec<u8> {
         match self {
-            Content::Blank | Content::Ones => Vec::new(),
+            Content::Blank | Content::Ones | Content::Installed => Vec::new(),
             Content::Bootable => {
                 let mut bytes = boot_sector();
                 bytes.resize(MIB, 0);

@@ -1,6 +1,10 @@
 //! Images and orders to install them, given and followed through the command.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -36,6 +40,88 @@ impl Server {
         let given = self.ask(&[&order[..], options].concat())?;
         let id = given["id"].as_str().with_context(|| format!("an order without id: {given}"))?;
         Ok(Ordered { id: id.to_owned(), given })
+    }
+
+    /// Orders disks of a machine to be wiped, with these further options, and does not wait for it.
+    pub(crate) fn wipes(
+        &self,
+        machine: &str,
+        level: &str,
+        disks: &[&str],
+        options: &[&str],
+    ) -> Result<Ordered> {
+        let mut order = vec!["wipe", machine, "--level", level, "--detach", "--yes", machine];
+        for disk in disks {
+            order.extend(["--disk", disk]);
+        }
+        let given = self.ask(&[&order[..], options].concat())?;
+        let given = given.get("order").unwrap_or(&given).clone();
+        let id = given["id"].as_str().with_context(|| format!("an order without id: {given}"))?;
+        Ok(Ordered { id: id.to_owned(), given: given.clone() })
+    }
+
+    /// Waits until an order to wipe is over and its report is there, looking at how far it is each time; returns what it
+    /// came to.
+    pub(crate) fn is_wiped(
+        &mut self,
+        order: &Ordered,
+        limit: Duration,
+        mut look: impl FnMut(&Value) -> Result<()>,
+    ) -> Result<Value> {
+        let state = self.is_over(order, limit, |state| look(&state["wiping"]))?;
+        ensure!(state["is"] == "wiped", "the order was not carried out: {state}");
+        Ok(state["result"].clone())
+    }
+
+    /// Waits until a disk of a wipe is that far in its erasure: bytes of a pass.
+    pub(crate) fn is_erasing(
+        &mut self,
+        order: &Ordered,
+        bytes: u64,
+        limit: Duration,
+    ) -> Result<()> {
+        wait::until(&format!("{bytes} bytes of {} to be written", order.id), limit, || {
+            self.must_run()?;
+            let state = self.state_of(order)?;
+            match state["is"].as_str() {
+                Some("ordered" | "given") => Ok(None),
+                Some("running") => {
+                    let disks = state["wiping"]["disks"].as_array().cloned().unwrap_or_default();
+                    let is_there = |disk: &Value| {
+                        disk["phase"] == "erasing" && disk["doneBytes"].as_u64() >= Some(bytes)
+                    };
+                    Ok(disks.iter().any(is_there).then_some(()))
+                }
+                _ => bail!("it was over before: {state}"),
+            }
+        })
+    }
+
+    /// Returns the numbers of all certificates with what stands in each, as a file of `directory`.
+    pub(crate) fn certificates(&self, directory: &Path) -> Result<Vec<(PathBuf, Value)>> {
+        let list = self.ask(&["certificate", "list"])?;
+        let list = list.as_array().context("the list of certificates is none")?;
+        let number = |one: &Value| one["serial"].as_u64().context("a certificate without number");
+        list.iter()
+            .map(|one| {
+                let number = number(one)?.to_string();
+                let text = self.command(&["certificate", "show", &number])?;
+                let path = directory.join(format!("certificate-{number}.json"));
+                fs::write(&path, &text).context("keeping a certificate")?;
+                let value = serde_json::from_str(&text)
+                    .with_context(|| format!("reading certificate {number}: {text}"))?;
+                Ok((path, value))
+            })
+            .collect()
+    }
+
+    /// Returns what its command says to a certificate, with the fingerprint of the key that must have signed it: nothing
+    /// where it is good. Needs no server.
+    pub(crate) fn doubts(&self, certificate: &Path, key: &str) -> Result<Option<String>> {
+        let path = certificate.to_str().context("the lab's path is no UTF-8")?;
+        let output = self.output_of(&["certificate", "verify", path, "--key", key])?;
+        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Ok((!output.status.success()).then_some(words))
     }
 
     /// Returns what became of an order.
@@ -102,7 +188,8 @@ impl Server {
         wait::until(&format!("the end of order {}", order.id), limit, || {
             self.must_run()?;
             last = self.state_of(order)?;
-            if matches!(last["is"].as_str(), Some("ordered" | "given" | "running")) {
+            if matches!(last["is"].as_str(), Some("ordered" | "given" | "running" | "interrupted"))
+            {
                 look(&last)?;
                 return Ok(None);
             }

@@ -235,6 +235,18 @@ fn without_a_journal_no_password_is_set() {
 }
 
 #[test]
+fn whoever_cancels_once_the_password_is_set_leaves_an_open_disk() {
+    let disk = Simulated::new(Config::default());
+    let watch = Bench { stops_after_journal: true, ..Bench::new(&disk) };
+    let outcome = apply(&disk.device(), None, Technique::AtaSecurityErase, &settings(), &watch);
+    assert_eq!(outcome.ended, Ended::Failed);
+    assert_eq!(sent(&outcome, "SECURITY SET PASSWORD"), 1);
+    assert_eq!(sent(&outcome, "SECURITY ERASE UNIT"), 0);
+    assert!(disk.is_open());
+    assert_eq!(disk.with(|disk| disk.read(0, 1)).unwrap(), [SECRET; 512]);
+}
+
+#[test]
 fn what_a_disk_does_not_say_it_can_is_not_tried() {
     let mut config = Config::default();
     config.security.as_mut().unwrap().enhanced_erase = false;

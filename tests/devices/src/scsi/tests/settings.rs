@@ -47,6 +47,7 @@ fn a_shortened_capacity_is_told_and_lifted() {
     let mut data = [0; 64];
     good(&mut disk, &[0x1a, 0, 0x0a, 0, 64, 0], &mut data);
     assert_eq!(data[..12], [23, 0, 0, 8, 0, 0, 0, 100, 0, 0, 2, 0]);
+    assert_eq!(data[12..25], [0x0a, 0x0a, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let (cdb, mut list) = select(0, 512);
     good(&mut disk, &cdb, &mut list);
     assert_eq!(capacity(&mut disk).0, 99, "zero changes nothing");

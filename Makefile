@@ -138,10 +138,11 @@ test-qemu: deps image drydock cloud ## CASE=name: one case, with the serial cons
 	@[ -n "$(CASE)" ] || { echo >&2 'say which: make test-qemu CASE=name'; exit 1; }
 	cargo run --locked --package qemu -- case "$(CASE)" --show-serial
 
-soak: deps image drydock cloud ## the full matrices, for hours
+soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package install --test it cuts
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test media cuts
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
+	image/workshop/check-layouts
 	cargo run --locked --package qemu -- soak
 
 # Images are not booted where they are only written, nor where disks are wiped.

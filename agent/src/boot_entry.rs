@@ -3,6 +3,7 @@
 //! The variables are mounted read-only. They can be written for the moment of writing only, and only after an install
 //! that an order allowed; Linux, `Documentation/filesystems/efivarfs.rst`.
 
+mod stale;
 mod variables;
 
 use std::{io, path::Path};
@@ -16,6 +17,7 @@ use startup::{
 };
 use tracing::{info, warn};
 
+pub use self::stale::remove_stale;
 use crate::boot;
 
 /// Says why there is no boot entry.
@@ -58,6 +60,14 @@ pub enum BootEntryError {
     /// They cannot be made writable.
     #[error("making the firmware's variables writable")]
     Remount {
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody knows which entries still start something.
+    #[error("looking for partitions on {disk}")]
+    Disk {
+        /// The disk's device.
+        disk: String,
         /// Why.
         source: io::Error,
     },

@@ -121,6 +121,12 @@ impl Session {
         &self.pins
     }
 
+    /// Signs with the key of this boot, that of the client certificate: ECDSA over P-256 with SHA-256, as ASN.1
+    /// (RFC 3279 §2.2.3).
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, ClientError> {
+        self.client.sign(message)
+    }
+
     /// Makes a second line to the server, for what is large and belongs to the order in hand.
     pub fn bulk(&self) -> Result<Bulk, BulkError> {
         Bulk::new(self.client.for_transfers(), self.cancelled.clone())
@@ -131,6 +137,11 @@ impl Session {
         let ticket = self.events().put(event(level, kind));
         self.news.notify_one();
         ticket
+    }
+
+    /// Holds while the server has neither taken nor refused an event.
+    pub fn waits(&self, ticket: Ticket) -> bool {
+        self.events().fate(ticket) == Fate::Waits
     }
 
     /// Waits until the server has taken an event, for a limited time; says whether it has. One that it refuses it has

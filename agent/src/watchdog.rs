@@ -47,6 +47,16 @@ pub fn disarm() {
     }
 }
 
+/// Arms and feeds all watchdogs again after [`disarm`], where it was not for good: after a suspend. Returns how many are.
+pub fn rearm() -> usize {
+    let mut state = WATCHDOGS.state();
+    state.order = Order::Feed;
+    // Their threads have ended with the order to stop.
+    state.known.clear();
+    drop(state);
+    arm_all()
+}
+
 /// Has all watchdogs fed for the last time: a restart that takes longer than their patience is cut short by them.
 /// Waits for nobody.
 pub fn feed_last() {

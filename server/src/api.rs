@@ -1,6 +1,7 @@
 //! The two doors: agents' (TLS, pinned) and operators' (Unix socket). They have no route in common.
 
 pub mod agents;
+pub mod certificates;
 pub mod client;
 pub mod door;
 mod frames;

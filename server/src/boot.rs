@@ -43,6 +43,20 @@ use crate::{
     journal::Entry,
 };
 
+/// A directory with the images of both systems, in a directory of a test.
+#[cfg(test)]
+pub(crate) fn test_assets(directory: &std::path::Path) -> Assets {
+    for asset in assets::tests::NEEDED {
+        let path = directory.join(asset.location());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"x").unwrap();
+    }
+    for name in ["herculesos-x86_64.vmlinuz", "herculesos-x86_64.initrd"] {
+        std::fs::write(directory.join(name), b"x").unwrap();
+    }
+    Assets::open(directory).unwrap()
+}
+
 /// Says who boots what. Reads memory only: it is called before every answer.
 pub type Decide = Arc<dyn Fn(&Traveller) -> Boot + Send + Sync>;
 /// Says which port was last seen with an address.

@@ -1,5 +1,6 @@
 //! The commands: one verb, one file. Data goes to stdout, words to stderr.
 
+mod certificate;
 mod explain;
 mod image;
 mod install;
@@ -10,6 +11,7 @@ mod output;
 mod serve;
 mod site;
 mod state;
+mod wipe;
 
 use std::{
     io::{self, Write},
@@ -20,6 +22,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use self::{
+    certificate::{CertificateCommand, Doubt},
     image::Images,
     install::{Install, Outcome},
     machines::Machines,
@@ -28,6 +31,7 @@ use self::{
     serve::Serve,
     site::{Export, Router},
     state::StateCommand,
+    wipe::WipeCommand,
 };
 use crate::{
     api::{
@@ -51,7 +55,9 @@ Exit codes:
   4  the server refused
   5  the server knows no such machine, order or image
   6  the order failed; its reason says whether the disk was touched
-  7  the order ended before anybody began it: it expired or was cancelled";
+  7  the order ended before anybody began it: it expired or was cancelled
+  8  the certificate is consistent, and nobody said whose key must have signed it
+  9  the certificate is not what was signed";
 
 /// Boots machines over the network, knows them, and writes their Tinkerbell Hardware records.
 #[derive(Debug, Parser)]
@@ -69,6 +75,10 @@ enum Verb {
     Machines(Machines),
     /// Puts an image on a disk of a machine, and follows that to its end.
     Install(Box<Install>),
+    /// Wipes disks of a machine, and follows that to its certificate.
+    Wipe(Box<WipeCommand>),
+    /// Lists certificates of what was wiped, verifies and prints them.
+    Certificate(CertificateCommand),
     /// Lists orders and takes them back.
     Orders(Orders),
     /// Adds images to the server's store, lists, verifies and removes them.
@@ -135,6 +145,8 @@ impl Command {
             Verb::Serve(serve) => serve.run(),
             Verb::Machines(machines) => machines.run(),
             Verb::Install(install) => install.run(),
+            Verb::Wipe(wipe) => wipe.run(),
+            Verb::Certificate(certificate) => certificate.run(),
             Verb::Orders(orders) => orders.run(),
             Verb::Image(images) => images.run(),
             Verb::Explain { machine, output, server } => explain::run(&machine, output, &server),
@@ -187,6 +199,9 @@ fn exit_of(error: &anyhow::Error) -> u8 {
         Some(Outcome::NotBegun(_)) => return 7,
         None => {}
     }
+    if let Some(doubt) = error.downcast_ref::<Doubt>() {
+        return certificate::exit_of(doubt);
+    }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Unreachable { .. } | ClientError::Forbidden { .. }) => 3,
         Some(ClientError::Refused { status, .. }) if status.as_u16() == 404 => 5,
@@ -211,7 +226,16 @@ mod tests {
         let mut command = Command::command();
         let mut text = command.render_long_help().to_string();
         for name in [
-            "serve", "machines", "install", "orders", "image", "explain", "export", "router",
+            "serve",
+            "machines",
+            "install",
+            "wipe",
+            "certificate",
+            "orders",
+            "image",
+            "explain",
+            "export",
+            "router",
             "state",
         ] {
             let verb = command.find_subcommand_mut(name).unwrap();

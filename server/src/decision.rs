@@ -43,12 +43,24 @@ pub enum Boot {
 }
 
 /// Our systems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum System {
     /// Discovers, reports, waits, installs.
     Sunshine,
     /// Wipes.
     Hercules,
+}
+
+impl System {
+    /// Returns the system that an agent says it is; nothing for one that this server does not know.
+    pub fn named(name: Option<&str>) -> Option<Self> {
+        match name {
+            None | Some("SunshineOS") => Some(Self::Sunshine),
+            Some("HerculesOS") => Some(Self::Hercules),
+            Some(_) => None,
+        }
+    }
 }
 
 /// Whom the server answers at all.

@@ -20,10 +20,14 @@ use std::{fmt, str::FromStr};
 use protocol::{
     Bytes, Instruction, Inventory, InventoryDigest, MacAddress,
     inventory::{Content, Disk},
+    order::DiskIdentity,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::decision::System;
+
 mod backup;
+pub mod disk_order;
 pub mod evidence;
 mod fleet;
 pub mod identity;
@@ -32,14 +36,15 @@ pub mod limit;
 mod name;
 mod registry;
 mod store;
+pub mod wipe;
 mod witness;
 mod writer;
 
 pub use self::{
     backup::restore,
+    disk_order::DiskOrder,
     evidence::{Evidence, Strength},
     fleet::{AnnounceError, CancelError, Order, OrderError, UnknownSession},
-    install::InstallOrder,
     registry::{OrderOverview, Overview, Past, Registry, Settings, Teller},
     store::StoreError,
     witness::Witness,
@@ -121,6 +126,8 @@ pub struct Machine {
     pub complete: bool,
     /// Of its inventory at the last complete report: what an order rests on.
     pub inventory_digest: Option<InventoryDigest>,
+    /// The same without the disks that its open order calls missing: what that order is held against.
+    pub order_digest: Option<InventoryDigest>,
     /// Whether somebody said that it belongs here.
     pub approval: Approval,
     /// Whether it was ever approved.
@@ -129,8 +136,8 @@ pub struct Machine {
     pub notice: Option<String>,
     /// The standing order to stay in SunshineOS.
     pub told_to_wait: Option<Told>,
-    /// Orders to install, newest last: at most one of them is open, and at most eight are kept.
-    pub orders: Vec<InstallOrder>,
+    /// Orders to write or wipe disks, newest last: at most one of them is open, and at most eight are kept.
+    pub orders: Vec<DiskOrder>,
     /// The controller that owns the machine, when that is not us. Nobody sets it while records are files.
     pub claimed_by: Option<String>,
     /// The boot that is running, or was the last.
@@ -149,8 +156,13 @@ pub struct Machine {
     pub first_seen: i64,
     /// When it was last heard of: milliseconds since 1970.
     pub last_seen: i64,
+    /// Whether disks were wiped since its last complete report: what is on them, the next boot of SunshineOS says.
+    pub was_wiped: bool,
     /// The size of its inventory in the database.
     pub inventory_bytes: Bytes,
+    /// Every disk of its own that it ever showed, the one seen last at the end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seen_disks: Vec<SeenDisk>,
     /// The state of its Hardware record.
     pub record: Record,
 }
@@ -193,6 +205,20 @@ pub struct KnownDisk {
     pub read_only: bool,
     /// What is on it.
     pub state: DiskState,
+}
+
+/// A disk that a machine showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenDisk {
+    /// How the server calls it.
+    pub identity: String,
+    /// Everything that tells it from others.
+    pub named: DiskIdentity,
+    /// When it was first seen in this machine: milliseconds since 1970.
+    pub first: i64,
+    /// When it was last seen there.
+    pub last: i64,
 }
 
 /// What is on a disk.
@@ -238,7 +264,7 @@ pub struct Told {
     pub at: i64,
 }
 
-/// One boot of SunshineOS.
+/// One boot of one of our systems.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Boot {
@@ -250,6 +276,15 @@ pub struct Boot {
     pub mac: Option<MacAddress>,
     /// Whether it has reported completely.
     pub complete: bool,
+    /// Which of our systems it was; absent for one that this server does not know.
+    #[serde(default = "boots_of_old")]
+    pub system: Option<System>,
+}
+
+/// Boots of older servers' databases were all of SunshineOS.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is serde's")]
+fn boots_of_old() -> Option<System> {
+    Some(System::Sunshine)
 }
 
 /// The state of a machine's Hardware record.
@@ -321,9 +356,39 @@ impl Machine {
             && self.notice.is_none()
     }
 
-    /// Lists the disks that belong to the machine, sorted: a change of this list takes an approval back.
+    /// Returns the disks that its open order calls missing.
+    fn called_missing(&self) -> &[DiskIdentity] {
+        let wipe = self.open_order().and_then(DiskOrder::wipe);
+        wipe.map_or(&[], |wipe| wipe.missing.as_slice())
+    }
+
+    /// Remembers the disks that it shows at a moment. What can be taken out is not its own.
+    fn remember_disks(&mut self, inventory: &Inventory, at: i64) {
+        for disk in &inventory.disks {
+            let Some(known) = KnownDisk::of(disk) else { continue };
+            if known.portable || !known.has_identity() {
+                continue;
+            }
+            let before = self.seen_disks.iter().position(|seen| seen.identity == known.identity);
+            let first = before.map_or(at, |place| self.seen_disks.remove(place).first);
+            let named = DiskIdentity::of(disk);
+            let identity = known.identity;
+            self.seen_disks.push(SeenDisk { identity, named, first, last: at });
+        }
+        let bound = if self.ever_approved { SEEN_DISKS } else { SEEN_DISKS_OF_A_STRANGER };
+        let surplus = self.seen_disks.len().saturating_sub(bound);
+        self.seen_disks.drain(..surplus);
+    }
+
+    /// Lists the disks that belong to the machine, sorted: a change of this list takes an approval back. A disk that the
+    /// open order calls missing may come and go.
     fn disk_set(&self) -> Vec<&str> {
-        let own = self.disks.iter().filter(|disk| !disk.portable);
+        let missing = self.called_missing();
+        let may_go = |identity: &str| {
+            let seen = self.seen_disks.iter().find(|seen| seen.identity == identity);
+            seen.is_some_and(|seen| missing.contains(&seen.named))
+        };
+        let own = self.disks.iter().filter(|disk| !disk.portable && !may_go(&disk.identity));
         let mut set: Vec<&str> = own.map(|disk| disk.identity.as_str()).collect();
         set.sort_unstable();
         set
@@ -370,6 +435,11 @@ impl KnownDisk {
         })
     }
 }
+
+/// So many disks of a machine are remembered, those that are gone counted.
+const SEEN_DISKS: usize = 4096;
+/// So many of one that nobody ever approved.
+const SEEN_DISKS_OF_A_STRANGER: usize = 64;
 
 /// How a disk is called that has no name of its own.
 const UNNAMED: &str = "unnamed:";

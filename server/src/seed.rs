@@ -13,6 +13,7 @@ mod yaml;
 use protocol::install::Secret;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::key::decode as decode_base64;
 pub use self::{
     key::{KeyProblem, check_key, looks_like_key},
     render::{Documents, Instance},

@@ -36,6 +36,7 @@ use crate::{
         socket::{Socket, SocketError},
     },
     boot::{self, AssetError, Assets},
+    certificate::{CertificateError, Certificates},
     clock::{Clock, Standing, Trust},
     config::{self, Config, ConfigError, Network, Plan, PlanError, interface},
     dhcp, explain,
@@ -159,6 +160,9 @@ pub enum ServeError {
     /// DHCP cannot start.
     #[error("DHCP")]
     Dhcp(#[from] dhcp::BindError),
+    /// The certificates cannot be had.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
     /// The images cannot be had.
     #[error(transparent)]
     Images(#[from] ImageError),
@@ -185,6 +189,7 @@ pub struct Bound {
     clock: Clock,
     registry: Registry,
     images: Images,
+    certificates: Certificates,
     /// Filled before anything runs; the registry's teller needs it from the start.
     leases: Arc<OnceLock<Vec<dhcp::Handle>>>,
     socket: Socket,
@@ -244,6 +249,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     let registry = Registry::open(Arc::clone(&state.database), settings, Arc::new(teller))?;
     let (database, key) = (Arc::clone(&state.database), Arc::clone(&state.key));
     let images = Images::open(state.path(), database, key)?;
+    let certificates = Certificates::open(state.path())?;
     let socket = Socket::bind(&state.socket()).await?;
     let ports: Vec<Ports> =
         taken.into_iter().map(|taken| taken.with(&state)).collect::<Result<_, _>>()?;
@@ -260,6 +266,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
         clock,
         registry,
         images,
+        certificates,
         leases,
         socket,
         ports,
@@ -356,6 +363,7 @@ impl Bound {
             clock,
             registry,
             images,
+            certificates,
             leases,
             socket,
             ports,
@@ -365,8 +373,13 @@ impl Bound {
         say_clock(&clock);
         let (stopping, stopped) = watch::channel(());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
-        let agents =
-            agents::routes(registry.clone(), images.clone(), journal.clone(), clock.clone());
+        let agents = agents::routes(
+            registry.clone(),
+            images.clone(),
+            journal.clone(),
+            clock.clone(),
+            certificates.clone(),
+        );
         for (port, network) in ports.into_iter().zip(&plan.networks) {
             let settings = boot_settings(&config, network, state.key.pin())?;
             let context = context(&registry, &journal, &assets, settings);
@@ -387,6 +400,8 @@ impl Bound {
             key: Arc::clone(&state.key),
             networks: networks.clone(),
             clock,
+            assets: assets.clone(),
+            certificates,
         };
         let until = network::done(&stopped);
         parts.spawn(async move {

@@ -1,6 +1,7 @@
 //! HerculesOS: PID 1 of a machine whose disks are wiped.
 #![forbid(unsafe_code)]
 
+mod extras;
 mod refusal;
 mod wipe;
 
@@ -12,4 +13,10 @@ fn main() -> ExitCode {
         Ok(()) => agent::life::run("HerculesOS", env!("CARGO_PKG_VERSION"), Some(wipe::WORKER)),
         Err(not_ours) => refusal::refuse(&not_ours),
     }
+}
+
+/// Shows an error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

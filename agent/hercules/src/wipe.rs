@@ -1,15 +1,49 @@
 //! Carries out an order to wipe: from the server's word to the disks and back.
+//!
+//! ```text
+//! order ─► permits, one for each disk ─► units ─► wipe::job ─► reports ─► extras ─► signed, told ─► finish
+//!           │                                      ▲  │
+//!   refused: nothing was touched                   └──┴─ steps are journaled before they happen
+//! ```
 
-use std::time::Duration;
+mod base64;
+mod keeper;
+mod result;
+mod screen;
+mod units;
+
+use std::{sync::Arc, time::Duration};
 
 use agent::{
-    console, panel,
-    work::{After, Job, Worker},
+    console, devices, panel,
+    session::End,
+    work::{self, After, Job, Worker},
 };
-use protocol::{EventKind, Level, OrderId, Verb};
+use disk::{
+    Permit, Refusal,
+    permit::{self, Circumstances, Cleared, Place, Used},
+};
+use inventory::Root;
+use protocol::{
+    EventKind, Inventory, Level, OrderId, Verb, Wipe,
+    order::DiskIdentity,
+    wipe::{PowerLevel, WipeFinish, WipeReport, canonical},
+};
+use wipe::job::{self, Keeper};
 
-/// How long the outcome may take to reach the server before the machine goes on.
-const TELL_PATIENCE: Duration = Duration::from_mins(15);
+use self::{
+    keeper::SessionKeeper,
+    result::{Beside, Clockwork},
+    units::Ordered,
+};
+use crate::{chain, extras};
+
+/// How long what came of an order may take to reach the server before the machine goes on by itself: it does not, since
+/// who has no certificate has no proof.
+const TELL_PATIENCE: Duration = Duration::from_hours(72);
+
+/// Where orders that were begun in this boot are noted.
+const USED: &str = "/run/drydock/orders";
 
 /// The kernel gives a disk half a minute for each command, and tries again.
 const CANCELLED_PATIENCE: Duration = Duration::from_secs(90);
@@ -26,12 +60,98 @@ fn order(verb: &Verb) -> Option<OrderId> {
 
 fn run(job: &Job) -> After {
     let Verb::Wipe(wipe) = &job.verb else { return After::Stay };
-    let reason = format!("this HerculesOS knows no way to wipe at level {:?}", wipe.level);
-    let kind = EventKind::OrderFailed { order: wipe.order.id, reason, touched: false };
-    if let Some(words) = panel::outcome(&kind) {
+    let (after, level, kind, words) = match carry_out(job, wipe) {
+        Ok((report, signature)) => {
+            let words = screen::report(&report);
+            let is_good = report.disks.iter().all(result::is_over_well);
+            let (after, level) = match (is_good, wipe.finish) {
+                (false, _) => (After::Stay, Level::Error),
+                (true, WipeFinish::Stay) => (After::Stay, Level::Info),
+                (true, WipeFinish::Reboot) => (After::End(End::Restart), Level::Info),
+                (true, WipeFinish::PowerOff) => (After::End(End::SwitchOff), Level::Info),
+            };
+            (after, level, EventKind::Wiped { report: Box::new(report), signature }, Some(words))
+        }
+        // Whatever happened, the machine stays where it can be reached.
+        Err(reason) => {
+            let order = wipe.order.id;
+            let kind = EventKind::OrderFailed { order, reason, touched: false };
+            let words = panel::outcome(&kind);
+            (After::Stay, Level::Error, kind, words)
+        }
+    };
+    if let Some(words) = words {
         console::show(&words);
     }
-    let outcome = job.session.note(Level::Error, kind);
-    job.session.is_told_within(outcome, TELL_PATIENCE);
-    After::Stay
+    let outcome = job.session.note(level, kind);
+    if job.session.is_told_within(outcome, TELL_PATIENCE) { after } else { After::Stay }
+}
+
+/// Wipes, and returns the report with its signature; or why nothing was touched.
+fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
+    let clock = Clockwork::begin(match job.clock {
+        work::Clock::Servers => permit::Clock::SetByServer,
+        work::Clock::Unknown => permit::Clock::Unset,
+    });
+    let bulk = job.session.bulk().map_err(|error| chain(&error))?;
+    let Cleared { permits, inventory, missing, untouched } = cleared(wipe, &clock)?;
+    let keeper: Arc<dyn Keeper> =
+        Arc::new(SessionKeeper::new(job.session.clone(), bulk, wipe.order.id));
+    let ordered = held(permits, &inventory)?;
+    let beside = Beside { inventory, missing, untouched };
+    if wipe.level == PowerLevel::Harbour {
+        load_filesystems();
+    }
+    let units = units::gather(ordered, &keeper);
+    let wipe = Arc::new(wipe.clone());
+    // From here on disks may be other ones than before: whatever happens stands in the report.
+    let disks = job::run(units, &wipe, &keeper);
+    let mut report = result::report(&wipe, beside, disks, &clock);
+    let after = inventory::collect(&Root::live());
+    report.extras = wipe.extras.iter().map(|extra| extras::perform(*extra, &after)).collect();
+    report.ended_unix_milliseconds = linux::clock::unix_milliseconds();
+    let signature = signed(job, &report);
+    Ok((report, signature))
+}
+
+/// Loads what installed filesystems are mounted with. One that cannot be loaded shows where it is missing.
+fn load_filesystems() {
+    for module in ["loop", "ext4", "xfs", "btrfs"] {
+        if let Err(error) = devices::load(module) {
+            console::show(&format!("  the kernel's driver {module}: {error}\n"));
+        }
+    }
+}
+
+/// Returns the session key's signature; empty where it cannot be made, which the server sees.
+fn signed(job: &Job, report: &WipeReport) -> String {
+    let text = canonical(report).unwrap_or_default();
+    job.session.sign(&text).map(|bytes| base64::encode(&bytes)).unwrap_or_default()
+}
+
+/// Has everything checked that must hold before a byte is written.
+fn cleared(wipe: &Wipe, clock: &Clockwork) -> Result<Cleared, String> {
+    let place = Place::own_initramfs().map_err(|error| chain(&error))?;
+    let used = Used::kept_in(USED);
+    let circumstances = Circumstances {
+        place: &place,
+        now_unix_milliseconds: linux::clock::unix_milliseconds(),
+        clock: clock.of,
+        used: &used,
+    };
+    permit::check_wipe(wipe, &circumstances).map_err(|refusal| chain(&refusal))
+}
+
+/// Opens all disks for writing, or none.
+fn held(permits: Vec<Permit>, inventory: &Inventory) -> Result<Vec<Ordered>, String> {
+    let mut ordered = Vec::new();
+    for (number, permit) in (0..).zip(permits) {
+        let identity = permit.disk().identity.clone();
+        let of = |disk: &&protocol::inventory::Disk| DiskIdentity::of(disk) == identity;
+        let disk = inventory.disks.iter().find(of);
+        let disk = disk.ok_or_else(|| format!("{} is gone", permit.name()))?.clone();
+        let medium = permit.into_medium().map_err(|refusal: Refusal| chain(&refusal))?;
+        ordered.push(Ordered { number, identity, disk, held: medium });
+    }
+    Ok(ordered)
 }

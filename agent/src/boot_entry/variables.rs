@@ -88,6 +88,26 @@ pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), 
     })
 }
 
+/// Removes a variable; one that is not there is removed already.
+pub(super) fn remove(directory: &Path, name: &str) -> Result<(), BootEntryError> {
+    let path = directory.join(file_name(name));
+    if !path.exists() {
+        return Ok(());
+    }
+    let failed = |source| BootEntryError::Write { name: name.to_owned(), source };
+    let protected = File::open(&path).ok().filter(|file| {
+        filesystem::mutability(file).is_ok_and(|found| found == Mutability::Immutable)
+    });
+    if let Some(file) = &protected {
+        filesystem::set_mutability(file, Mutability::Mutable).map_err(failed)?;
+    }
+    let removed = fs::remove_file(&path).map_err(failed);
+    if let (Some(file), Err(_)) = (&protected, &removed) {
+        filesystem::set_mutability(file, Mutability::Immutable).map_err(failed)?;
+    }
+    removed
+}
+
 /// Does something to a file that may be protected from root, and protects it again.
 fn unlocked(path: &Path, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let locked = match File::open(path) {

@@ -16,7 +16,7 @@ use std::{
 
 use hyper::{StatusCode, header};
 use inventory::guard;
-use protocol::{Event, EventKind, Level, install::Progress};
+use protocol::{Event, EventKind, Level};
 use tokio::{
     runtime::{Builder, Handle},
     sync::{mpsc, oneshot, watch},
@@ -51,7 +51,7 @@ pub(super) const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 pub struct Bulk {
     client: Client,
     runtime: Handle,
-    progress: watch::Sender<Option<Progress>>,
+    progress: watch::Sender<Option<EventKind>>,
     cancelled: Arc<AtomicBool>,
     /// The thread ends with it.
     _alive: oneshot::Sender<()>,
@@ -97,8 +97,9 @@ impl Bulk {
         &self.cancelled
     }
 
-    /// Tells the server how far the work is: some time soon, and only the latest word of each second.
-    pub fn tell(&self, progress: Progress) {
+    /// Tells the server how far the work is: some time soon, and only the latest word of each second. The kind is one of
+    /// progress, to which the server answers whether the order still stands.
+    pub fn tell(&self, progress: EventKind) {
         self.progress.send_replace(Some(progress));
     }
 
@@ -262,13 +263,12 @@ async fn ask(
 /// next word.
 async fn tell(
     client: Client,
-    mut latest: watch::Receiver<Option<Progress>>,
+    mut latest: watch::Receiver<Option<EventKind>>,
     cancelled: Arc<AtomicBool>,
 ) {
     while !matches!(timeout(PROGRESS_PERIOD, latest.changed()).await, Ok(Err(_))) {
         let progress = latest.borrow_and_update().clone();
-        if let Some(progress) = progress {
-            let kind = EventKind::Progress(Box::new(progress));
+        if let Some(kind) = progress {
             let event: [Event; 1] = [super::event(Level::Info, kind)];
             if let Err(CallError::Refused { status: StatusCode::GONE, .. }) =
                 client.report(&event).await

@@ -4,7 +4,7 @@ use std::{error::Error, fmt::Write as _, io, sync::Arc, time::Duration};
 
 use hyper::{Method, StatusCode};
 use protocol::{Announce, Event, Pin, Welcome};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey as _};
 use rustls::{
     CertificateError, ClientConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -35,13 +35,14 @@ const ANSWER_LIMIT: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) http: Http,
+    key: Arc<KeyPair>,
 }
 
 /// Says why there is no door.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The key of this boot cannot be made.
-    #[error("making the key of this boot")]
+    /// The key of this boot cannot be made, or cannot be used.
+    #[error("making or using the key of this boot")]
     Key(#[source] rcgen::Error),
     /// The key cannot be used.
     #[error("preparing TLS")]
@@ -82,7 +83,7 @@ impl Client {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(ClientError::Key)?;
         let parameters = CertificateParams::new(Vec::new()).map_err(ClientError::Key)?;
         let certificate = parameters.self_signed(&key).map_err(ClientError::Key)?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let shown = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
 
         let provider = cipher::provider();
         let verifier = Arc::new(PinVerifier::new(pins, provider.clone()));
@@ -91,14 +92,19 @@ impl Client {
             .map_err(ClientError::Tls)?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
-            .with_client_auth_cert(vec![certificate.der().clone()], key)
+            .with_client_auth_cert(vec![certificate.der().clone()], shown)
             .map_err(ClientError::Tls)?;
-        Ok(Self { http: Http::new(server, Arc::new(tls)) })
+        Ok(Self { http: Http::new(server, Arc::new(tls)), key: Arc::new(key) })
+    }
+
+    /// Signs with the key of this boot: ECDSA over P-256 with SHA-256, as ASN.1.
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, ClientError> {
+        self.key.sign(message).map_err(ClientError::Key)
     }
 
     /// Returns the same door for another runtime, with connections of its own.
     pub(super) fn for_transfers(&self) -> Self {
-        Self { http: self.http.apart() }
+        Self { http: self.http.apart(), key: Arc::clone(&self.key) }
     }
 
     /// `POST /v1/announce`.

@@ -236,7 +236,7 @@ struct Teller<'b> {
 
 impl Teller<'_> {
     fn tell(&self, progress: &Progress) {
-        self.bulk.tell(progress.clone());
+        self.bulk.tell(EventKind::Progress(Box::new(progress.clone())));
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(words) = line.next(Instant::now(), progress) {
             console::show_for_now(&words);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use agent::session::{Bulk, BulkError, Session};
-use protocol::{OrderId, install::Progress};
+use protocol::{EventKind, OrderId, install::Progress};
 
 use crate::harbour::Harbour;
 
@@ -104,7 +104,7 @@ async fn is_cancelled(words: Option<&str>) -> bool {
         harbour.says("POST /v1/events", words);
     }
     let line = line(&harbour).await;
-    line.tell(Progress::beginning(OrderId([1; 16])));
+    line.tell(EventKind::Progress(Box::new(Progress::beginning(OrderId([1; 16])))));
     // Said once, and heard twice: nothing moves, and the agent asks all the same.
     harbour.waits_for("POST /v1/events", 2).await;
     let until = Instant::now() + Duration::from_millis(500);

@@ -94,6 +94,19 @@ async fn a_machine_announces_waits_and_obeys_once() {
 }
 
 #[tokio::test]
+async fn what_a_session_signs_the_key_of_its_certificate_vouches_for() {
+    let (harbour, voyage) = moored().await;
+    let certificate = harbour.waits_for("POST /v1/announce", 1).await.certificate.into();
+    let certificate = webpki::EndEntityCert::try_from(&certificate).expect("it is one");
+    let signature = voyage.session.sign(b"a report").expect("the key signs");
+    let vouches = |message: &[u8]| {
+        certificate.verify_signature(webpki::ring::ECDSA_P256_SHA256, message, &signature)
+    };
+    vouches(b"a report").expect("it is what was signed");
+    vouches(b"another report").expect_err("nothing else was signed");
+}
+
+#[tokio::test]
 async fn power_off_is_power_off() {
     let (harbour, voyage) = moored().await;
     harbour.instructs(Answer::json(r#"{"sequence": 1, "verb": {"kind": "powerOff"}}"#));
@@ -300,7 +313,7 @@ async fn who_knows_that_the_work_is_over_is_obeyed_at_once() {
 /// Tells how far it is, and waits for a disk that answers nothing.
 fn hangs(job: &Job) -> After {
     let bulk = job.session.bulk().expect("a line is made");
-    bulk.tell(Progress::beginning(OrderId([0xa5; 16])));
+    bulk.tell(EventKind::Progress(Box::new(Progress::beginning(OrderId([0xa5; 16])))));
     loop {
         std::thread::park();
     }
@@ -319,7 +332,7 @@ async fn a_cancelled_order_that_does_not_end_keeps_no_machine_from_restarting() 
 /// Ends when it hears that its order is over, once the server knows.
 fn heeds(job: &Job) -> After {
     let bulk = job.session.bulk().expect("a line is made");
-    bulk.tell(Progress::beginning(OrderId([0xa5; 16])));
+    bulk.tell(EventKind::Progress(Box::new(Progress::beginning(OrderId([0xa5; 16])))));
     while !bulk.cancelled().load(std::sync::atomic::Ordering::Relaxed) {
         std::thread::park_timeout(Duration::from_millis(10));
     }

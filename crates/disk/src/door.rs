@@ -24,16 +24,21 @@ pub struct NamespaceDoor<'h> {
     devices: &'h dyn Devices,
 }
 
-/// A SCSI or ATA disk's own descriptor.
+/// A SCSI or ATA disk's own descriptor. What erases the device, and not only the one logical unit of it, goes through
+/// only where it is the only one, or the others are held too: SANITIZE, FORMAT UNIT, SECURITY PROTOCOL OUT.
 #[derive(Debug, Clone, Copy)]
-pub struct ScsiDoor<'h>(pub(crate) &'h File);
+pub struct ScsiDoor<'h> {
+    pub(crate) disk: &'h File,
+    /// Whether all that such a command touches is held.
+    pub(crate) may_erase: bool,
+}
 
 /// An eMMC's or SD card's own descriptor.
 #[derive(Debug, Clone, Copy)]
 pub struct MmcDoor<'h>(pub(crate) &'h File);
 
 /// A self-encrypting disk's own descriptor. That of an NVMe disk is opened by its [`Controller`](crate::Controller):
-/// to revert it is to revert all its namespaces.
+/// to revert it is to revert all its namespaces. A SCSI disk with several units is not reverted.
 #[derive(Debug, Clone, Copy)]
 pub struct OpalDoor<'h> {
     pub(crate) disk: &'h File,
@@ -97,7 +102,12 @@ impl NvmeController for NamespaceDoor<'_> {
 
 impl ScsiDevice for ScsiDoor<'_> {
     fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
-        linux::scsi::execute(self.0, command, data, limit)
+        // FORMAT UNIT and SANITIZE of SBC-4, SECURITY PROTOCOL OUT of SPC-5.
+        if matches!(command.first(), Some(0x04 | 0x48 | 0xb5)) && !self.may_erase {
+            let why = "other units of the same device are not held";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        linux::scsi::execute(self.disk, command, data, limit)
     }
 }
 
@@ -121,7 +131,7 @@ impl OpalDoor<'_> {
         if self.may_revert {
             return Ok(());
         }
-        let why = "a revert touches all namespaces of the controller";
+        let why = "a revert touches all that the device holds";
         Err(OpalFailure::NoAnswer(io::Error::new(io::ErrorKind::PermissionDenied, why)))
     }
 }
@@ -165,7 +175,8 @@ mod tests {
         let disk = linux::direct::claim(below.path()).unwrap();
         // ENOTTY, or what loop devices say to all that they do not know: EINVAL.
         let is_unknown = |error: io::Error| matches!(error.raw_os_error(), Some(25 | 22));
-        let scsi = ScsiDoor(&disk).execute(&[0x48, 1, 0, 0, 0, 0, 0, 0, 0, 0], Data::None, LIMIT);
+        let scsi = ScsiDoor { disk: &disk, may_erase: true };
+        let scsi = scsi.execute(&[0x48, 1, 0, 0, 0, 0, 0, 0, 0, 0], Data::None, LIMIT);
         assert!(is_unknown(scsi.unwrap_err()));
         let mmc = MmcDoor(&disk).command(&MmcCommand::default(), Data::None, LIMIT);
         assert!(is_unknown(mmc.unwrap_err()));
@@ -189,5 +200,21 @@ mod tests {
         let mut first = [0; 4096];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut first, 0).unwrap();
         assert_eq!(first, [7; 4096]);
+    }
+    #[test]
+    fn one_of_several_units_does_not_erase_the_device() {
+        let file = tempfile::tempfile().unwrap();
+        let door = ScsiDoor { disk: &file, may_erase: false };
+        let code = |opcode| {
+            let sent = door.execute(&[opcode, 0, 0, 0, 0, 0], Data::None, LIMIT);
+            sent.unwrap_err().kind()
+        };
+        for erases in [0x04, 0x48, 0xb5] {
+            assert_eq!(code(erases), io::ErrorKind::PermissionDenied, "{erases:#x}");
+        }
+        // INQUIRY, WRITE(10), SECURITY PROTOCOL IN go to the kernel, which says that a file is no disk.
+        for other in [0x12, 0x2a, 0xa2] {
+            assert_ne!(code(other), io::ErrorKind::PermissionDenied, "{other:#x}");
+        }
     }
 }

@@ -3,11 +3,13 @@
 use std::{
     fs::File,
     io,
+    path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use inventory::Root;
 use linux::loop_device::Attached;
 
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
     handle::{Handle, Handled},
     nvme::{self, Devices as _},
     permit::kernel::{Facts, Kernel},
+    target::{self, Unit},
 };
 
 /// How long the kernel may take to let go of old partitions: something that looks at each new one may have it open.
@@ -105,9 +108,15 @@ impl Held {
     }
 
     /// Opens the door for SCSI commands, and for those of ATA through SAT (`SG_IO`); `ENOTTY` from it where the disk
-    /// takes none.
+    /// takes none. What erases the whole device goes through where this is its [only unit](Held::is_only_unit).
     pub fn scsi(&self) -> ScsiDoor<'_> {
-        ScsiDoor(self.handle.file())
+        self.scsi_beside(&[])
+    }
+
+    /// The same, for one of several logical units of a device: what erases the whole device goes through where all the
+    /// others are among those that are brought. It is then for one of them to be told, and for all to be read back.
+    pub fn scsi_beside<'h>(&'h self, others: &'h [&'h Held]) -> ScsiDoor<'h> {
+        ScsiDoor { disk: self.handle.file(), may_erase: self.has_all_units(&Root::live(), others) }
     }
 
     /// Opens the door for commands to an eMMC or SD card (`MMC_IOC_CMD`); `ENOTTY` from it where the disk is none.
@@ -115,13 +124,35 @@ impl Held {
         MmcDoor(self.handle.file())
     }
 
-    /// Opens the door for self-encrypting disks. An NVMe disk is only asked through it: to revert it touches all its
-    /// namespaces, see [`Controller::opal`](crate::Controller::opal).
+    /// Opens the door for self-encrypting disks. An NVMe disk, and one of several units, is only asked through it: to
+    /// revert it touches all that the device holds, see [`Controller::opal`](crate::Controller::opal).
     pub fn opal(&self) -> OpalDoor<'_> {
         let disk = self.handle.file();
         // What the kernel says to a call that the device does not know: ENOTTY, EINVAL, EOPNOTSUPP.
         let is_none = |error: io::Error| matches!(error.raw_os_error(), Some(25 | 22 | 95));
-        OpalDoor { disk, may_revert: nvme::Live.namespace(disk).is_err_and(is_none) }
+        let is_namespace = !nvme::Live.namespace(disk).is_err_and(is_none);
+        OpalDoor { disk, may_revert: !is_namespace && self.is_only_unit() }
+    }
+
+    /// Holds for the only logical unit of its SCSI target, as far as the kernel's tree shows: what erases the whole device
+    /// erases nothing else then. Not where the tree does not tell, nor for what stands below no target.
+    pub fn is_only_unit(&self) -> bool {
+        self.has_all_units(&Root::live(), &[])
+    }
+
+    /// Holds where all other units of the target are among some disks.
+    pub(crate) fn has_all_units(&self, root: &Root, others: &[&Held]) -> bool {
+        let Some(own) = self.directory(root) else { return false };
+        let held: Vec<_> = others.iter().filter_map(|other| other.directory(root)).collect();
+        let is_held =
+            |unit: &Unit| unit.directory.as_ref().is_some_and(|directory| held.contains(directory));
+        target::others(root, &own).is_some_and(|units| units.iter().all(is_held))
+    }
+
+    /// Returns where the disk stands in the kernel's tree, by its descriptor's number.
+    fn directory(&self, root: &Root) -> Option<PathBuf> {
+        let facts = self.kernel.facts(self.handle.file()).ok()?;
+        root.real(format!("sys/dev/block/{}", facts.number)).ok()?
     }
 
     pub(crate) fn kernel(&self) -> &dyn Kernel {

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30); // One that is sanitizing, o
 /// The most pages of a namespace list that are read: 1024 namespaces each.
 const LIST_PAGES: usize = 64;
 
-/// Identify's CNS values (NVM Express Base Specification 2.0, figure 273).
+/// Identify's CNS values (NVM Express Base Specification 2.0, figure 273; libnvme, `enum nvme_identify_cns`).
 mod structure {
     pub(super) const CONTROLLER: u32 = 0x01;
     pub(super) const ACTIVE_NAMESPACES: u32 = 0x02;
@@ -73,7 +73,8 @@ impl Devices for Live {
 }
 
 /// What tells one controller from others, and what its commands touch: from Identify Controller (Base Specification 2.0,
-/// figure 275; the same offsets in `include/linux/nvme.h`, `struct nvme_id_ctrl`).
+/// figure 275; the same offsets in Linux, `include/linux/nvme.h`, `struct nvme_id_ctrl`, and the same bits in libnvme,
+/// `enum nvme_id_ctrl_cmic`, `_oacs` and `_fna`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// Bytes 0 to 3: PCI vendor and subsystem vendor.
@@ -131,7 +132,7 @@ impl Identity {
     }
 
     /// FNA: holds when a Format touches all namespaces. Bit 0 says it of one without erasure, bit 1 of one with
-    /// (Base Specification 2.0, figure 275; SES is bits 9 to 11 of dword 10, figure 169).
+    /// (Base Specification 2.0, figure 275; SES is bits 9 to 11 of dword 10, §5.14).
     pub(crate) fn formats_all(&self, format: &NvmeCommand) -> bool {
         let erases = (format.dwords[0] >> 9) & 0b111 != 0;
         self.format & if erases { 0b10 } else { 0b01 } != 0

@@ -5,11 +5,13 @@
 )]
 
 pub mod address;
+pub mod bcache;
 pub mod belt;
 pub mod block;
 pub mod child;
 pub mod clock;
 pub mod console;
+pub mod device_mapper;
 pub mod direct;
 pub mod ethtool;
 pub mod filesystem;
@@ -17,6 +19,7 @@ pub mod kernel_log;
 pub mod kexec;
 pub mod link;
 pub mod loop_device;
+pub mod md;
 pub mod mmc;
 pub mod module;
 pub mod mount;

@@ -11,7 +11,8 @@ use crate::{Inventory, MacAddress, Verb};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Announce {
-    /// The system that the machine booted: `SunshineOS` or `HerculesOS`.
+    /// The system that the machine booted: `SunshineOS` or `HerculesOS`; absent is the former. Only the former is told
+    /// to install, only the latter to wipe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// The agent's version, as in its `Cargo.toml`.

@@ -7,5 +7,7 @@ mod formats;
 mod hostile;
 #[path = "it/image.rs"]
 mod image;
+#[path = "it/survey.rs"]
+mod survey;
 #[path = "it/tables.rs"]
 mod tables;

@@ -88,7 +88,7 @@ impl Variables {
     /// first does so afterwards, and one that did not, does not. All others stay, in their order.
     pub fn plan(&self, entry: &Entry) -> Result<Plan, PlanError> {
         let wanted = LoadOption::new(&entry.label, entry.path.clone())?;
-        let same = self.same_loader(&wanted).or_else(|| self.stale(&wanted, &entry.gone));
+        let same = self.same_loader(&wanted).or_else(|| self.replaced(&wanted, &entry.gone));
         let number = match same {
             Some(number) => number,
             None => self.free_number().ok_or(PlanError::NoNumber)?,
@@ -101,6 +101,21 @@ impl Variables {
             order: (order != self.order).then_some(order),
             next: (entry.next && self.next != Some(number)).then_some(number),
         })
+    }
+
+    /// Returns the entries that lead through a partition which is not among these: they start nothing. Entries that lead
+    /// through none, or cannot be read, are no such ones.
+    pub fn stale(&self, present: &[Identity]) -> Vec<u16> {
+        let is_stale = |number: &u16| {
+            let partition = self.option(*number).and_then(|found| path::partition(&found.path));
+            partition.is_some_and(|partition| !present.contains(&partition))
+        };
+        self.options.keys().copied().filter(is_stale).collect()
+    }
+
+    /// Returns what the firmware's menu shows for an entry; nothing where that cannot be read.
+    pub fn label(&self, number: u16) -> Option<String> {
+        self.option(number).map(|option| option.label)
     }
 
     fn option(&self, number: u16) -> Option<LoadOption> {
@@ -117,7 +132,7 @@ impl Variables {
     }
 
     /// Finds an entry for the same file on a partition that is gone.
-    fn stale(&self, wanted: &LoadOption, gone: &[HardDrive]) -> Option<u16> {
+    fn replaced(&self, wanted: &LoadOption, gone: &[HardDrive]) -> Option<u16> {
         let is_stale = |number: &u16| {
             self.option(*number).is_some_and(|found| {
                 path::is_same_file(&found.path, &wanted.path, gone) && found.data == wanted.data
@@ -218,6 +233,22 @@ mod tests {
         let variables = Variables { order, ..Variables::default() };
         let plan = variables.plan(&entry("Debian", true)).unwrap();
         assert_eq!((plan.order, plan.next), (Some(vec![0, 9, 3]), Some(0)));
+    }
+
+    #[test]
+    fn only_entries_for_partitions_that_are_gone_are_stale() {
+        let named = |identity| {
+            let drive = HardDrive { partition: 1, first_sector: 2048, sectors: 8192, identity };
+            option(1, path::to_file(&drive, r"\EFI\BOOT\BOOTX64.EFI").unwrap())
+        };
+        let [here, gone] = [Identity::Guid([1; 16]), Identity::Guid([2; 16])];
+        let [old, left] = [Identity::Mbr(1), Identity::Mbr(2)];
+        let options =
+            [named(gone), network(), named(here), disk(), named(old), named(left), Vec::new()];
+        let options = (0..).zip(options.into_iter().map(Some)).collect();
+        let variables = Variables { options, order: vec![0, 1, 2], next: None };
+        assert_eq!(variables.stale(&[here, left]), [0, 4]);
+        assert_eq!(variables.label(0).as_deref(), Some("x"));
     }
 
     #[test]

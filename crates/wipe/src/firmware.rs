@@ -13,9 +13,11 @@
 
 mod ata;
 mod bytes;
+mod mmc;
 mod nvme;
 mod opal;
 mod polling;
+mod scsi;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -75,7 +77,7 @@ pub struct Examined {
     pub techniques: Vec<Offered>,
     /// An erasure that is running already: to be rejoined before anything else.
     pub running: Option<Running>,
-    /// Whether an earlier sanitize failed, and everything else is refused until that is left. [`apply`] leaves it.
+    /// Whether the last sanitize failed. Until that is left everything else may be refused; [`apply`] leaves it.
     pub is_sanitize_failed: bool,
     /// What stands in the way, or is not covered.
     pub obstacles: Vec<Obstacle>,
@@ -166,6 +168,8 @@ pub enum Obstacle {
         /// Whether T10 protection information is on.
         is_protected: bool,
     },
+    /// After a sanitize its sectors cannot be read before they are written: reading back needs a pass of zeros first.
+    UnreadableAfterSanitize,
     /// A range of a self-encrypting disk is locked.
     OpalLocked,
 }
@@ -304,7 +308,9 @@ pub fn examine(
     let mut examined = match *device {
         Device::Nvme { controller, nsid } => nvme::examine(controller, nsid)?,
         Device::Ata { device } => ata::examine(device)?,
-        Device::Scsi { .. } | Device::Mmc { .. } | Device::None => Examined::default(),
+        Device::Scsi { device } => scsi::examine(device)?,
+        Device::Mmc { device, size } => mmc::examine(device, size)?,
+        Device::None => Examined::default(),
     };
     if let Some(opal) = opal {
         opal::examine(opal, &mut examined);
@@ -314,6 +320,9 @@ pub fn examine(
 
 /// Has a device erase itself, and waits for the end. What may be erased was checked before: a technique that reaches
 /// [`Everything`](Reach::Everything) erases whatever else the device holds.
+///
+/// FORMAT NVM and SECURITY ERASE UNIT are answered when they are over: whoever cancels is heard only then. The others go
+/// on by themselves, and whoever cancels gets [`Ended::Unknown`] in a second.
 ///
 /// Asks the device once more whether it has the technique, and refuses where it says no.
 pub fn apply(
@@ -345,6 +354,17 @@ pub fn apply(
             (T::AtaSecurityErase | T::AtaSecurityEraseEnhanced, Device::Ata { device }, _) => {
                 ata::security_erase(device, technique, settings, watch, tape)
             }
+            (
+                T::ScsiSanitizeBlock
+                | T::ScsiSanitizeCrypto
+                | T::ScsiSanitizeOverwrite
+                | T::ScsiFormatUnit,
+                Device::Scsi { device },
+                _,
+            ) => scsi::apply(device, technique, settings, watch, tape),
+            (T::MmcSecureErase | T::MmcSanitize, Device::Mmc { device, size }, _) => {
+                mmc::apply(device, size, technique, watch, tape)
+            }
             _ => Ending::failed("this is no technique of this device"),
         }
     })
@@ -355,9 +375,8 @@ pub fn rejoin(device: &Device<'_>, running: &Running, watch: &dyn Watch) -> Tech
     run(running.technique.unwrap_or(Technique::Other), watch, |tape| match *device {
         Device::Nvme { controller, nsid } => nvme::rejoin(controller, nsid, PATIENCE, watch, tape),
         Device::Ata { device } => ata::rejoin(device, PATIENCE, watch, tape),
-        Device::Scsi { .. } | Device::Mmc { .. } | Device::None => {
-            Ending::failed("this device erases nothing by itself")
-        }
+        Device::Scsi { device } => scsi::rejoin(device, PATIENCE, watch, tape),
+        Device::Mmc { .. } | Device::None => Ending::failed("this device erases nothing by itself"),
     })
 }
 

@@ -10,17 +10,20 @@
 //! the medium.
 
 mod clean;
+mod cleaned;
 pub mod list;
 mod mounting;
 mod pattern;
 mod run;
 mod system;
 mod table;
+mod volume;
 
 pub use self::{
-    clean::{Cleaned, Count, Left, Mode, Removed, Why, clean},
+    clean::{Mode, Removed, clean},
+    cleaned::{Cleaned, Count, Left, Why},
     mounting::{Filesystems, Live, MountError, Mounted, Window},
     pattern::List,
     run::{Filesystem, Report, run},
-    system::{Candidate, Place, System, candidates, find},
+    system::{Candidate, Place, System, candidates, find, volumes},
 };

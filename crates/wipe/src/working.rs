@@ -9,6 +9,7 @@
 //! still there for the next run. Data between the places stays: that is no erasure of a disk, and `full` is for that.
 
 mod clear;
+pub mod holders;
 mod places;
 mod probe;
 mod ranges;

@@ -2,8 +2,12 @@
 
 #[path = "harbour/attack.rs"]
 mod attack;
+#[path = "harbour/document.rs"]
+mod document;
 #[path = "harbour/live.rs"]
 mod live;
+#[path = "harbour/logical.rs"]
+mod logical;
 #[path = "harbour/node.rs"]
 mod node;
 #[path = "harbour/system.rs"]

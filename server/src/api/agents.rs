@@ -1,6 +1,7 @@
 //! The agents' routes: announce, ask for one's own instruction, tell events. Nothing else is behind this door.
 
 mod body;
+mod wipes;
 
 use std::{
     fmt::Display,
@@ -16,12 +17,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use protocol::{ANNOUNCE_LIMIT, Announce, Event, EventKind, Instruction};
+use protocol::{ANNOUNCE_LIMIT, Announce, Event, EventKind, Instruction, wipe::WipeStepKind};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use self::body::Bodies;
-use super::door::Peer;
+use super::door::{Peer, PeerKey};
 use crate::{
+    certificate::Certificates,
     clock::Clock,
     image::Images,
     journal::{Entry, Journal, Unfit, What},
@@ -33,6 +36,8 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// The largest report of events: a kernel log is 256 KiB.
 const EVENTS_BYTES: usize = 512 << 10;
+/// The same of a boot that was given a wipe: of a thousand disks with all their commands.
+const WIPE_EVENTS_BYTES: usize = 8 << 20;
 /// Events in one report.
 const EVENTS: usize = 256;
 /// What is kept of any other text in an event.
@@ -46,17 +51,24 @@ struct Harbour {
     registry: Registry,
     journal: Journal,
     clock: Clock,
+    certificates: Certificates,
     bodies: Bodies,
 }
 
 /// Returns the routes of ARCHITECTURE.md. Every request must carry a [`Peer`].
-pub fn routes(registry: Registry, images: Images, journal: Journal, clock: Clock) -> Router {
+pub fn routes(
+    registry: Registry,
+    images: Images,
+    journal: Journal,
+    clock: Clock,
+    certificates: Certificates,
+) -> Router {
     let bodies = Bodies::default();
     Router::new()
         .route("/v1/announce", post(announce))
         .route("/v1/instruction", get(instruction))
         .route("/v1/events", post(events))
-        .with_state(Harbour { registry: registry.clone(), journal, clock, bodies })
+        .with_state(Harbour { registry: registry.clone(), journal, clock, certificates, bodies })
         .merge(super::frames::routes(registry, images))
 }
 
@@ -156,12 +168,15 @@ fn tell_handed_out(harbour: &Harbour, peer: Peer, instruction: &Instruction) {
 async fn events(
     State(harbour): State<Harbour>,
     Extension(peer): Extension<Peer>,
+    Extension(key): Extension<PeerKey>,
     body: Body,
 ) -> Response {
     let Some(machine) = harbour.registry.machine_of(peer.session) else {
         return refuse(StatusCode::CONFLICT, &UnknownSession);
     };
-    let events: Vec<Event> = match harbour.bodies.read(peer.address, body, EVENTS_BYTES).await {
+    let wipes = harbour.registry.wipes(peer.session);
+    let limit = if wipes { WIPE_EVENTS_BYTES } else { EVENTS_BYTES };
+    let events: Vec<Told> = match harbour.bodies.read(peer.address, body, limit).await {
         Ok(events) => events,
         Err(unread) => return unread.into_response(),
     };
@@ -172,7 +187,26 @@ async fn events(
     let address = ipv4(peer.address);
     let mut is_over = false;
     let mut is_in_vain = false;
-    for mut event in events {
+    for Told { mut event, raw } in events {
+        match &event.kind {
+            EventKind::WipeStep { order, step } => {
+                if let Err(error) = harbour.registry.journal_step(peer.session, *order, step) {
+                    return wipes::refuse_step(error);
+                }
+                // The agent takes the step when it hears that it is on disk.
+                is_over = true;
+            }
+            EventKind::Wiped { report, signature } => {
+                let told = wipes::Handed { report, signature, event: &raw };
+                if let Some(refusal) = wipes::certify(&harbour, peer, &key, told).await {
+                    return refusal;
+                }
+                is_over = true;
+                // What it came to stands in the journal already, and its words in the certificate.
+                continue;
+            }
+            _ => {}
+        }
         bound(&mut event.kind);
         harbour.registry.agent_says(peer.session, &event.kind);
         is_over |= matches!(
@@ -180,8 +214,13 @@ async fn events(
             EventKind::Installed { .. } | EventKind::OrderFailed { .. } | EventKind::Refused { .. }
         );
         // How far an order is, comes every moment: the journal has its turns only.
-        if let EventKind::Progress(progress) = &event.kind {
-            is_in_vain |= !harbour.registry.may_go_on(peer.session, progress.order);
+        let going_on = match &event.kind {
+            EventKind::Progress(progress) => Some(progress.order),
+            EventKind::WipeProgress(progress) => Some(progress.order),
+            _ => None,
+        };
+        if let Some(order) = going_on {
+            is_in_vain |= !harbour.registry.may_go_on(peer.session, order);
         } else {
             let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
             harbour.journal.record(entry);
@@ -202,12 +241,31 @@ async fn events(
     StatusCode::NO_CONTENT.into_response()
 }
 
+/// An event, with what it was read from: an agent's signature is over that, and a newer one says more than we know.
+struct Told {
+    event: Event,
+    raw: Value,
+}
+
+impl<'de> Deserialize<'de> for Told {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Value::deserialize(deserializer)?;
+        let event = Event::deserialize(&raw).map_err(serde::de::Error::custom)?;
+        Ok(Self { event, raw })
+    }
+}
+
 fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
     match address.to_canonical() {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     }
 }
+
+/// The most disks of one wipe whose progress is kept.
+const WIPED_DISKS: usize = 4096;
+/// What is kept of a disk's name.
+const NAME_BYTES: usize = 64;
 
 /// The most steps of one order that are kept. There are as many kinds.
 const STEPS: usize = 16;
@@ -232,11 +290,20 @@ fn bound(kind: &mut EventKind) {
                 }
             }
         }
-        EventKind::Obeys { .. } | EventKind::Progress(_) | EventKind::Other => {}
-        // Nobody has an order to wipe yet.
-        EventKind::WipeProgress(_) | EventKind::WipeStep { .. } | EventKind::Wiped { .. } => {
-            *kind = EventKind::Other;
+        EventKind::WipeProgress(progress) => {
+            progress.disks.truncate(WIPED_DISKS);
+            for disk in &mut progress.disks {
+                shorten(&mut disk.name, NAME_BYTES);
+            }
         }
+        EventKind::WipeStep { step, .. } => {
+            if let WipeStepKind::AtaPassword { password } = &mut step.kind {
+                shorten(password, TEXT_BYTES);
+            }
+        }
+        // It stands in a certificate.
+        EventKind::Wiped { .. } => *kind = EventKind::Other,
+        EventKind::Obeys { .. } | EventKind::Progress(_) | EventKind::Other => {}
     }
 }
 
@@ -269,7 +336,8 @@ mod tests {
                 .unwrap();
         let images = crate::image::tests::empty();
         let clock = crate::clock::tests::synchronised();
-        let routes = routes(registry.clone(), images, journal.clone(), clock);
+        let certificates = crate::certificate::tests::in_a_directory();
+        let routes = routes(registry.clone(), images, journal.clone(), clock, certificates);
         (Open::open(routes, journal).await, registry)
     }
 

@@ -130,6 +130,10 @@ impl Drop for Guest {
     }
 }
 
+/// The key of who speaks, its `SubjectPublicKeyInfo`: an extension of every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerKey(pub Arc<[u8]>);
+
 async fn converse(door: Arc<Door>, stream: TcpStream, peer: SocketAddr, _guest: Guest) {
     let address = peer.ip();
     let handshake = async {
@@ -144,11 +148,12 @@ async fn converse(door: Arc<Door>, stream: TcpStream, peer: SocketAddr, _guest: 
         Err(_) => return door.tell_failure(address, &io::ErrorKind::TimedOut.into()),
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let Some(fingerprint) = certificates.first().and_then(session::fingerprint) else { return };
-    let peer = Peer { session: Session(fingerprint), address };
+    let Some(key) = certificates.first().and_then(session::public_key) else { return };
+    let peer = Peer { session: Session(session::fingerprint(&key)), address };
+    let key = PeerKey(key.into());
     let service = service_fn(|request| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(door.answer(peer, request).await) }
+        let (door, key) = (Arc::clone(&door), key.clone());
+        async move { Ok::<_, Infallible>(door.answer(peer, key, request).await) }
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -160,7 +165,12 @@ async fn converse(door: Arc<Door>, stream: TcpStream, peer: SocketAddr, _guest: 
 }
 
 impl Door {
-    async fn answer(&self, peer: Peer, request: Request<hyper::body::Incoming>) -> Response {
+    async fn answer(
+        &self,
+        peer: Peer,
+        key: PeerKey,
+        request: Request<hyper::body::Incoming>,
+    ) -> Response {
         let granted = {
             let is_piece = request.uri().path().starts_with("/v1/images/");
             let rate = if is_piece { &self.pieces } else { &self.rate };
@@ -172,6 +182,7 @@ impl Door {
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(key);
         let Ok(response) = self.routes.clone().oneshot(request).await;
         response
     }
@@ -324,6 +335,7 @@ pub(super) mod tests {
     /// An agent with a key of its own.
     pub(crate) struct Agent {
         config: Arc<ClientConfig>,
+        key: Option<rcgen::KeyPair>,
         pub(crate) session: Session,
     }
 
@@ -336,16 +348,22 @@ pub(super) mod tests {
             let key = rcgen::KeyPair::generate().unwrap();
             let certificate =
                 rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone();
-            let session = Session(session::fingerprint(&certificate).unwrap());
+            let session =
+                Session(session::fingerprint(&session::public_key(&certificate).unwrap()));
             let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
             let config =
                 builder(pin, versions).with_client_auth_cert(vec![certificate], secret).unwrap();
-            Self { config: Arc::new(config), session }
+            Self { config: Arc::new(config), key: Some(key), session }
+        }
+
+        /// Signs a message with the key of its certificate.
+        pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+            rcgen::SigningKey::sign(self.key.as_ref().unwrap(), message).unwrap()
         }
 
         fn anonymous(pin: Pin) -> Self {
             let config = builder(pin, &[&rustls::version::TLS13]).with_no_client_auth();
-            Self { config: Arc::new(config), session: Session([0; 32]) }
+            Self { config: Arc::new(config), key: None, session: Session([0; 32]) }
         }
 
         /// Makes one request; an error says how far it came.

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{key::ServerKey, socket::Operator};
 use crate::{
+    boot::Assets,
+    certificate::Certificates,
     clock::{Clock, Standing},
     explain::{self, Explanation},
     image::Images,
@@ -23,16 +25,21 @@ use crate::{
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 16] = [
+pub const ROUTES: [(&str, &str); 21] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
     ("POST", "/v1/machines/{machine}/{order}"),
     ("POST", "/v1/machines/{machine}/disks/{disk}"),
     ("POST", "/v1/machines/{machine}/install"),
+    ("POST", "/v1/machines/{machine}/wipe"),
     ("GET", "/v1/orders"),
     ("GET", "/v1/orders/{id}"),
     ("POST", "/v1/orders/{id}/cancel"),
+    ("GET", "/v1/certificates"),
+    ("GET", "/v1/certificates/key"),
+    ("GET", "/v1/certificates/report"),
+    ("GET", "/v1/certificates/{serial}"),
     ("GET", "/v1/images"),
     ("POST", "/v1/images/{image}"),
     ("GET", "/v1/images/{image}"),
@@ -83,6 +90,9 @@ pub struct Backup {
     pub kind: String,
     /// The CA key, PKCS #8 in PEM.
     pub key: String,
+    /// The key that signs certificates, likewise; the certificates themselves are files to copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_key: Option<String>,
     /// The machines.
     pub machines: Vec<Saved>,
     /// Names that are not given again, and when each was taken from its machine: milliseconds since 1970.
@@ -102,7 +112,11 @@ pub struct Saved {
 
 impl Backup {
     /// Collects everything. Reads the disk.
-    pub fn of(key: &ServerKey, registry: &Registry) -> Result<Self, StoreError> {
+    pub fn of(
+        key: &ServerKey,
+        certificate_key: Option<String>,
+        registry: &Registry,
+    ) -> Result<Self, StoreError> {
         let machines = registry
             .list()
             .into_iter()
@@ -112,7 +126,7 @@ impl Backup {
             })
             .collect::<Result<_, StoreError>>()?;
         let (kind, key) = (BACKUP_KIND.to_owned(), key.to_pem());
-        Ok(Self { kind, key, machines, retired: registry.retired() })
+        Ok(Self { kind, key, certificate_key, machines, retired: registry.retired() })
     }
 }
 
@@ -134,6 +148,10 @@ pub struct Bridge {
     pub networks: Vec<explain::Network>,
     /// The server's clock.
     pub clock: Clock,
+    /// What machines boot.
+    pub assets: Assets,
+    /// What was wiped.
+    pub certificates: Certificates,
 }
 
 /// Returns the routes. Every request must carry an [`Operator`].
@@ -147,6 +165,7 @@ pub fn routes(bridge: Bridge) -> Router {
         .route("/v1/explain/{machine}", get(explain_boot))
         .route("/v1/backup", get(backup))
         .merge(super::orders::routes())
+        .merge(super::certificates::routes())
         .merge(super::images::routes())
         .with_state(bridge)
 }
@@ -292,7 +311,10 @@ async fn read(journal: &Journal, subject: &Subject) -> (Vec<Entry>, bool) {
 }
 
 async fn backup(State(bridge): State<Bridge>) -> Response {
-    let collecting = tokio::task::spawn_blocking(move || Backup::of(&bridge.key, &bridge.registry));
+    let collecting = tokio::task::spawn_blocking(move || {
+        let certificate_key = Some(bridge.certificates.key_pem());
+        Backup::of(&bridge.key, certificate_key, &bridge.registry)
+    });
     match tokio::time::timeout(READING_PATIENCE, collecting).await {
         Ok(Ok(Ok(backup))) => Json(backup).into_response(),
         Ok(Ok(Err(error))) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),

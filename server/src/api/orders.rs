@@ -15,9 +15,14 @@ use super::{
     operators::{Bridge, READING_PATIENCE, find, no_machine, refuse},
     socket::Operator,
 };
-use crate::machine::{
-    CancelError, OrderOverview, Registry,
-    install::{ImageFacts, InstallRefusal, InstallRequest, Plan},
+use crate::{
+    boot::Assets,
+    decision::System,
+    machine::{
+        CancelError, OrderOverview, Registry,
+        install::{ImageFacts, InstallRefusal, InstallRequest, Plan},
+        wipe::{WipePlan, WipeRefusal, WipeRequest},
+    },
 };
 
 /// So many digits of an order's name are enough, where no other begins with them.
@@ -34,10 +39,22 @@ pub struct Answer {
     pub order: Option<OrderOverview>,
 }
 
+/// What an order to wipe would do, and the order where it was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WipeAnswer {
+    /// What would be done.
+    pub plan: WipePlan,
+    /// The order; absent where only the plan was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderOverview>,
+}
+
 /// Returns the routes. Every request must carry an [`Operator`].
 pub(super) fn routes() -> Router<Bridge> {
     Router::new()
         .route("/v1/machines/{machine}/install", post(install))
+        .route("/v1/machines/{machine}/wipe", post(wipe))
         .route("/v1/orders", get(list))
         .route("/v1/orders/{order}", get(show))
         .route("/v1/orders/{order}/cancel", post(cancel))
@@ -74,6 +91,47 @@ async fn install(
         }
         Ok(Err(refusal)) => refuse(StatusCode::CONFLICT, &refusal),
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &"the order may be taken or not"),
+    }
+}
+
+async fn wipe(
+    State(bridge): State<Bridge>,
+    Extension(operator): Extension<Operator>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
+    let request: WipeRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+    };
+    let Some(overview) = find(&bridge.registry, &name) else { return no_machine(&name) };
+    let machine = overview.machine.name;
+    let taken = tokio::task::spawn_blocking(move || {
+        let Bridge { registry, clock, assets, .. } = &bridge;
+        let image = |architecture: Option<&str>| has_hercules(assets, architecture);
+        registry.wipe(&machine, &request, image, &operator.name, clock)
+    });
+    match taken.await {
+        Ok(Ok((plan, order))) => Json(WipeAnswer { plan, order }).into_response(),
+        Ok(Err(refusal)) => {
+            let status = match &refusal {
+                WipeRefusal::Order(InstallRefusal::NoMachine(_)) => StatusCode::NOT_FOUND,
+                WipeRefusal::Order(InstallRefusal::NotStored(_)) => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::CONFLICT,
+            };
+            refuse(status, &refusal)
+        }
+        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &"the order may be taken or not"),
+    }
+}
+
+/// Refuses a machine for which there is no system that wipes.
+fn has_hercules(assets: &Assets, architecture: Option<&str>) -> Result<(), WipeRefusal> {
+    let architecture = architecture.unwrap_or("x86_64");
+    if assets.has_system(System::Hercules, architecture) {
+        Ok(())
+    } else {
+        Err(WipeRefusal::NoImage(architecture.to_owned()))
     }
 }
 

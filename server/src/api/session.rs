@@ -66,8 +66,13 @@ impl ClientCertVerifier for AnyKey {
     }
 }
 
-/// Returns the SHA-256 of a certificate's `SubjectPublicKeyInfo`: the session. Absent for what is no certificate.
-pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+/// Returns a certificate's `SubjectPublicKeyInfo`. Absent for what is no certificate.
+pub(super) fn public_key(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
-    Some(Sha256::digest(parsed.subject_public_key_info()).into())
+    Some(parsed.subject_public_key_info().to_vec())
+}
+
+/// Returns the SHA-256 of a `SubjectPublicKeyInfo`: the session.
+pub(super) fn fingerprint(public_key: &[u8]) -> [u8; 32] {
+    Sha256::digest(public_key).into()
 }

@@ -136,6 +136,14 @@ impl Assets {
         all().filter(|asset| self.path(*asset).is_file()).collect()
     }
 
+    /// Holds where kernel and initramfs of a system are there for an architecture, as `uname -m` names it.
+    pub fn has_system(&self, system: System, architecture: &str) -> bool {
+        let mut parts = Image::all()
+            .filter(|image| image.system == system && image.architecture.name() == architecture)
+            .peekable();
+        parts.peek().is_some() && parts.all(|image| self.path(Asset::Image(image)).is_file())
+    }
+
     /// Opens a file for one response. Blocks: it reads the whole file where it is new.
     pub fn read(&self, asset: Asset) -> Result<Opened, AssetError> {
         let path = self.path(asset);
@@ -239,6 +247,7 @@ pub(crate) mod tests {
 
     use super::*;
 
+    pub(crate) const NEEDED: [Asset; 4] = REQUIRED;
     pub(crate) const SNPONLY: Asset = Asset::Program(Program::SnponlyEfi);
     pub(crate) const KERNEL: Asset = Asset::Image(sunshine(Part::Kernel));
 

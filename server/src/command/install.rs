@@ -22,7 +22,8 @@ use crate::{
     },
     machine::{
         OrderOverview,
-        install::{Choice, InstallRequest, OrderState, Plan},
+        disk_order::OrderState,
+        install::{Choice, InstallRequest, Plan},
     },
     moment,
 };
@@ -170,7 +171,7 @@ impl Install {
             "order {}; leaving with Ctrl-C does not take it back",
             order.order.id
         ));
-        let order = self.follow(order.order.id)?;
+        let order = follow(&self.server, order.order.id)?;
         self.show(&order)?;
         match &order.order.state {
             OrderState::Done { .. } => Ok(()),
@@ -208,28 +209,28 @@ impl Install {
             dry_run: self.dry_run,
         })
     }
+}
 
-    /// Looks until the order is over. A server that restarts meanwhile is waited for.
-    fn follow(&self, id: OrderId) -> anyhow::Result<OrderOverview> {
-        let mut line = Line::new();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        loop {
-            match self.server.ask::<OrderOverview>("GET", &format!("/v1/orders/{id}")) {
-                Ok(order) if !order.order.is_open() => {
-                    line.end();
-                    return Ok(order);
-                }
-                Ok(order) => line.say(&progress(&order, moment::now())),
-                Err(error) if is_away(&error) => {
-                    line.say("the server does not answer; waiting for it");
-                }
-                Err(error) => {
-                    line.end();
-                    return Err(error);
-                }
+/// Looks until an order is over. A server that restarts meanwhile is waited for.
+pub(super) fn follow(server: &Server, id: OrderId) -> anyhow::Result<OrderOverview> {
+    let mut line = Line::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    loop {
+        match server.ask::<OrderOverview>("GET", &format!("/v1/orders/{id}")) {
+            Ok(order) if !order.order.is_open() => {
+                line.end();
+                return Ok(order);
             }
-            runtime.block_on(tokio::time::sleep(LOOK));
+            Ok(order) => line.say(&progress(&order, moment::now())),
+            Err(error) if is_away(&error) => {
+                line.say("the server does not answer; waiting for it");
+            }
+            Err(error) => {
+                line.end();
+                return Err(error);
+            }
         }
+        runtime.block_on(tokio::time::sleep(LOOK));
     }
 }
 
@@ -262,7 +263,7 @@ fn progress(shown: &OrderOverview, now: i64) -> String {
     let OrderOverview { online, order, .. } = shown;
     let mut text = order.words();
     match &order.state {
-        OrderState::Ordered {} => {
+        OrderState::Ordered {} | OrderState::Interrupted { .. } => {
             if let Some(reason) = &order.held_back {
                 return format!("{text}; not handed out: {reason}");
             }
@@ -336,7 +337,7 @@ fn plan(plan: &Plan) -> String {
 }
 
 /// Reads `90s`, `15m`, `1h`.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let problem = || format!("not a time like 90s, 15m or 1h: {text:?}");
     let (number, factor) = match text.char_indices().last() {
         Some((at, 's')) => (text.get(..at), 1),
@@ -351,7 +352,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::install::tests::{order, progress as done};
+    use crate::machine::disk_order::tests::{order, progress as done};
 
     #[test]
     fn times_read_as_people_write_them() {
@@ -379,6 +380,7 @@ mod tests {
             sequence: 1,
             since: 0,
             progress: Some(Box::new(done(1))),
+            wiping: None,
         };
         let text = progress(&shown(waiting), 0);
         let expected =

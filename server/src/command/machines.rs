@@ -233,10 +233,11 @@ fn page(detail: &Detail, now: i64) -> String {
         put("disk", Some(format!("{}, {}, {content}{chosen}", disk.identity, disk.size_bytes)));
     }
     for order in machine.orders.iter().rev() {
-        let (image, disk) = (&order.image.name, &order.disk.identity);
+        let disks: Vec<&str> = order.disks().iter().map(|disk| disk.identity.as_str()).collect();
+        let (title, disks) = (order.title(), disks.join(", "));
         let given = moment::show_ago(order.at, now);
         let words = order.words();
-        put("order", Some(format!("{}, {given}: {image} on {disk}: {words}", order.id)));
+        put("order", Some(format!("{}, {given}: {title} on {disks}: {words}", order.id)));
     }
     put(
         "record",

@@ -1,6 +1,7 @@
 //! `drydock orders`: what was ordered, by whom, what became of it.
 
 use clap::Subcommand;
+use protocol::wipe::WipeStepKind;
 
 use super::{
     Server,
@@ -8,9 +9,12 @@ use super::{
 };
 use crate::{
     api::client::segment,
+    certificate::policy::technique_words,
     machine::{
         OrderOverview,
-        install::{InstallOrder, OrderState, PhonedHome},
+        disk_order::{DiskOrder, OrderState},
+        install::PhonedHome,
+        wipe::{WipeWork, outcome_word, verdict_words},
     },
     moment,
 };
@@ -67,7 +71,7 @@ impl Orders {
 
 /// All orders, one in a line.
 fn table(orders: &[OrderOverview], now: i64) -> String {
-    let titles = ["ORDER", "MACHINE", "IMAGE", "DISK", "GIVEN", "BY", "STATE"];
+    let titles = ["ORDER", "MACHINE", "WHAT", "DISK", "GIVEN", "BY", "STATE"];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     rows.extend(orders.iter().map(|one| {
         let OrderOverview { machine, order, .. } = one;
@@ -75,8 +79,12 @@ fn table(orders: &[OrderOverview], now: i64) -> String {
         vec![
             id,
             machine.clone(),
-            order.image.name.clone(),
-            order.disk.identity.clone(),
+            order.title(),
+            match order.disks() {
+                [] => String::new(),
+                [disk] => disk.identity.clone(),
+                [disk, others @ ..] => format!("{} and {} more", disk.identity, others.len()),
+            },
             moment::show_ago(order.at, now),
             order.by.clone(),
             order.words(),
@@ -92,9 +100,17 @@ pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
     let mut put = |key: &str, value: String| rows.push(vec![key.to_owned(), value]);
     put("order", order.id.to_string());
     put("machine", format!("{machine}, {}", if *online { "online" } else { "away" }));
-    put("image", order.image.name.clone());
-    order.image.manifest.iter().for_each(|manifest| put("manifest", manifest.clone()));
-    put("disk", format!("{}, {}", order.disk.identity, order.disk.named.size_bytes));
+    if let Some(install) = order.install() {
+        put("image", install.image.name.clone());
+        install.image.manifest.iter().for_each(|manifest| put("manifest", manifest.clone()));
+    }
+    if let Some(wipe) = order.wipe() {
+        put("wipe", format!("at {}", wipe.level_word()));
+        wipe.ticket.iter().for_each(|ticket| put("ticket", ticket.clone()));
+    }
+    for disk in order.disks() {
+        put("disk", format!("{}, {}", disk.identity, disk.named.size_bytes));
+    }
     put("given", format!("{} by {}", moment::show(order.at), order.by));
     if order.is_open() {
         put("not begun after", moment::show(order.deadline));
@@ -104,7 +120,8 @@ pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
     if let Some(at) = ended(order) {
         put("ended", format!("{}, {}", moment::show(at), moment::show_ago(at, now)));
     }
-    if let Some(PhonedHome { at, hostname, instance_id }) = &order.phoned_home {
+    let phoned_home = order.install().and_then(|install| install.phoned_home.as_ref());
+    if let Some(PhonedHome { at, hostname, instance_id }) = phoned_home {
         let named = [hostname, instance_id].into_iter().flatten().cloned().collect::<Vec<_>>();
         put("says back", format!("{}, {}", named.join(", "), moment::show(*at)));
     }
@@ -128,13 +145,58 @@ pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
             put("step", format!("{}: {outcome}", step.step));
         }
     }
+    if let OrderState::Running { wiping: Some(wiping), .. } = &order.state {
+        for disk in &wiping.disks {
+            let rate = disk.bytes_per_second.map(|rate| format!(", {rate}/s")).unwrap_or_default();
+            let (done, total) = (disk.done_bytes, disk.total_bytes);
+            put(&disk.name, format!("{}, {done} of {total}{rate}", word(&disk.phase)));
+        }
+    }
+    if let OrderState::Wiped { result, .. } = &order.state {
+        for disk in &result.disks {
+            let (verdict, reached) = (verdict_words(disk.verdict), outcome_word(disk.reached));
+            put("verdict", format!("{}: {verdict}, {reached} reached", disk.identity));
+        }
+        result.findings.iter().for_each(|finding| put("finding", finding.clone()));
+        put("certificate", result.certificate.to_string());
+    }
+    order.wipe().map(journal).into_iter().flatten().for_each(|line| put("journal", line));
     output::align(&rows)
 }
 
-fn ended(order: &InstallOrder) -> Option<i64> {
+/// What the boots of a wipe told before each step, and what earlier orders left: a disk may be locked with it.
+fn journal(wipe: &WipeWork) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (step, from) in wipe
+        .inherited
+        .iter()
+        .map(|step| (step, ", from an earlier order"))
+        .chain(wipe.journal.iter().map(|step| (step, "")))
+    {
+        let disk = usize::try_from(step.disk).ok().and_then(|number| wipe.disks.get(number));
+        let disk = disk.map_or("a disk", |disk| disk.identity.as_str());
+        let said = match &step.kind {
+            WipeStepKind::Canaries {} => "canaries".to_owned(),
+            WipeStepKind::AtaPassword { password } => format!("ATA password {password}"),
+            WipeStepKind::Begin { technique } => technique_words(*technique).to_owned(),
+            WipeStepKind::Watermark { pass, bytes } => format!("pass {pass} done up to {bytes}"),
+            WipeStepKind::Verify {} => "reading back".to_owned(),
+            WipeStepKind::Over { verdict } => verdict_words(*verdict).to_owned(),
+            WipeStepKind::Other => "something that this version does not know".to_owned(),
+        };
+        lines.push(format!("{disk}: {said}{from}"));
+    }
+    lines
+}
+
+fn ended(order: &DiskOrder) -> Option<i64> {
     match &order.state {
-        OrderState::Ordered {} | OrderState::Given { .. } | OrderState::Running { .. } => None,
+        OrderState::Ordered {}
+        | OrderState::Given { .. }
+        | OrderState::Running { .. }
+        | OrderState::Interrupted { .. } => None,
         OrderState::Done { at, .. }
+        | OrderState::Wiped { at, .. }
         | OrderState::Failed { at, .. }
         | OrderState::Expired { at }
         | OrderState::Cancelled { at, .. } => Some(*at),
@@ -155,7 +217,7 @@ fn word(value: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::install::tests::{order, progress};
+    use crate::machine::disk_order::tests::{order, progress};
 
     #[test]
     fn how_far_an_order_is_stands_on_its_page_in_numbers() {
@@ -170,6 +232,7 @@ mod tests {
             sequence: 1,
             since: 0,
             progress: Some(Box::new(progress)),
+            wiping: None,
         };
         let shown = OrderOverview { machine: "4q5hmp2".to_owned(), online: true, order: running };
         let page = page(&shown, 120_000);
@@ -192,7 +255,7 @@ mod tests {
     #[test]
     fn orders_read_well() {
         let mut one = order(0xa5);
-        one.disk.identity = "wwn:5002538e40a1b2c3".to_owned();
+        one.install_mut().unwrap().disk.identity = "wwn:5002538e40a1b2c3".to_owned();
         let mut two = order(0x5a);
         two.state =
             OrderState::Failed { at: 60_000, reason: "the disk is gone".to_owned(), touched: true };

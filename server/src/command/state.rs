@@ -17,6 +17,7 @@ use crate::{
         key::{ServerKey, write_new},
         operators::{BACKUP_KIND, Backup},
     },
+    certificate::{KEY_FILE, SigningKey},
     machine::{self, Registry},
     serve::state::{State, key_path, prepare},
 };
@@ -75,7 +76,8 @@ impl StateCommand {
                 let settings = machine::Settings::default();
                 let registry =
                     Registry::open(Arc::clone(&state.database), settings, Arc::new(|_| {}))?;
-                let backup = Backup::of(&state.key, &registry)?;
+                let certificate_key = fs::read_to_string(directory.join(KEY_FILE)).ok();
+                let backup = Backup::of(&state.key, certificate_key, &registry)?;
                 registry.close();
                 Ok(backup)
             }
@@ -98,6 +100,12 @@ fn restore(file: &Path, directory: &Path) -> anyhow::Result<()> {
     prepare(directory)?;
     let key = key_path(directory);
     write_new(&key, &backup.key).with_context(|| format!("writing {}", key.display()))?;
+    if let Some(key) = &backup.certificate_key {
+        SigningKey::from_pem(key)
+            .with_context(|| format!("key of certificates in {}", file.display()))?;
+        let path = directory.join(KEY_FILE);
+        write_new(&path, key).with_context(|| format!("writing {}", path.display()))?;
+    }
     let state = State::open(directory)?;
     // A server waits for room on a full disk; a person at a terminal should rather know.
     state.give_up();

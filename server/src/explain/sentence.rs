@@ -1,9 +1,16 @@
 //! Every entry in words, and the reason for every silence in a sentence.
 
-use protocol::{Bytes, EventKind};
+use protocol::{
+    Bytes, EventKind,
+    wipe::{WipeStep, WipeStepKind},
+};
 
 use super::Stage;
-use crate::journal::{ClientFamily, FileProtocol, Silence, Unfit, What};
+use crate::{
+    certificate::policy::technique_words,
+    journal::{ClientFamily, FileProtocol, Silence, Unfit, What},
+    machine::wipe::{progress_words, verdict_words},
+};
 
 /// Says what happened, and how far the boot was.
 pub(super) fn of(what: &What) -> (Stage, String) {
@@ -195,9 +202,30 @@ fn event_text(kind: &EventKind) -> String {
         EventKind::OrderFailed { reason, touched: false, .. } => {
             format!("order failed, nothing was changed: {reason}")
         }
-        EventKind::WipeProgress(_)
-        | EventKind::WipeStep { .. }
-        | EventKind::Wiped { .. }
-        | EventKind::Other => "told something that this server does not know".to_owned(),
+        EventKind::WipeProgress(progress) => progress_words(Some(progress)),
+        EventKind::WipeStep { step, .. } => step_text(step),
+        EventKind::Wiped { .. } => "handed in the report of a wipe".to_owned(),
+        EventKind::Other => "told something that this server does not know".to_owned(),
+    }
+}
+
+fn step_text(step: &WipeStep) -> String {
+    let disk = step.disk;
+    match &step.kind {
+        WipeStepKind::Canaries {} => format!("wipes: writes canaries to disk {disk}"),
+        WipeStepKind::AtaPassword { .. } => format!("wipes: sets an ATA password on disk {disk}"),
+        WipeStepKind::Begin { technique } => {
+            format!("wipes: begins on disk {disk}: {}", technique_words(*technique))
+        }
+        WipeStepKind::Watermark { pass, bytes } => {
+            format!("wipes: pass {pass} of disk {disk} is done up to {bytes}")
+        }
+        WipeStepKind::Verify {} => format!("wipes: reads disk {disk} back"),
+        WipeStepKind::Over { verdict } => {
+            format!("wipes: disk {disk} is over: {}", verdict_words(*verdict))
+        }
+        WipeStepKind::Other => {
+            format!("wipes: does something to disk {disk} that this server does not know")
+        }
     }
 }

@@ -52,7 +52,7 @@ mod tests {
             chosen_disks: vec!["wwn:5002538e40a1b2c3".to_owned()],
             instruction: Some(Instruction { sequence: 3, verb: Verb::Reboot {} }),
             sequence: 3,
-            orders: vec![crate::machine::install::tests::order(1)],
+            orders: vec![crate::machine::disk_order::tests::order(1)],
             ..Machine::default()
         };
         let machines = vec![(machine, Some(Inventory::default()))];

@@ -11,8 +11,8 @@ use protocol::{Instruction, MacAddress, Verb};
 use self::index::Index;
 use super::{
     Evidence, Machine, Session,
+    disk_order::OrderEvent,
     evidence::{Item, Soundness},
-    install::OrderEvent,
     limit::Limit,
 };
 use crate::journal::{Entry, What};
@@ -25,6 +25,7 @@ mod order;
 mod served;
 #[cfg(test)]
 mod tests;
+mod wipe;
 
 pub(super) use self::announce::{Picture, Taken};
 pub(super) use self::install::Handing;

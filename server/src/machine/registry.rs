@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{Announce, Bytes, Instruction, Inventory, MacAddress, Verb, Welcome};
+use protocol::{Announce, Bytes, Instruction, Inventory, MacAddress, Welcome};
 use redb::Database;
 use tokio::sync::watch;
 
 use super::{
-    AnnounceError, InstallOrder, Machine, Order, OrderError, Record, Session, StoreError,
+    AnnounceError, DiskOrder, Machine, Order, OrderError, Record, Session, StoreError,
     UnknownSession, Witness,
+    disk_order::carries_order,
     fleet::{Bounds, Effects, Fleet, Now, Picture, Taken},
     store::{self, Loaded, Row, Store},
     writer::{Owner, Writer},
@@ -28,6 +29,7 @@ use crate::{
 mod install;
 mod past;
 mod served;
+mod wipe;
 
 pub use self::{install::OrderOverview, past::Past};
 
@@ -456,9 +458,8 @@ impl Owner for Inner {
 
 /// Shows a machine, without what only its agent may read.
 fn overview(fleet: &Fleet, machine: &Machine, now: Now) -> Overview {
-    let orders = machine.orders.iter().cloned().map(InstallOrder::without_secrets).collect();
-    let is_install = |next: &Instruction| matches!(next.verb, Verb::Install(_));
-    let instruction = machine.instruction.clone().filter(|next| !is_install(next));
+    let orders = machine.orders.iter().cloned().map(DiskOrder::without_secrets).collect();
+    let instruction = machine.instruction.clone().filter(|next| !carries_order(next));
     Overview {
         machine: Machine { orders, instruction, ..machine.clone() },
         online: fleet.is_online(machine, now),

@@ -20,7 +20,8 @@ use crate::{
     journal::What,
     machine::{
         Session, Settings,
-        install::{InstallRefusal, InstallRequest, tests::installed},
+        disk_order::tests::installed,
+        install::{InstallRefusal, InstallRequest},
     },
     seed::{Format, Seed, tests::KEY},
 };
@@ -255,7 +256,7 @@ async fn an_installed_system_reads_its_own_and_says_back() {
     assert_eq!(scene.post(7, &path, said).await, 200);
     assert_eq!(scene.post(7, &path, "hostname=other").await, 200, "the answer may have been lost");
     let order = scene.registry.show_order(id).unwrap().order;
-    let home = order.phoned_home.unwrap();
+    let home = order.install().unwrap().phoned_home.clone().unwrap();
     assert_eq!(home.hostname.as_deref(), Some("db1.example.org"));
     assert_eq!(scene.told(|what| matches!(what, What::PhonedHome { .. })), 1);
     let shown =
@@ -285,7 +286,7 @@ async fn nobody_reads_or_says_what_is_another_machines() {
     }
     let guess = format!("/metadata/{}/phone-home", "0".repeat(32));
     assert_eq!(scene.post(7, &guess, "hostname=evil").await, 404);
-    assert_eq!(scene.registry.show_order(id).unwrap().order.phoned_home, None);
+    assert_eq!(scene.registry.show_order(id).unwrap().order.install().unwrap().phoned_home, None);
     // What a request says of itself changes nothing.
     let forged = "GET /latest/user-data?mac=3c:ec:ef:00:00:07 HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 127.0.0.7\r\nForwarded: for=127.0.0.7\r\nConnection: close\r\n\r\n";
     assert_eq!(scene.send(8, forged.to_owned()).await.0, 404);
@@ -339,7 +340,7 @@ async fn hostile_requests_are_answered_shortly_and_floods_are_slowed() {
     let path = phone_home_path(&steps);
     let long = "a".repeat(SAID_BYTES + 1);
     assert_eq!(scene.post(7, &path, &long).await, 413);
-    assert_eq!(scene.registry.show_order(id).unwrap().order.phoned_home, None);
+    assert_eq!(scene.registry.show_order(id).unwrap().order.install().unwrap().phoned_home, None);
     for (request, status) in [
         ("DELETE /latest/user-data HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), 405),
         (format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 405),
@@ -352,7 +353,16 @@ async fn hostile_requests_are_answered_shortly_and_floods_are_slowed() {
     }
     let evil = "hostname=%1b%5b2Jevil%0aroot";
     assert_eq!(scene.post(7, &path, evil).await, 200);
-    let home = scene.registry.show_order(id).unwrap().order.phoned_home.unwrap();
+    let home = scene
+        .registry
+        .show_order(id)
+        .unwrap()
+        .order
+        .install()
+        .unwrap()
+        .phoned_home
+        .clone()
+        .unwrap();
     assert_eq!(home.hostname.as_deref(), Some("\u{fffd}[2Jevil\u{fffd}root"));
     // From one address, on one connection.
     let flood = "GET /latest/user-data HTTP/1.1\r\nHost: x\r\n\r\n".repeat(400)

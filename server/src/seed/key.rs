@@ -71,7 +71,7 @@ pub fn check_key(line: &str) -> Result<(), KeyProblem> {
 }
 
 /// Decodes base64 (RFC 4648 §4), padded as OpenSSH writes it.
-fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;
     }

@@ -108,7 +108,7 @@ pub struct Config {
     pub spare_sectors: u64,
     /// What it is made of.
     pub kind: Kind,
-    /// Whether the disk encrypts what it stores.
+    /// Whether the disk encrypts what it stores: where it does not, changing keys changes nothing, whatever is said of it.
     pub encrypts: bool,
     /// `None`: no security feature set.
     pub security: Option<SecurityCapabilities>,

@@ -136,7 +136,7 @@ pub struct Config {
     pub spare_bytes: u64,
     /// The namespaces by identifier.
     pub namespaces: BTreeMap<u32, Namespace>,
-    /// Whether the controller encrypts what it stores.
+    /// Whether the controller encrypts what it stores: where it does not, changing keys changes nothing, whatever is said of it.
     pub encrypts: bool,
     /// `None`: the controller knows no Sanitize.
     pub sanitize: Option<SanitizeCapabilities>,

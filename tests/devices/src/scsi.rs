@@ -96,7 +96,7 @@ pub struct Config {
     pub spare_blocks: u64,
     /// How many blocks MODE SELECT left accessible; `None` is all.
     pub accessible_blocks: Option<u64>,
-    /// Whether the disk encrypts what it stores.
+    /// Whether the disk encrypts what it stores: where it does not, changing keys changes nothing, whatever is said of it.
     pub encrypts: bool,
     /// `None`: nothing is ever unmapped.
     pub provisioning: Option<Provisioning>,

@@ -282,11 +282,25 @@ fn a_disk_of_many_namespaces_is_not_reverted_through_one_of_them() {
         let Err(crate::command::OpalFailure::NoAnswer(error)) = failure else { panic!("reverted") };
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }
-    // A file is no NVMe namespace: the kernel is asked, and knows of no Opal there.
+    // Nor one that stands below no target, so that nobody knows what else there is.
     let Err(crate::command::OpalFailure::NoAnswer(error)) =
         bench.held[2].opal().revert_with_sid(b"x")
     else {
         panic!("reverted")
     };
-    assert_eq!(error.raw_os_error(), Some(25));
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn units_of_one_device_erase_it_together_or_not_at_all() {
+    let mut disks: Vec<DiskSpec> = (1..4).map(|number| DiskSpec::new(Bus::Sas, number)).collect();
+    disks[1].sibling = true;
+    let machine = Simulated::new(&Spec::new(disks));
+    let root = Root::captured(machine.directory());
+    let held = machine.held(&[0, 1, 2]);
+    assert!(!held[0].has_all_units(&root, &[]));
+    assert!(!held[1].has_all_units(&root, &[&held[1], &held[2]]));
+    assert!(held[0].has_all_units(&root, &[&held[1]]));
+    assert!(held[1].has_all_units(&root, &[&held[2], &held[1], &held[0]]));
+    assert!(held[2].has_all_units(&root, &[]), "it stands alone");
 }

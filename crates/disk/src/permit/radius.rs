@@ -14,7 +14,10 @@ use super::{
     purpose::{Purpose as _, erases_devices},
     refusal::{Refusal, label},
 };
-use crate::controller::Subsystem;
+use crate::{
+    controller::Subsystem,
+    target::{self, Unit},
+};
 
 /// What is usually sealed to a TPM, and what may have such a thing inside, where it does not show. Whether a key really
 /// is in the TPM does not show either.
@@ -60,31 +63,12 @@ pub(super) fn whole_devices(
 /// Returns the other logical units of a SCSI disk's target that are disks and not ordered; `None` where the tree cannot
 /// be read.
 fn units(machine: &Machine, claim: &Claim, claims: &[Claim]) -> Option<Vec<String>> {
-    let root = &machine.root;
-    // …/target0:0:0/0:0:0:1/block/sdb
-    let unit = claim.directory.parent()?.parent()?;
-    let own = unit.file_name()?.to_str()?;
-    let target = unit.parent()?;
-    let (before, _) = own.rsplit_once(':')?;
-    let mut others = Vec::new();
-    for name in root.entries(target).ok()? {
-        let is_unit = name.rsplit_once(':').is_some_and(|(target, _)| target == before);
-        if !is_unit || name == own {
-            continue;
-        }
-        let block = target.join(&name).join("block");
-        let disks = root.entries(&block).ok()?;
-        // SPC-5, table 149: 0 is a disk, 20 one with zones. One that the kernel made no disk of counts all the same.
-        let kind = root.text(target.join(&name).join("type")).ok()?;
-        if disks.is_empty() && matches!(kind.as_deref(), Some("0" | "20")) {
-            others.push(name);
-            continue;
-        }
-        let is_ordered =
-            |disk: &String| claims.iter().any(|claim| claim.directory == block.join(disk));
-        others.extend(disks.into_iter().filter(|disk| !is_ordered(disk)));
-    }
-    Some(others)
+    let is_ordered = |unit: &Unit| {
+        let directory = unit.directory.as_ref();
+        directory.is_some_and(|place| claims.iter().any(|claim| claim.directory == *place))
+    };
+    let others = target::others(&machine.root, &claim.directory)?;
+    Some(others.into_iter().filter(|unit| !is_ordered(unit)).map(|unit| unit.name).collect())
 }
 
 /// Refuses to clear the TPM where a disk is kept that it may hold the key of. `inventory` says what is on the disks.

@@ -89,6 +89,21 @@ pub(super) fn is_same_file(path: &[u8], other: &[u8], drives: &[HardDrive]) -> b
     })
 }
 
+/// Returns the partition that a path leads through; nothing where it leads through none, or through one that has no name.
+pub(super) fn partition(path: &[u8]) -> Option<Identity> {
+    let node = nodes(path).find(|node| (node.kind, node.subtype) == (MEDIA, 1))?;
+    // Number, start and length stand before the signature, its format and its type behind (UEFI 2.10 §10.3.5.1).
+    let (signature, kinds) = node.data.get(20..38)?.split_at(16);
+    match kinds {
+        [_, 1] => {
+            let (signature, _) = signature.split_first_chunk()?;
+            Some(Identity::Mbr(u32::from_le_bytes(*signature)))
+        }
+        [_, 2] => Some(Identity::Guid(signature.try_into().ok()?)),
+        _ => None,
+    }
+}
+
 /// Holds for a path over a network port: a MAC address, IPv4, IPv6, a URI, or what an old BIOS calls its network.
 pub fn is_network(path: &[u8]) -> bool {
     nodes(path).any(|node| match (node.kind, node.subtype) {

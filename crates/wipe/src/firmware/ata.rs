@@ -19,12 +19,15 @@ pub(super) use self::security::{erase as security_erase, recover};
 
 use self::identify::Identity;
 use self::passthrough::{Command, IDENTIFY, Taskfile, envelope, taskfile};
-use super::bytes::hex;
+use super::bytes::{big32, big64, hex};
 use super::tape::Tape;
 use super::{Ending, FirmwareError};
 
 // Disks that have to spin up take half a minute.
 const QUESTION_LIMIT: Duration = Duration::from_mins(1);
+
+// SBC-4, section 5.20: of 32 bytes.
+const READ_CAPACITY: [u8; 16] = [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
 
 #[derive(Debug)]
 struct Port<'p> {
@@ -130,11 +133,38 @@ impl Port<'_> {
     /// Makes sure, before anything is begun, that the disk itself answers.
     fn disk(&mut self) -> Result<Identity, Ending> {
         match self.identify() {
-            Ok(identity) if identity.is_plausible() => Ok(identity),
-            Ok(_) => Err(Ending::failed("not begun: what the disk says of itself is inconsistent")),
+            Ok(identity) => match self.bridge(&identity) {
+                None => Ok(identity),
+                Some(words) => {
+                    Err(Ending::failed(format!("not begun: something is in between: {words}")))
+                }
+            },
             Err((trouble, _)) => {
                 Err(Ending::failed(format!("not begun: IDENTIFY DEVICE: {trouble}")))
             }
         }
+    }
+
+    /// Says how it shows that something between answers for the disk, where it does.
+    fn bridge(&mut self, identity: &Identity) -> Option<&'static str> {
+        if !identity.is_plausible() {
+            return Some("what it says of the disk is inconsistent");
+        }
+        let mut bytes = [0; 32];
+        let data = Data::In(&mut bytes);
+        let answer = self.device.execute(&READ_CAPACITY, data, QUESTION_LIMIT).ok()?;
+        // Who does not answer that says nothing.
+        if answer.status != 0 || answer.transferred < 12 {
+            return None;
+        }
+        let said = format!("{:02x} {}", answer.status, hex(&bytes[..12]));
+        self.tape.record("READ CAPACITY (16)", hex(&READ_CAPACITY), said);
+        let sectors = big64(&bytes, 0).wrapping_add(1);
+        // The kernel looks again only later, when hidden sectors were lifted.
+        let was_lifted = sectors < identity.sectors()
+            && (identity.has_hpa() || identity.has_dco() || identity.has_ama());
+        let is_same = sectors == identity.sectors() || was_lifted;
+        let is_other = !is_same || big32(&bytes, 8) != identity.sector_bytes();
+        is_other.then_some("it names another size than the disk")
     }
 }

@@ -30,8 +30,9 @@ use crate::Watch;
 const QUESTION_LIMIT: Duration = Duration::from_mins(1);
 // SANITIZE returns at once and goes on by itself; some controllers take long to say so.
 const START_LIMIT: Duration = Duration::from_mins(10);
-// FORMAT NVM returns when it is over: hours on large disks that overwrite.
-const FORMAT_LIMIT: Duration = Duration::from_hours(12);
+// FORMAT NVM returns when it is over: new keys are made at once, large disks erase for an hour or two.
+const CRYPTO_LIMIT: Duration = Duration::from_hours(1);
+const ERASE_LIMIT: Duration = Duration::from_hours(8);
 // Logs may lag behind a command that was accepted, and behind one whose answer was lost.
 const GRACE_POLLS: u32 = 30;
 
@@ -361,7 +362,11 @@ pub(super) fn format(
         return Ending::failed(format!("not begun: {stopped}"));
     }
     let command = command::format(nsid, before.formatting, erase);
-    match port.send("FORMAT NVM", &command, FORMAT_LIMIT) {
+    let limit = match erase {
+        SecureErase::Crypto => CRYPTO_LIMIT,
+        SecureErase::UserData => ERASE_LIMIT,
+    };
+    match port.send("FORMAT NVM", &command, limit) {
         Ok(_) => {}
         Err(NvmeFailure::Status(status)) if command::meaning(status) == Meaning::Refused => {
             return Ending::failed(format!("FORMAT NVM was refused, status {status:#05x}"));

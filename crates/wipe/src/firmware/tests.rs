@@ -1,8 +1,10 @@
 //! Erasures of devices that are made up, from the engine's public face down to their media.
 
 mod ata;
+mod mmc;
 mod nvme;
 mod opal;
+mod scsi;
 
 use std::{fmt, sync::Mutex, time::Duration};
 
@@ -25,6 +27,8 @@ struct Bench<'d> {
     now: Mutex<Duration>,
     stops_at: Option<Duration>,
     has_server: bool,
+    /// Somebody cancels as soon as something was journaled.
+    stops_after_journal: bool,
     journal: Mutex<Vec<WipeStepKind>>,
     progress: Mutex<Vec<u64>>,
 }
@@ -36,6 +40,7 @@ impl<'d> Bench<'d> {
             now: Mutex::default(),
             stops_at: None,
             has_server: true,
+            stops_after_journal: false,
             journal: Mutex::default(),
             progress: Mutex::default(),
         }
@@ -51,7 +56,8 @@ impl<'d> Bench<'d> {
 
 impl Watch for Bench<'_> {
     fn check(&self) -> Result<(), Stopped> {
-        let is_over = self.stops_at.is_some_and(|at| self.elapsed() >= at);
+        let is_over = self.stops_at.is_some_and(|at| self.elapsed() >= at)
+            || self.stops_after_journal && !self.journal.lock().unwrap().is_empty();
         if is_over { Err(Stopped::Cancelled) } else { Ok(()) }
     }
 

@@ -19,6 +19,8 @@ use linux::{
     rooted::Rooted,
 };
 
+use signature::Source;
+
 use super::system::Candidate;
 
 /// Linux, `include/uapi/asm-generic/errno-base.h`. What ext4 and XFS answer where a log has to be replayed on a device
@@ -50,6 +52,11 @@ pub trait Filesystems: fmt::Debug {
         subvolume: Option<&str>,
         access: Access,
     ) -> Result<Box<dyn Mounted + 'f>, MountError>;
+
+    /// Opens a range of the disk for reading, to look for volumes in it. Who cannot says `Unsupported`.
+    fn reader(&self, _start: u64, _size: u64) -> io::Result<Box<dyn Source + '_>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A filesystem that is mounted. When it is dropped it is unmounted, unless something uses it.
@@ -155,6 +162,32 @@ impl Filesystems for Live<'_> {
         mount::filesystem_with(driver, device.path(), target, rights, options.as_deref())
             .map_err(failed)?;
         Ok(Box::new(LiveMount { target: &self.target, is_mounted: true, device }))
+    }
+
+    fn reader(&self, start: u64, size: u64) -> io::Result<Box<dyn Source + '_>> {
+        let device = self.disk.window(start, size, Access::ReadOnly)?;
+        Ok(Box::new(Range { file: fs::File::open(device.path())?, device }))
+    }
+}
+
+/// A range of the disk, read through the page cache of its own device.
+#[derive(Debug)]
+struct Range {
+    file: fs::File,
+    /// Dropped after the file is closed.
+    #[expect(dead_code, reason = "the file lies on it")]
+    device: Attached,
+}
+
+impl io::Read for Range {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+impl io::Seek for Range {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 

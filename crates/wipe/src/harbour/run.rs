@@ -10,9 +10,10 @@ use protocol::{
 use signature::Content;
 
 use super::{
-    clean::{Cleaned, Mode, clean},
+    clean::{Mode, clean},
+    cleaned::{Cleaned, Count},
     mounting::Filesystems,
-    system::{Candidate, Place, candidates, chain, find, note},
+    system::{Candidate, Place, candidates, chain, find, note, volumes},
 };
 use crate::{Stopped, Watch};
 
@@ -55,7 +56,10 @@ pub fn run(
     mode: Mode,
     watch: &dyn Watch,
 ) -> Report {
-    let (candidates, notes) = candidates(content, size_bytes);
+    let (mut candidates, mut notes) = candidates(content, size_bytes);
+    let (logical, left) = volumes(content, size_bytes, filesystems);
+    candidates.extend(logical);
+    notes.extend(left);
     let repair = match mode {
         Mode::Look => Access::ReadOnly,
         Mode::Remove => Access::Writable,
@@ -177,7 +181,7 @@ impl Report {
     /// Returns what was removed.
     pub fn filesystems(&self) -> Vec<CleanedFilesystem> {
         let rules = |cleaned: &Cleaned| -> Vec<RemovedFiles> {
-            let one = |(rule, count): (&super::list::Rule, super::clean::Count)| RemovedFiles {
+            let one = |(rule, count): (&super::list::Rule, Count)| RemovedFiles {
                 rule: rule.path.to_owned(),
                 files: count.files,
                 folders: count.folders,

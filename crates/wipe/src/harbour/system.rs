@@ -19,6 +19,7 @@ use super::{
     mounting::{Filesystems, MountError, Mounted},
     pattern::List,
     table::{self, What},
+    volume,
 };
 
 /// Filesystems that are mounted, and the driver for each.
@@ -60,6 +61,8 @@ pub struct Candidate {
     pub partition_type: Option<String>,
     /// Where it is a logical volume: `group/volume`.
     pub logical: Option<String>,
+    /// And the identities of group and volume, as the device mapper writes them.
+    pub logical_id: Option<String>,
 }
 
 /// A filesystem, or a subvolume of it, as an installed system mounts it.
@@ -102,6 +105,79 @@ pub fn candidates(content: &Content, size_bytes: u64) -> (Vec<Candidate>, Vec<Ex
     (found, notes)
 }
 
+/// Lists the filesystems on logical volumes that are one piece of one partition.
+pub fn volumes(
+    content: &Content,
+    size_bytes: u64,
+    filesystems: &dyn Filesystems,
+) -> (Vec<Candidate>, Vec<Exception>) {
+    let (mut found, mut notes) = (Vec::new(), Vec::new());
+    let whole = Partition {
+        size: size_bytes,
+        signatures: content.signatures.clone(),
+        ..Partition::default()
+    };
+    let whole = content.partitions.is_empty().then_some(&whole);
+    for partition in content.partitions.iter().chain(whole).filter(|one| is_group(one)) {
+        let name = match partition.number {
+            0 => "the whole disk".to_owned(),
+            number => format!("partition {number}"),
+        };
+        let size = partition.size.min(size_bytes.saturating_sub(partition.start));
+        let read = || {
+            let mut source = filesystems.reader(partition.start, size)?;
+            volume::read(&mut *source, size)
+        };
+        let group = match read() {
+            Ok(group) => group,
+            Err(error) => {
+                let words = format!("{name} is not looked into: it holds lvm2: {}", chain(&error));
+                notes.push(note("notLookedInto", words));
+                continue;
+            }
+        };
+        for name in group.others {
+            let words = format!(
+                "logical volume {name} is not looked into: it is not in one piece, or more than that"
+            );
+            notes.push(note("notLookedInto", words));
+        }
+        for one in group.volumes {
+            let name = format!("logical volume {}", one.name);
+            let start = partition.start.saturating_add(one.start);
+            let probed = filesystems
+                .reader(start, one.size)
+                .map(|mut source| signature::probe(&mut *source, one.size, 512));
+            match probed {
+                // A disk of a virtual machine.
+                Ok(inside) if !inside.partitions.is_empty() => {}
+                Ok(inside) => {
+                    let signatures = inside.signatures;
+                    let volume =
+                        Partition { start, size: one.size, signatures, ..Partition::default() };
+                    let candidate = candidate(&volume, &name, size_bytes, &mut notes);
+                    found.extend(candidate.map(|candidate| Candidate {
+                        partition_type: None,
+                        logical: Some(one.name),
+                        logical_id: Some(one.id),
+                        ..candidate
+                    }));
+                }
+                Err(error) => {
+                    let words = format!("{name} is not looked into: {error}");
+                    notes.push(note("notLookedInto", words));
+                }
+            }
+        }
+    }
+    (found, notes)
+}
+
+/// Holds when a partition is a physical volume of LVM, and nothing else.
+fn is_group(partition: &Partition) -> bool {
+    !partition.signatures.is_empty() && partition.signatures.iter().all(|one| one.kind == "lvm2")
+}
+
 fn candidate(
     partition: &Partition,
     name: &str,
@@ -109,6 +185,9 @@ fn candidate(
     notes: &mut Vec<Exception>,
 ) -> Option<Candidate> {
     let kinds = || partition.signatures.iter().map(|found| found.kind);
+    if is_group(partition) {
+        return None;
+    }
     if let Some(layer) = kinds().find(|kind| is_layer(kind)) {
         let words = format!("{name} is not looked into: it holds {layer}");
         notes.push(note("notLookedInto", words));
@@ -132,6 +211,7 @@ fn candidate(
         partition_name: partition.name.clone(),
         partition_type: Some(partition.kind.clone()),
         logical: None,
+        logical_id: None,
     })
 }
 

@@ -28,6 +28,8 @@ pub(super) enum What {
     PartitionName(String),
     /// A logical volume: `group/volume`.
     Logical(String),
+    /// A logical volume by its identity.
+    LogicalId(String),
     /// A name that the kernel gave to a device, which says nothing in another boot, or anything else.
     Unknown,
     /// Nothing on a disk: `tmpfs`, `proc`.
@@ -94,7 +96,11 @@ fn what(source: &[u8], kind: &[u8]) -> What {
     if let Some(name) = after("PARTLABEL=", "/dev/disk/by-partlabel/") {
         return What::PartitionName(name);
     }
-    if let Some(name) = text.strip_prefix("/dev/mapper/") {
+    if let Some(id) = text.strip_prefix("/dev/disk/by-id/dm-uuid-LVM-") {
+        return What::LogicalId(id.to_owned());
+    }
+    let mapper = ["/dev/mapper/", "/dev/disk/by-id/dm-name-"];
+    if let Some(name) = mapper.iter().find_map(|start| text.strip_prefix(start)) {
         return mapped(name).map_or(What::Unknown, What::Logical);
     }
     if let Some(name) = text.strip_prefix("/dev/") {
@@ -136,6 +142,7 @@ impl What {
             Self::PartitionUuid(uuid) => same(&candidate.partition_uuid, uuid),
             Self::PartitionName(name) => candidate.partition_name.as_ref() == Some(name),
             Self::Logical(name) => candidate.logical.as_ref() == Some(name),
+            Self::LogicalId(id) => candidate.logical_id.as_ref() == Some(id),
             Self::Unknown | Self::Virtual | Self::Path(_) => false,
         }
     }
@@ -186,6 +193,18 @@ mod tests {
             "/dev/mapper/my--vg-var--log /var/log ext4 x",
             What::Logical(owned("my-vg/var-log")),
             Some("/var/log"),
+            None,
+        );
+        check(
+            "/dev/disk/by-id/dm-uuid-LVM-ab / ext4 x",
+            What::LogicalId(owned("ab")),
+            Some("/"),
+            None,
+        );
+        check(
+            "/dev/disk/by-id/dm-name-vg-a / ext4 x",
+            What::Logical(owned("vg/a")),
+            Some("/"),
             None,
         );
         check("/dev/vg/tmp /tmp ext4 x", What::Logical(owned("vg/tmp")), Some("/tmp"), None);

@@ -7,9 +7,10 @@ mod tables;
 
 use proptest::prelude::*;
 
+pub(super) use self::disk::Disk;
 use self::{
     contents::{Content, INNER},
-    disk::{Chance, Disk},
+    disk::Chance,
     tables::Table,
 };
 use super::*;
@@ -196,6 +197,49 @@ fn small_disks_are_cleared_whole() {
         let cleared = clear(&disk, &plan(&disk).unwrap(), &disk);
         assert_eq!((cleared.ranges.len(), cleared.bytes), (1, size));
         assert!(disk.is_zero(0..size));
+    }
+}
+
+/// A table that begins the first of its own partitions, as on images for optical disks; volumes in the second.
+fn overlapping() -> Disk {
+    let disk = Disk::new(GIB).zeroing(true);
+    Table::Mbr.write_at(&disk, &[(0, 900 * MIB), (700 * MIB, 40 * MIB), (800 * MIB, 200 * MIB)]);
+    let (at, size) = Content::Lvm.write(&disk, 800 * MIB, 200 * MIB).unwrap();
+    Content::Ntfs.write(&disk, 800 * MIB + at, size);
+    Content::Ext4.write(&disk, 700 * MIB, 40 * MIB);
+    disk
+}
+
+/// Volumes in volumes behind a table.
+fn nested() -> Disk {
+    let disk = Disk::new(9 * GIB).zeroing(true);
+    let (start, length) = Table::GrownGpt.write(&disk, &[2 * MIB, 8 * GIB])[1];
+    let (at, size) = Content::Md12.write(&disk, start, length).unwrap();
+    let (inner, size) = Content::Lvm.write(&disk, start + at, size).unwrap();
+    Content::Xfs.write(&disk, start + at + inner, size);
+    disk
+}
+
+/// Of what leads, too, any part may be on the medium when the power goes.
+#[test]
+fn a_power_cut_at_any_change_leaves_a_trail() {
+    for build in [overlapping, nested] {
+        let disk = build();
+        disk.cut_after(usize::MAX);
+        let areas = wipe(&disk).areas;
+        let operations = disk.operations();
+        assert!(operations > 20, "{operations}");
+        for (cut, seed) in (0..operations).flat_map(|cut| [(cut, 1), (cut, 77)]) {
+            let disk = build();
+            disk.cut_after(cut);
+            clear(&disk, &plan(&disk).unwrap(), &disk);
+            disk.power_on(Chance(seed));
+            wipe(&disk);
+            assert_eq!(remaining(&disk), Vec::<String>::new(), "{cut} of {operations}, {seed}");
+            let mut places = plan(&disk).unwrap();
+            places.areas.clone_from(&areas);
+            assert!(probe(&disk, &places).is_nothing(), "{cut} of {operations}, {seed}");
+        }
     }
 }
 

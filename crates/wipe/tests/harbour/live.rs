@@ -26,10 +26,10 @@ const MIB: u64 = 1 << 20;
 
 /// A disk that is a file.
 #[derive(Debug)]
-struct Disk {
-    directory: tempfile::TempDir,
+pub(crate) struct Disk {
+    pub(crate) directory: tempfile::TempDir,
     file: File,
-    size: u64,
+    pub(crate) size: u64,
 }
 
 impl Window for Disk {
@@ -40,7 +40,7 @@ impl Window for Disk {
 
 impl Disk {
     /// A disk with partitions of so many MiB, from the first MiB on, each with a name.
-    fn new(partitions: &[(u64, &str)]) -> Self {
+    pub(crate) fn new(partitions: &[(u64, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let size = partitions.iter().map(|(size, _)| size).sum::<u64>() * MIB + 2 * MIB;
         let path = directory.path().join("disk");
@@ -62,12 +62,12 @@ impl Disk {
         Self { directory, file, size }
     }
 
-    fn content(&self) -> signature::Content {
+    pub(crate) fn content(&self) -> signature::Content {
         let mut file = self.file.try_clone().expect("a descriptor");
         signature::probe(&mut file, self.size, 512)
     }
 
-    fn attach(&self, index: usize) -> Attached {
+    pub(crate) fn attach(&self, index: usize) -> Attached {
         let partition = &self.content().partitions[index];
         self.window(partition.start, partition.size, Access::Writable).expect("a loop device")
     }
@@ -90,7 +90,7 @@ impl Disk {
         nix::mount::umount(&target).expect("nobody uses it");
     }
 
-    fn run(&self, mode: Mode) -> Report {
+    pub(crate) fn run(&self, mode: Mode) -> Report {
         let target = self.directory.path().join("mounted");
         let live = Live::new(self, &target);
         run(&self.content(), self.size, &live, mode, &Patience::endless())
@@ -103,7 +103,7 @@ impl Disk {
 }
 
 /// Runs a story where mounts are nobody else's.
-fn alone(story: impl FnOnce() + Send) {
+pub(crate) fn alone(story: impl FnOnce() + Send) {
     if !nix::unistd::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
         return left_out("not root, or no loop devices");
     }

@@ -44,8 +44,13 @@ impl Quayside {
             .unwrap()
             .unwrap();
         let journal = Journal::in_memory();
-        let routes =
-            agents::routes(registry.clone(), images.clone(), journal.clone(), synchronised());
+        let routes = agents::routes(
+            registry.clone(),
+            images.clone(),
+            journal.clone(),
+            synchronised(),
+            crate::certificate::tests::in_a_directory(),
+        );
         let harbour = Harbour::open(routes, journal).await;
         Self { harbour, registry, images, image }
     }
@@ -125,7 +130,7 @@ async fn an_agent_whose_order_was_given_up_is_told_so_when_it_says_how_far_it_is
     let name = port.machine(1, &agent);
     let id = port.order(&name);
     let told = async || {
-        let progress = crate::machine::install::tests::progress(1);
+        let progress = crate::machine::disk_order::tests::progress(1);
         let progress = protocol::install::Progress { order: id, ..progress };
         let event = protocol::Event {
             uptime_milliseconds: 1,

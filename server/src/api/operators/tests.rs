@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     api::{
         client::{ClientError, Pieces, ask, segment, send, tell},
-        orders::Answer,
+        orders::{Answer, WipeAnswer},
         socket::Socket,
     },
     explain::Cause,
@@ -31,7 +31,7 @@ struct Harbour {
     registry: Registry,
     journal: Journal,
     server: JoinHandle<()>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Drop for Harbour {
@@ -55,10 +55,12 @@ impl Harbour {
             key: Arc::new(ServerKey::open(&directory.path().join("ca.key")).unwrap()),
             networks: Vec::new(),
             clock: crate::clock::tests::synchronised(),
+            assets: crate::boot::test_assets(directory.path()),
+            certificates: Certificates::open(directory.path()).unwrap(),
         };
         let bound = Socket::bind(&socket).await.unwrap();
         let server = tokio::spawn(bound.run(routes(bridge)));
-        Self { socket, registry, journal, server, _directory: directory }
+        Self { socket, registry, journal, server, directory }
     }
 
     /// A machine comes; returns its name.
@@ -91,6 +93,12 @@ impl Harbour {
         });
         let path = format!("/v1/machines/{name}/install");
         tell(&self.socket, "POST", &path, body.to_string().into()).await
+    }
+
+    /// The images of HerculesOS are taken away.
+    fn forget_hercules(&self) {
+        let kernel = self.directory.path().join("herculesos-x86_64.vmlinuz");
+        std::fs::remove_file(kernel).unwrap();
     }
 
     async fn refused(&self, method: &str, path: &str) -> u16 {
@@ -127,8 +135,8 @@ async fn every_route_that_is_listed_is_there() {
     let _approved: Overview = ask(&harbour.socket, "POST", &approve).await.unwrap();
     let order = harbour.orders(&name).await.unwrap().order.unwrap().order.id.to_string();
     for (method, path) in ROUTES {
-        // It wants a body: the order above.
-        if path.ends_with("/install") {
+        // They want a body, or something that was wiped: other tests have it.
+        if ["/install", "/wipe", "/{serial}"].iter().any(|end| path.ends_with(end)) {
             continue;
         }
         let path = path.replace("{machine}", &name).replace("{order}", "wait");
@@ -170,6 +178,38 @@ async fn an_order_to_install_is_taken_shown_and_taken_back() {
 }
 
 #[tokio::test]
+async fn an_order_to_wipe_is_planned_confirmed_and_taken_back() {
+    let harbour = Harbour::open().await;
+    let name = harbour.arrives();
+    let approve = format!("/v1/machines/{name}/approve");
+    let _approved: Overview = ask(&harbour.socket, "POST", &approve).await.unwrap();
+    let wipe = async |more: serde_json::Value| {
+        let mut body = serde_json::json!({"level": "full", "disks": [DISK], "overwrite": true});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let path = format!("/v1/machines/{name}/wipe");
+        tell::<WipeAnswer>(&harbour.socket, "POST", &path, body.to_string().into()).await
+    };
+    let look = wipe(serde_json::json!({"dryRun": true})).await.unwrap();
+    assert_eq!((look.plan.disks[0].identity.as_str(), look.order), (DISK, None));
+    let look = wipe(serde_json::json!({"dry": true})).await.unwrap();
+    assert!(look.order.is_none());
+    let error = wipe(serde_json::json!({})).await.unwrap_err();
+    assert!(error.to_string().contains("say the machine's name back"), "{error}");
+    let taken = wipe(serde_json::json!({"confirm": name})).await.unwrap().order.unwrap();
+    assert!(taken.order.by.contains("uid") && taken.order.wipe().is_some());
+    assert!(taken.order.wipe().unwrap().wipe.is_none(), "what only the agent reads");
+    let path = format!("/v1/orders/{}/cancel", taken.order.id);
+    let over: OrderOverview = ask(&harbour.socket, "POST", &path).await.unwrap();
+    assert!(over.order.words().starts_with("cancelled"), "{}", over.order.words());
+    assert_eq!(harbour.refused("POST", &format!("/v1/machines/{name}/wipe")).await, 400);
+    assert_eq!(harbour.refused("GET", "/v1/certificates/1").await, 404);
+    assert_eq!(harbour.refused("GET", "/v1/certificates/x").await, 400);
+    harbour.forget_hercules();
+    let error = wipe(serde_json::json!({"confirm": name})).await.unwrap_err();
+    assert!(error.to_string().contains("no HerculesOS image here"), "{error}");
+}
+
+#[tokio::test]
 async fn an_image_is_added_ordered_kept_and_removed() {
     let harbour = Harbour::open().await;
     let name = harbour.arrives();
@@ -195,7 +235,7 @@ async fn an_image_is_added_ordered_kept_and_removed() {
     let taken: Answer =
         tell(&harbour.socket, "POST", &order, body.to_string().into()).await.unwrap();
     let order = taken.order.unwrap().order;
-    assert_eq!(order.image.manifest, Some(image.manifest));
+    assert_eq!(order.install().unwrap().image.manifest, Some(image.manifest));
     assert_eq!(harbour.refused("DELETE", "/v1/images/debian").await, 409);
     let cancel = format!("/v1/orders/{}/cancel", order.id);
     let _over: OrderOverview = ask(&harbour.socket, "POST", &cancel).await.unwrap();

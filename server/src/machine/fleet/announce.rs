@@ -9,12 +9,13 @@ use protocol::{Announce, Bytes, InventoryDigest, MacAddress, Verb, Welcome};
 
 use super::{Effects, Expected, Fleet, Now, REMEMBERED};
 use crate::{
+    decision::System,
     journal::What,
     machine::{
         Approval, Boot, Description, Evidence, KnownDisk, KnownPort, Machine, Session,
+        disk_order::OrderEvent,
         evidence::Kind,
         identity::{self, Match},
-        install::OrderEvent,
         limit::Grant,
         name,
     },
@@ -405,8 +406,14 @@ impl Machine {
         }
         self.last_mac = picture.booted_through.or(self.last_mac);
         self.first_mac = self.first_mac.or(picture.booted_through);
-        let boot =
-            Boot { session, since: now.unix_milliseconds, mac: picture.booted_through, complete };
+        let system = System::named(picture.announce.system.as_deref());
+        let boot = Boot {
+            session,
+            since: now.unix_milliseconds,
+            mac: picture.booted_through,
+            complete,
+            system,
+        };
         if let Some(old) = self.session.replace(boot.clone()) {
             push(&mut self.replaced, old.session);
         }
@@ -429,6 +436,8 @@ impl Machine {
         let inventory = &picture.announce.inventory;
         self.complete = picture.announce.complete;
         self.inventory_digest = self.complete.then(|| InventoryDigest::of(inventory));
+        let missing = self.called_missing();
+        self.order_digest = self.complete.then(|| InventoryDigest::without(inventory, missing));
         self.description = Description::of(inventory);
         self.evidence = picture.evidence.clone();
         self.disks = inventory.disks.iter().filter_map(KnownDisk::of).collect();
@@ -440,6 +449,10 @@ impl Machine {
             })
             .collect();
         self.inventory_bytes = picture.inventory_bytes;
+        self.was_wiped &= !self.complete;
+        if self.complete {
+            self.remember_disks(inventory, self.last_seen);
+        }
     }
 }
 

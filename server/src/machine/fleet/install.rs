@@ -1,4 +1,4 @@
-//! Orders to install in the life of the machines: taken, handed to one session, answered, void.
+//! Orders that write or wipe disks in the life of the machines: taken, handed to one session, answered, void.
 
 use protocol::{EventKind, Instruction, Inventory, OrderId, Verb, install::Finish};
 
@@ -6,11 +6,10 @@ use super::{Effects, Fleet, Now, REMEMBERED, instruct};
 use crate::{
     journal::What,
     machine::{
-        DiskState, Machine, Session, Told,
-        install::{
-            self, ImageFacts, InstallOrder, InstallRefusal, InstallRequest, OrderEvent, OrderState,
-            Plan,
-        },
+        DiskOrder, DiskState, Machine, Session, Told,
+        disk_order::{self, OrderEvent, OrderState, Work, carries_order, order_of},
+        install::{self, ImageFacts, InstallRefusal, InstallRequest, Plan},
+        wipe::WipeWork,
     },
 };
 
@@ -41,10 +40,10 @@ impl Fleet {
     }
 
     /// Takes an order that was checked at this same moment.
-    pub(in crate::machine) fn take_install(
+    pub(in crate::machine) fn take_disk_order(
         &mut self,
         name: &str,
-        order: InstallOrder,
+        order: DiskOrder,
         now: Now,
         effects: &mut Effects,
     ) {
@@ -52,13 +51,16 @@ impl Fleet {
             return;
         };
         let mut machine = machine.clone();
-        let what =
-            format!("install {} on {}, order {}", order.image.name, order.disk.identity, order.id);
+        let disks: Vec<&str> = order.disks().iter().map(|disk| disk.identity.as_str()).collect();
+        let what = format!("{} on {}, order {}", order.title(), disks.join(", "), order.id);
         let by = order.by.clone();
-        machine.inventory_digest = order.install.as_ref().map(|install| install.order.inventory);
+        machine.order_digest = order.rests_on();
         machine.serve_nothing();
         if machine.orders.len() >= REMEMBERED {
-            machine.orders.remove(0);
+            // What may hold the password of a locked disk is kept before all others.
+            let holds = |order: &DiskOrder| order.wipe().is_some_and(WipeWork::may_lock);
+            let oldest = machine.orders.iter().position(|order| !holds(order)).unwrap_or(0);
+            machine.orders.remove(oldest);
         }
         machine.orders.push(order);
         machine.offer(now);
@@ -66,7 +68,7 @@ impl Fleet {
     }
 
     /// Names the machines that show a disk of this identity, once for each such disk, the one asked about first.
-    fn shown_by(&self, name: &str, identity: &str) -> Vec<String> {
+    pub(super) fn shown_by(&self, name: &str, identity: &str) -> Vec<String> {
         let shows = |machine: &Machine| {
             let disks = machine.disks.iter().filter(|disk| disk.identity == identity).count();
             vec![machine.name.clone(); disks]
@@ -76,7 +78,7 @@ impl Fleet {
         owners
     }
 
-    /// Decides whether an instruction to install may be handed to a session, and if so notes that it was.
+    /// Decides whether an instruction to write or wipe may be handed to a session, and if so notes that it was.
     ///
     /// The only place where an order leaves the server. `fit` says why nothing may be destroyed now, if so.
     pub(in crate::machine) fn hand_out(
@@ -87,7 +89,7 @@ impl Fleet {
         now: Now,
         effects: &mut Effects,
     ) -> Handing {
-        let Verb::Install(install) = &instruction.verb else {
+        let Some(meant) = order_of(&instruction.verb) else {
             return Handing::Out(instruction.clone());
         };
         let Some(machine) = self.of_session(session) else {
@@ -96,10 +98,10 @@ impl Fleet {
         let sequence = instruction.sequence;
         let is_running = machine.session.as_ref().is_some_and(|boot| boot.session == session);
         let is_pending = machine.instruction.as_ref() == Some(instruction);
-        let Some(order) = machine.open_order().filter(|order| order.id == install.order.id) else {
+        let Some(order) = machine.open_order().filter(|order| order.id == meant.id) else {
             return Handing::Not;
         };
-        if !is_running || !is_pending {
+        if !is_running || !is_pending || !machine.runs(order.system()) {
             return Handing::Not;
         }
         let is_its = |state: &OrderState| {
@@ -168,13 +170,13 @@ impl Fleet {
     }
 
     /// Takes an order back, or gives it up where an agent has it.
-    pub(in crate::machine) fn cancel_install(
+    pub(in crate::machine) fn cancel_order(
         &mut self,
         id: OrderId,
         by: &str,
         now: Now,
         effects: &mut Effects,
-    ) -> Result<InstallOrder, CancelError> {
+    ) -> Result<DiskOrder, CancelError> {
         let Some((machine, order)) = self.find_order(id) else {
             return Err(CancelError::NoOrder(id.to_string()));
         };
@@ -190,7 +192,7 @@ impl Fleet {
     }
 
     /// Returns an order and its machine.
-    pub(in crate::machine) fn find_order(&self, id: OrderId) -> Option<(&Machine, &InstallOrder)> {
+    pub(in crate::machine) fn find_order(&self, id: OrderId) -> Option<(&Machine, &DiskOrder)> {
         self.machines().find_map(|machine| {
             Some((machine, machine.orders.iter().find(|order| order.id == id)?))
         })
@@ -200,7 +202,7 @@ impl Fleet {
     pub(in crate::machine) fn expire(&mut self, now: Now, effects: &mut Effects) {
         let is_due = |machine: &&Machine| {
             machine.open_order().is_some_and(|order| {
-                install::step(order, &OrderEvent::Time, now.unix_milliseconds).is_some()
+                disk_order::step(order, &OrderEvent::Time, now.unix_milliseconds).is_some()
             })
         };
         let due: Vec<String> =
@@ -221,8 +223,11 @@ impl Fleet {
         for name in open {
             self.happens(&name, &OrderEvent::GiveUp { reason }, now, effects);
         }
-        let serving =
-            |machine: &&mut Box<Machine>| machine.orders.iter().any(|order| order.served.is_some());
+        let serving = |machine: &&mut Box<Machine>| {
+            let serves =
+                |order: &DiskOrder| order.install().is_some_and(|work| work.served.is_some());
+            machine.orders.iter().any(serves)
+        };
         for machine in self.machines.values_mut().filter(serving) {
             machine.serve_nothing();
             effects.changed.insert(machine.name.clone());
@@ -240,11 +245,11 @@ impl Fleet {
         let Some(machine) = self.machines.get_mut(name) else {
             return;
         };
-        let before = machine.open_order().map(InstallOrder::is_with_an_agent);
+        let before = machine.open_order().map(DiskOrder::is_with_an_agent);
         let Some(what) = machine.happens(event, now.unix_milliseconds) else {
             return;
         };
-        let after = machine.open_order().map(InstallOrder::is_with_an_agent);
+        let after = machine.open_order().map(DiskOrder::is_with_an_agent);
         if after.is_none() {
             if let Some(verb) = machine.verb_after_order(event) {
                 instruct(machine, verb, now);
@@ -287,24 +292,20 @@ pub(in crate::machine) struct Change {
 
 impl Machine {
     /// Returns the order that is not over.
-    pub fn open_order(&self) -> Option<&InstallOrder> {
+    pub fn open_order(&self) -> Option<&DiskOrder> {
         self.orders.last().filter(|order| order.is_open())
     }
 
     /// Holds where the running agent has heard more than this server remembers to have said, while an order is open
     /// that nobody has: it may have been handed out in a time that the state directory knows nothing of.
     pub(super) fn has_heard_ahead(&self, after: u64) -> bool {
-        let is_ordered =
-            self.open_order().is_some_and(|order| matches!(order.state, OrderState::Ordered {}));
-        let offered = self
-            .instruction
-            .as_ref()
-            .filter(|next| matches!(next.verb, Verb::Install(_)))
-            .map(|next| next.sequence);
+        let is_ordered = self.open_order().is_some_and(DiskOrder::is_to_be_given);
+        let offered =
+            self.instruction.as_ref().filter(|next| carries_order(next)).map(|next| next.sequence);
         is_ordered && (after > self.sequence || offered.is_some_and(|offered| after >= offered))
     }
 
-    fn open_order_mut(&mut self) -> Option<&mut InstallOrder> {
+    pub(super) fn open_order_mut(&mut self) -> Option<&mut DiskOrder> {
         self.orders.last_mut().filter(|order| order.is_open())
     }
 
@@ -322,13 +323,19 @@ impl Machine {
     ) -> Option<Change> {
         let order = self.open_order_mut()?;
         let was_with_an_agent = order.is_with_an_agent();
-        let after = install::step(order, event, at)?;
+        let after = disk_order::step(order, event, at)?;
         let is_progress = matches!(
             (&order.state, &after),
             (
                 OrderState::Running { progress: Some(before), .. },
                 OrderState::Running { progress: Some(after), .. },
             ) if before.phase == after.phase
+        ) || matches!(
+            (&order.state, &after),
+            (
+                OrderState::Running { wiping: Some(_), .. },
+                OrderState::Running { wiping: Some(_), .. },
+            )
         );
         let is_heard = matches!(
             (&order.state, &after),
@@ -336,35 +343,45 @@ impl Machine {
         );
         order.state = after;
         order.held_back = None;
-        let (id, finish) = (order.id, order.finish);
-        let what = What::Order { order: id, became: order.words() };
+        if let (OrderEvent::Give { session, .. }, Some(wipe)) = (event, order.wipe_mut()) {
+            wipe.boots.push(*session);
+        }
+        let what = What::Order { order: order.id, became: order.words() };
         let entry = (!is_progress && !is_heard).then_some(what);
         if order.is_open() {
             return Some(Change { entry });
         }
-        order.install = None;
-        if !matches!(order.state, OrderState::Done { .. }) {
-            order.served = None;
-        }
-        let disk = order.disk.identity.clone();
-        let told = Told { by: format!("order {id}"), at };
-        match order.state {
-            OrderState::Done { .. } => {
-                self.fill(&disk);
-                self.told_to_wait = (finish == Finish::Stay).then_some(told);
+        self.order_ended(was_with_an_agent, at);
+        Some(Change { entry })
+    }
+
+    /// Does what follows on this machine when its last order is over.
+    pub(super) fn order_ended(&mut self, was_with_an_agent: bool, at: i64) {
+        let Some(order) = self.orders.last_mut() else { return };
+        order.close();
+        let order = order.clone();
+        let told = Told { by: format!("order {}", order.id), at };
+        match (&order.state, &order.work) {
+            (OrderState::Done { .. }, Work::Install(install)) => {
+                self.fill(&install.disk.identity);
+                self.told_to_wait = (install.finish == Finish::Stay).then_some(told);
             }
             // What is left on its disk starts nothing: it stays where it can be reached.
-            OrderState::Failed { touched: true, .. } => {
-                self.fill(&disk);
+            (OrderState::Failed { touched: true, .. }, work) => {
+                if let Work::Install(install) = work {
+                    self.fill(&install.disk.identity);
+                }
+                self.was_wiped |= matches!(work, Work::Wipe { .. });
                 self.told_to_wait = Some(told);
+            }
+            (OrderState::Wiped { result, .. }, Work::Wipe { wipe }) => {
+                self.wiped(wipe, result, told);
             }
             _ => {}
         }
-        let is_install = |next: &Instruction| matches!(next.verb, Verb::Install(_));
-        if !was_with_an_agent || self.instruction.as_ref().is_some_and(is_install) {
-            self.instruction = self.instruction.take().filter(|next| !is_install(next));
+        if !was_with_an_agent || self.instruction.as_ref().is_some_and(carries_order) {
+            self.instruction = self.instruction.take().filter(|next| !carries_order(next));
         }
-        Some(Change { entry })
     }
 
     /// Notes that a disk is not blank any more.
@@ -376,23 +393,24 @@ impl Machine {
 
     /// Says what a waiting agent is told when an order is over; nothing where it goes on by itself.
     fn verb_after_order(&self, event: &OrderEvent<'_>) -> Option<Verb> {
-        let is_done =
-            self.orders.last().is_some_and(|order| matches!(order.state, OrderState::Done { .. }));
+        let is_done = self.orders.last().is_some_and(|order| {
+            matches!(order.state, OrderState::Done { .. } | OrderState::Wiped { .. })
+        });
         // A machine that comes back is welcomed with what it does.
         let is_welcomed = matches!(event, OrderEvent::Restarted { .. });
         (!is_done && !is_welcomed).then(|| self.standing_verb())
     }
 
     /// Says why an order that was taken does not fit the machine any more.
-    fn unfit_for(&self, order: &InstallOrder) -> Option<&'static str> {
-        let rests_on = order.install.as_ref().map(|install| install.order.inventory);
+    fn unfit_for(&self, order: &DiskOrder) -> Option<&'static str> {
+        let rests_on = order.rests_on();
         if !self.is_approved() {
             Some("the machine is not approved any more")
         } else if self.claimed_by.is_some() {
             Some("the machine belongs to somebody else now")
         } else if self.session.as_ref().is_none_or(|boot| !boot.complete) {
             Some("the machine had not reported completely in this boot")
-        } else if rests_on.is_none() || self.inventory_digest != rests_on {
+        } else if rests_on.is_none() || self.order_digest != rests_on {
             Some("the machine is not what it was when the order was given")
         } else {
             None
@@ -404,18 +422,24 @@ impl Machine {
     /// Nothing is handed out by that: see [`Fleet::hand_out`].
     pub(in crate::machine) fn offer(&mut self, now: Now) {
         let is_urgent = |next: &Instruction| {
-            !matches!(next.verb, Verb::Wait {} | Verb::RebootAfter { .. } | Verb::Install(_))
+            !matches!(next.verb, Verb::Wait {} | Verb::RebootAfter { .. }) && !carries_order(next)
         };
-        let reported = self.session.as_ref().is_some_and(|boot| boot.complete);
-        let install = self
-            .open_order()
-            .filter(|order| matches!(order.state, OrderState::Ordered {}))
-            .and_then(|order| order.install.clone());
-        if let Some(install) = install
-            && reported
-            && !self.instruction.as_ref().is_some_and(is_urgent)
-        {
-            instruct(self, Verb::Install(install), now);
+        if self.instruction.as_ref().is_some_and(is_urgent) {
+            return;
+        }
+        let Some(session) = self.session.as_ref().filter(|boot| boot.complete).map(|b| b.session)
+        else {
+            return;
+        };
+        let order = self.open_order().filter(|order| order.is_to_be_given());
+        let Some((system, Some(verb))) = order.map(|order| (order.system(), order.verb())) else {
+            return;
+        };
+        if self.runs(system) {
+            instruct(self, verb, now);
+        } else if self.may_change_system(session) {
+            // The order itself is for the other system: the server sends that at the next boot.
+            instruct(self, Verb::Reboot {}, now);
         }
     }
 
@@ -427,8 +451,7 @@ impl Machine {
             OrderState::Given { sequence, heard: false, .. } => Some(sequence),
             _ => None,
         });
-        let pending =
-            self.instruction.as_ref().filter(|next| matches!(next.verb, Verb::Install(_)));
+        let pending = self.instruction.as_ref().filter(|next| carries_order(next));
         unheard
             .or(pending.map(|next| next.sequence))
             .map_or(self.sequence, |sequence| sequence.saturating_sub(1))

@@ -8,7 +8,10 @@ use super::{Effects, Fleet, Machine, Now};
 use crate::{
     decision::{self, Boot, Errand, Known, Names, Traveller},
     journal::{Entry, What},
-    machine::evidence::{Kind, garbage},
+    machine::{
+        Load,
+        evidence::{Kind, garbage},
+    },
 };
 
 /// A contradiction of one port is said once within this time.
@@ -182,10 +185,16 @@ fn ports(machine: &Machine) -> impl Iterator<Item = MacAddress> {
 }
 
 fn known(machine: &Machine, now: Now) -> Known {
-    let has_order = machine.told_to_wait.is_some() || machine.has_order_at(now.unix_milliseconds);
+    let open = machine.open_order().filter(|_| machine.has_order_at(now.unix_milliseconds));
+    let order = match open {
+        Some(order) if order.wipe().is_some() => Some(Errand::Wipe),
+        Some(_) => Some(Errand::Sunshine),
+        None => machine.told_to_wait.is_some().then_some(Errand::Sunshine),
+    };
     Known {
-        load: machine.load(),
-        order: has_order.then_some(Errand::Sunshine),
+        // What a wipe left, SunshineOS finds out.
+        load: if machine.was_wiped { Load::Unreported } else { machine.load() },
+        order,
         claimed_by: machine.claimed_by.clone(),
     }
 }

@@ -4,11 +4,12 @@ use protocol::Verb;
 
 use super::{Effects, Fleet, Now, instruct};
 use crate::{
+    decision::System,
     journal::What,
     machine::{
         Approval, Machine, Told,
+        disk_order::{DiskOrder, OrderEvent},
         evidence::Strength,
-        install::{InstallOrder, OrderEvent},
     },
 };
 
@@ -212,7 +213,7 @@ impl Fleet {
             Order::PowerOff => Verb::PowerOff {},
             Order::Announce => Verb::Announce {},
         };
-        let is_busy = machine.open_order().is_some_and(InstallOrder::is_with_an_agent);
+        let is_busy = machine.open_order().is_some_and(DiskOrder::is_with_an_agent);
         if is_busy && !matches!(order, Order::Wait | Order::Release) {
             return Err(OrderError::Busy { name: name.to_owned() });
         }
@@ -282,6 +283,13 @@ impl Machine {
             Verb::Reboot {}
         } else if self.open_order().is_some() {
             Verb::Wait {}
+        } else if reported
+            && self.told_to_wait.is_none()
+            && !matches!(self.approval, Approval::Held { .. })
+            && self.runs(System::Hercules)
+        {
+            // It has nothing to wipe. Not at once: its medium may start it again and again.
+            Verb::RebootAfter { seconds: super::PATIENCE_SECONDS }
         } else if reported
             && self.told_to_wait.is_none()
             && !matches!(self.approval, Approval::Held { .. })

@@ -5,7 +5,7 @@ use protocol::MacAddress;
 use super::{Effects, Fleet, Now};
 use crate::{
     journal::What,
-    machine::{Machine, install::PhonedHome},
+    machine::{DiskOrder, Machine, install::PhonedHome},
     seed::Documents,
 };
 
@@ -20,10 +20,10 @@ impl Fleet {
     ) -> Option<Documents> {
         let machine = self.only_one_with(port)?;
         let order = machine.served_order(now)?;
-        let (id, documents) = (order.id, order.served.as_deref()?.documents()?.clone());
+        let (id, documents) = (order.id, order.install()?.served.as_deref()?.documents()?.clone());
         let machine = machine.name.clone();
         let machine = self.machines.get_mut(machine.as_str())?;
-        let served = machine.orders.last_mut()?.served.as_deref_mut()?;
+        let served = machine.orders.last_mut()?.install_mut()?.served.as_deref_mut()?;
         if served.note(name) {
             effects.tell(machine, now, What::MetadataServed { order: id, name: name.to_owned() });
             effects.touched.insert(machine.name.clone());
@@ -43,17 +43,19 @@ impl Fleet {
         let heard = self.only_one_with(port).filter(|machine| {
             machine
                 .served_order(now)
-                .and_then(|order| order.served.as_deref())
+                .and_then(|order| order.install()?.served.as_deref())
                 .is_some_and(|served| served.hears(token))
         });
         let Some(name) = heard.map(|machine| machine.name.clone()) else { return false };
         let Some(machine) = self.machines.get_mut(name.as_str()) else { return false };
         let Some(order) = machine.orders.last_mut() else { return false };
+        let id = order.id;
+        let Some(install) = order.install_mut() else { return false };
         // It says so until it is answered; the first time counts.
-        if order.phoned_home.is_none() {
-            order.phoned_home = Some(said.clone());
+        if install.phoned_home.is_none() {
+            install.phoned_home = Some(said.clone());
             let PhonedHome { at: _, hostname, instance_id } = said.clone();
-            let what = What::PhonedHome { order: order.id, hostname, instance_id };
+            let what = What::PhonedHome { order: id, hostname, instance_id };
             effects.tell(machine, now, what);
             effects.changed.insert(name);
         }
@@ -74,8 +76,10 @@ impl Fleet {
     pub(super) fn stop_serving(&mut self, now: Now, effects: &mut Effects) {
         for machine in self.machines.values_mut() {
             for order in &mut machine.orders {
-                if order.served_in_vain(now.unix_milliseconds) {
-                    order.served = None;
+                if order.served_in_vain(now.unix_milliseconds)
+                    && let Some(install) = order.install_mut()
+                {
+                    install.served = None;
                     effects.touched.insert(machine.name.clone());
                 }
             }
@@ -85,7 +89,7 @@ impl Fleet {
 
 impl Machine {
     /// Returns the order whose installed system may ask: the last one of a machine that is approved and ours.
-    fn served_order(&self, now: Now) -> Option<&crate::machine::InstallOrder> {
+    fn served_order(&self, now: Now) -> Option<&DiskOrder> {
         let order =
             self.orders.last().filter(|_| self.is_approved() && self.claimed_by.is_none())?;
         order.served_at(now.unix_milliseconds).map(|_| order)
@@ -93,8 +97,8 @@ impl Machine {
 
     /// Forgets all that would be served: this is not the machine that it was meant for, or not in that state.
     pub(in crate::machine) fn serve_nothing(&mut self) {
-        for order in &mut self.orders {
-            order.served = None;
+        for install in self.orders.iter_mut().filter_map(DiskOrder::install_mut) {
+            install.served = None;
         }
     }
 }

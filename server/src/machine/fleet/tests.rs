@@ -21,6 +21,7 @@ mod bounds;
 mod installs;
 mod orders;
 mod unheard;
+mod wipes;
 
 /// The first machine: sound in everything.
 const ONE: &str =
@@ -115,8 +116,19 @@ impl Story {
         through: MacAddress,
         complete: bool,
     ) -> Result<Welcome, AnnounceError> {
+        self.says_as(session, text, through, complete, None)
+    }
+
+    fn says_as(
+        &mut self,
+        session: u8,
+        text: &str,
+        through: MacAddress,
+        complete: bool,
+        system: Option<&str>,
+    ) -> Result<Welcome, AnnounceError> {
         let announce = Announce {
-            system: None,
+            system: system.map(str::to_owned),
             agent_version: "0.1.0".to_owned(),
             kernel_release: None,
             boot: BootReport { mac: Some(through), ..BootReport::default() },

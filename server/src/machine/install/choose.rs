@@ -6,6 +6,7 @@ use protocol::{
     Bytes, Inventory,
     inventory::{Content, Disk, Signature, Transport},
     order::DiskIdentity,
+    wipe::Obstacle,
 };
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +142,7 @@ pub enum ChoiceError {
     /// It belongs together with others.
     #[error(
         "this disk is part of {kind} {uuid} together with {other}, which the order does not name: {disk}; \
-         wipe them first"
+         wipe them first, together"
     )]
     Shared {
         /// The disk.
@@ -200,12 +201,37 @@ pub(super) fn choose(
 ) -> Result<ChosenDisk, ChoiceError> {
     let present: Vec<&Disk> =
         inventory.disks.iter().filter(|disk| disk.size_bytes != Bytes(0)).collect();
-    let disk = match choice {
-        Choice::Named(name) => by_name(name, &present)?,
+    let disk = resolve(choice, &present, sizing)?;
+    let siblings: Vec<&Disk> =
+        present.iter().copied().filter(|other| !std::ptr::eq(*other, disk)).collect();
+    let terms = if overwrite { Terms::Overwrite } else { Terms::BlankOnly };
+    check(disk, &siblings, terms, &[], sizing, shown_by)
+}
+
+/// Finds the one disk that is meant.
+fn resolve<'a>(
+    choice: &Choice,
+    present: &[&'a Disk],
+    sizing: &Sizing,
+) -> Result<&'a Disk, ChoiceError> {
+    match choice {
+        Choice::Named(name) => by_name(name, present),
         Choice::Rule(rule, conditions) => {
-            by_rule(*rule, conditions, &present, sizing, &choice.to_string())?
+            by_rule(*rule, conditions, present, sizing, &choice.to_string())
         }
-    };
+    }
+}
+
+/// Refuses a disk on which the order may not touch anything. `siblings` are those that the order leaves alone, `despite`
+/// is what it names against this disk.
+fn check(
+    disk: &Disk,
+    siblings: &[&Disk],
+    terms: Terms,
+    despite: &[Obstacle],
+    sizing: &Sizing,
+    shown_by: impl Fn(&str) -> Vec<String>,
+) -> Result<ChosenDisk, ChoiceError> {
     let words = words(disk);
     let identity =
         evidence::disk_identity(disk).ok_or_else(|| ChoiceError::NoIdentity(words.clone()))?;
@@ -213,17 +239,71 @@ pub(super) fn choose(
     if let [_, another, ..] = shown_by.as_slice() {
         return Err(ChoiceError::NotUnique { disk: words, shown_by: another.clone() });
     }
-    may_be_written(disk, &words)?;
-    fits(disk, &words, sizing)?;
-    let siblings = present.iter().copied().filter(|other| !std::ptr::eq(*other, disk));
-    stands_alone(disk, &words, siblings)?;
     let has_data = !matches!(&disk.content, Some(Content { blank: true, .. }));
     let holds = holds(disk);
-    if has_data && !overwrite {
-        let holds = if holds.is_empty() { "not recognised".to_owned() } else { holds.join(", ") };
+    let chosen = ChosenDisk { identity, named: DiskIdentity::of(disk), has_data, holds };
+    if terms == Terms::Look {
+        return Ok(chosen);
+    }
+    may_be_written(disk, &words, despite)?;
+    fits(disk, &words, sizing)?;
+    stands_alone(disk, &words, siblings.iter().copied(), despite)?;
+    if has_data && terms == Terms::BlankOnly {
+        let holds = if chosen.holds.is_empty() {
+            "not recognised".to_owned()
+        } else {
+            chosen.holds.join(", ")
+        };
         return Err(ChoiceError::HasData { disk: words, holds });
     }
-    Ok(ChosenDisk { identity, named: DiskIdentity::of(disk), has_data, holds })
+    Ok(chosen)
+}
+
+/// Chooses several disks of a machine, each once, in the machine's order: those that are named, or all fixed ones.
+/// Returns them, and those that are left alone. Disks over a network, read-only ones and those that can be taken out
+/// are not among all; what has no identity is, and is refused.
+pub(in crate::machine) fn choose_all<'a>(
+    choices: Option<&[Choice]>,
+    inventory: &'a Inventory,
+    terms: Terms,
+    despite: impl Fn(&Disk) -> Vec<Obstacle>,
+    shown_by: impl Fn(&str) -> Vec<String>,
+) -> Result<(Vec<Found<'a>>, Vec<&'a Disk>), ChoiceError> {
+    let sizing = Sizing::default();
+    let present: Vec<&Disk> =
+        inventory.disks.iter().filter(|disk| disk.size_bytes != Bytes(0)).collect();
+    let meant: Vec<&Disk> = match choices {
+        None => {
+            present.iter().copied().filter(|disk| may_be_written(disk, "", &[]).is_ok()).collect()
+        }
+        Some(choices) => choices
+            .iter()
+            .map(|choice| resolve(choice, &present, &sizing))
+            .collect::<Result<_, _>>()?,
+    };
+    let is_meant = |disk: &&&Disk| meant.iter().any(|one| std::ptr::eq(*one, **disk));
+    let chosen: Vec<&Disk> = present.iter().filter(is_meant).copied().collect();
+    let others: Vec<&Disk> = present.iter().filter(|disk| !is_meant(disk)).copied().collect();
+    let checked = |disk: &&'a Disk| {
+        check(disk, &others, terms, &despite(disk), &sizing, &shown_by)
+            .map(|chosen| (chosen, *disk))
+    };
+    let chosen = chosen.iter().map(checked).collect::<Result<_, _>>()?;
+    Ok((chosen, others))
+}
+
+/// A disk that was chosen, with what the inventory says of it.
+pub(in crate::machine) type Found<'a> = (ChosenDisk, &'a Disk);
+
+/// What may be done to a disk that is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::machine) enum Terms {
+    /// It is looked at, and nothing is written.
+    Look,
+    /// Only a blank one is written.
+    BlankOnly,
+    /// What is on it may be destroyed.
+    Overwrite,
 }
 
 fn by_name<'a>(name: &str, disks: &[&'a Disk]) -> Result<&'a Disk, ChoiceError> {
@@ -273,7 +353,7 @@ fn by_rule<'a>(
     let candidates: Vec<&Disk> = disks
         .iter()
         .copied()
-        .filter(|disk| may_be_written(disk, "").is_ok() && fits(disk, "", sizing).is_ok())
+        .filter(|disk| may_be_written(disk, "", &[]).is_ok() && fits(disk, "", sizing).is_ok())
         .filter(|disk| conditions.iter().all(|condition| condition.holds(disk)))
         .collect();
     let sizes = candidates.iter().map(|disk| disk.size_bytes);
@@ -303,10 +383,10 @@ impl Condition {
     }
 }
 
-fn may_be_written(disk: &Disk, words: &str) -> Result<(), ChoiceError> {
-    if evidence::is_portable(disk) {
+fn may_be_written(disk: &Disk, words: &str, despite: &[Obstacle]) -> Result<(), ChoiceError> {
+    if evidence::is_portable(disk) && !despite.contains(&Obstacle::Removable) {
         Err(ChoiceError::Portable(words.to_owned()))
-    } else if disk.transport == Some(Transport::Network) {
+    } else if disk.transport == Some(Transport::Network) && !despite.contains(&Obstacle::Network) {
         Err(ChoiceError::Network(words.to_owned()))
     } else if disk.read_only == Some(true) {
         Err(ChoiceError::ReadOnly(words.to_owned()))
@@ -332,8 +412,11 @@ fn stands_alone<'a>(
     disk: &Disk,
     words: &str,
     siblings: impl Iterator<Item = &'a Disk>,
+    despite: &[Obstacle],
 ) -> Result<(), ChoiceError> {
-    if let Some(shared) = signatures(disk).find(|found| SHARED.contains(&found.kind.as_str())) {
+    if let Some(shared) = signatures(disk).find(|found| SHARED.contains(&found.kind.as_str()))
+        && !despite.contains(&Obstacle::SharedStorage)
+    {
         let (disk, kind) = (words.to_owned(), shared.kind.clone());
         return Err(ChoiceError::SharedStorage { disk, kind });
     }
@@ -352,7 +435,7 @@ fn stands_alone<'a>(
 }
 
 /// Lists what was recognised on a disk and in its partitions.
-fn signatures(disk: &Disk) -> impl Iterator<Item = &Signature> {
+pub(in crate::machine) fn signatures(disk: &Disk) -> impl Iterator<Item = &Signature> {
     let content = disk.content.iter();
     content.flat_map(|content| {
         let inside = content.partitions.iter().flat_map(|partition| &partition.signatures);
@@ -376,7 +459,7 @@ fn holds(disk: &Disk) -> Vec<String> {
 }
 
 /// Calls a disk by everything that a person may read on it.
-fn words(disk: &Disk) -> String {
+pub(in crate::machine) fn words(disk: &Disk) -> String {
     let model = disk.model.as_deref().unwrap_or("disk").trim();
     let serial = disk.serial.as_deref().map(|serial| format!(" {}", serial.trim()));
     format!("{model}{}, {}", serial.unwrap_or_default(), disk.size_bytes)

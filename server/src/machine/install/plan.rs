@@ -9,11 +9,13 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Choice, ChoiceError, ChosenDisk, InstallOrder, OrderState, OrderedImage, Served, choose,
-};
+use super::{Choice, ChoiceError, ChosenDisk, InstallWork, OrderedImage, Served, choose};
 use crate::{
-    machine::{Approval, Machine, Strength, hexadecimal},
+    machine::{
+        Approval, DiskOrder, Machine, Strength,
+        disk_order::{OrderState, Work},
+        hexadecimal,
+    },
     seed::{Instance, Seed, SeedError, TEXT_BYTES},
     text::chain,
 };
@@ -245,6 +247,37 @@ pub(in crate::machine) fn plan(
     now: i64,
 ) -> Result<Plan, InstallRefusal> {
     let name = || machine.name.clone();
+    let digest = check_machine(machine, inventory, request.within_seconds)?;
+    check_steps(&request.steps)?;
+    let disk =
+        choose::choose(&request.disk, inventory, request.overwrite, &image.sizing, shown_by)?;
+    Ok(Plan {
+        machine: name(),
+        strength: machine.strength(),
+        evidence: MachineEvidence::of(inventory),
+        disk,
+        image: image.shown.clone(),
+        steps: after(&machine.name, request, image, metadata, now)?,
+        finish: request.finish,
+        deadline: deadline(request.within_seconds, now),
+        inventory: digest,
+        metadata: metadata.map(str::to_owned),
+    })
+}
+
+/// Returns the moment after which an order is not begun.
+pub(in crate::machine) fn deadline(within_seconds: u64, now: i64) -> i64 {
+    let within = i64::try_from(within_seconds).unwrap_or(i64::MAX);
+    now.saturating_add(within.saturating_mul(1000))
+}
+
+/// Refuses a machine that gets no order that destroys; returns the digest that an order rests on.
+pub(in crate::machine) fn check_machine(
+    machine: &Machine,
+    inventory: &Inventory,
+    within_seconds: u64,
+) -> Result<InventoryDigest, InstallRefusal> {
+    let name = || machine.name.clone();
     if let Some(owner) = machine.claimed_by.clone() {
         return Err(InstallRefusal::Claimed { machine: name(), owner });
     }
@@ -268,25 +301,10 @@ pub(in crate::machine) fn plan(
     if machine.inventory_digest.is_some_and(|known| known != digest) {
         return Err(InstallRefusal::Unstored(name()));
     }
-    if !(1..=LONGEST_SECONDS).contains(&request.within_seconds) {
-        return Err(InstallRefusal::Within(request.within_seconds));
+    if !(1..=LONGEST_SECONDS).contains(&within_seconds) {
+        return Err(InstallRefusal::Within(within_seconds));
     }
-    check_steps(&request.steps)?;
-    let disk =
-        choose::choose(&request.disk, inventory, request.overwrite, &image.sizing, shown_by)?;
-    let within = i64::try_from(request.within_seconds).unwrap_or(i64::MAX);
-    Ok(Plan {
-        machine: name(),
-        strength: machine.strength(),
-        evidence: MachineEvidence::of(inventory),
-        disk,
-        image: image.shown.clone(),
-        steps: after(&machine.name, request, image, metadata, now)?,
-        finish: request.finish,
-        deadline: now.saturating_add(within.saturating_mul(1000)),
-        inventory: digest,
-        metadata: metadata.map(str::to_owned),
-    })
+    Ok(digest)
 }
 
 fn check_steps(steps: &[Step]) -> Result<(), InstallRefusal> {
@@ -390,7 +408,7 @@ impl Plan {
         now: i64,
         request: &InstallRequest,
         image: &ImageFacts,
-    ) -> Result<InstallOrder, InstallRefusal> {
+    ) -> Result<DiskOrder, InstallRefusal> {
         let Drawn { id, token } = drawn;
         let token = hexadecimal(&token);
         let base = self.metadata.as_deref().filter(|_| request.seed.needs_server());
@@ -415,19 +433,21 @@ impl Plan {
             steps: steps(instance, request, image)?,
             finish: request.finish,
         };
-        Ok(InstallOrder {
+        Ok(DiskOrder {
             id,
             by: by.to_owned(),
             at: now,
             deadline: self.deadline,
-            image: self.image.clone(),
-            disk: self.disk.clone(),
-            finish: self.finish,
             state: OrderState::Ordered {},
             held_back: None,
-            install: Some(Box::new(install)),
-            served: told.transpose()?,
-            phoned_home: None,
+            work: Work::Install(Box::new(InstallWork {
+                image: self.image.clone(),
+                disk: self.disk.clone(),
+                finish: self.finish,
+                install: Some(Box::new(install)),
+                served: told.transpose()?,
+                phoned_home: None,
+            })),
         })
     }
 }

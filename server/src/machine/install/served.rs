@@ -4,7 +4,7 @@ use protocol::install::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{InstallOrder, OrderState};
+use crate::machine::{DiskOrder, disk_order::OrderState};
 use crate::seed::{Documents, Seed};
 
 /// How long an installed system may take to say back that it is done, where nothing is served for longer.
@@ -71,17 +71,18 @@ impl Served {
     }
 }
 
-impl InstallOrder {
+impl DiskOrder {
     /// Returns what is served at a moment: nothing before the image is on its disk, nothing when its time is over.
     pub(in crate::machine) fn served_at(&self, unix_milliseconds: i64) -> Option<&Served> {
-        let served = self.served.as_deref()?;
+        let served = self.install()?.served.as_deref()?;
         let (from, until) = self.served_between(served)?;
         (from..until).contains(&unix_milliseconds).then_some(served)
     }
 
     /// Holds when what was to be served never will be any more.
     pub(in crate::machine) fn served_in_vain(&self, unix_milliseconds: i64) -> bool {
-        let Some(served) = self.served.as_deref() else { return false };
+        let served = self.install().and_then(|install| install.served.as_deref());
+        let Some(served) = served else { return false };
         let until = self.served_between(served).map(|(_, until)| until);
         !self.is_open() && until.is_none_or(|until| until <= unix_milliseconds)
     }
@@ -96,18 +97,22 @@ impl InstallOrder {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::order, *};
-    use crate::machine::Session;
+    use super::*;
+    use crate::machine::{
+        Session,
+        disk_order::tests::{installed, order},
+    };
 
-    fn served() -> InstallOrder {
+    fn served() -> DiskOrder {
         let seed = Seed { phone_home: true, serve_seconds: Some(60), ..Seed::default() };
         let served = Some(Box::new(Served::new("a5".repeat(16), &seed, None)));
-        InstallOrder { served, ..order(1) }
+        let mut order = order(1);
+        order.install_mut().unwrap().served = served;
+        order
     }
 
     fn done(at: i64) -> OrderState {
-        let protocol::EventKind::Installed { report, .. } = super::super::tests::installed(1)
-        else {
+        let protocol::EventKind::Installed { report, .. } = installed(1) else {
             panic!("not installed")
         };
         OrderState::Done { session: Session([1; 32]), at, report }
@@ -136,7 +141,7 @@ mod tests {
 
     #[test]
     fn only_the_token_is_heard() {
-        let served = served().served.unwrap();
+        let served = served().install_mut().unwrap().served.take().unwrap();
         assert!(served.hears(&"a5".repeat(16)));
         for token in ["", "a5", &"A5".repeat(16), &"a4".repeat(16), &"a5".repeat(17)] {
             assert!(!served.hears(token), "{token}");

@@ -1,15 +1,16 @@
-//! Orders to install, for all parts of the server: on disk before they leave it.
+//! Orders that write or wipe disks, for all parts of the server: on disk before they leave it.
 
-use protocol::{EventKind, Instruction, OrderId, Verb};
+use protocol::{EventKind, Instruction, Inventory, OrderId};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Duration, Effects, Registry, Session, UnknownSession};
 use crate::{
     clock::{Clock, may_destroy},
     machine::{
-        InstallOrder, Machine,
+        DiskOrder, Machine,
+        disk_order::carries_order,
         fleet::{CancelError, Fleet, Handing},
-        install::{Drawn, ImageFacts, InstallRefusal, InstallRequest, OrderState, Plan},
+        install::{Drawn, ImageFacts, InstallRefusal, InstallRequest, Plan},
     },
     text::chain,
 };
@@ -24,7 +25,7 @@ pub struct OrderOverview {
     pub online: bool,
     /// The order.
     #[serde(flatten)]
-    pub order: InstallOrder,
+    pub order: DiskOrder,
 }
 
 impl Registry {
@@ -38,13 +39,7 @@ impl Registry {
         clock: &Clock,
     ) -> Result<(Plan, Option<OrderOverview>), InstallRefusal> {
         self.tidy();
-        let inventory = match self.inventory(name) {
-            Ok(Some(inventory)) => inventory,
-            Ok(None) if self.show(name).is_none() => {
-                return Err(InstallRefusal::NoMachine(name.to_owned()));
-            }
-            Ok(None) | Err(_) => return Err(InstallRefusal::Unstored(name.to_owned())),
-        };
+        let inventory = self.inventory_for_order(name)?;
         if request.dry_run {
             let plan = self.read().plan_install(name, &inventory, request, image, self.now())?;
             return Ok((plan, None));
@@ -60,22 +55,42 @@ impl Registry {
             let (mut fleet, now) = (self.write(), self.now());
             let plan = fleet.plan_install(name, &inventory, request, image, now)?;
             let order = plan.order(drawn, by, now.unix_milliseconds, request, image)?;
-            fleet.take_install(name, order, now, &mut effects);
+            fleet.take_disk_order(name, order, now, &mut effects);
             plan
         };
-        // Whoever waits hears of it when it is on disk: what is not stored is not ordered.
+        self.store_order(id, effects)?;
+        Ok((plan, self.show_order(id)))
+    }
+
+    /// Returns what an order rests on.
+    pub(super) fn inventory_for_order(&self, name: &str) -> Result<Inventory, InstallRefusal> {
+        match self.inventory(name) {
+            Ok(Some(inventory)) => Ok(inventory),
+            Ok(None) if self.show(name).is_none() => {
+                Err(InstallRefusal::NoMachine(name.to_owned()))
+            }
+            Ok(None) | Err(_) => Err(InstallRefusal::Unstored(name.to_owned())),
+        }
+    }
+
+    /// Whoever waits hears of an order when it is on disk: what is not stored is not ordered.
+    pub(super) fn store_order(
+        &self,
+        id: OrderId,
+        mut effects: Effects,
+    ) -> Result<(), InstallRefusal> {
         let ring = std::mem::take(&mut effects.ring);
         self.follow(effects);
         if let Err(reason) = self.settle() {
             let mut effects = Effects::default();
             let by = "the server, because it could not be stored";
             // Whatever became of it meanwhile, it is over now.
-            drop(self.write().cancel_install(id, by, self.now(), &mut effects));
+            drop(self.write().cancel_order(id, by, self.now(), &mut effects));
             self.follow(effects);
             return Err(InstallRefusal::NotStored(reason));
         }
         self.follow(Effects { ring, ..Effects::default() });
-        Ok((plan, self.show_order(id)))
+        Ok(())
     }
 
     /// Lists all orders that are remembered, newest first.
@@ -102,7 +117,7 @@ impl Registry {
     pub fn cancel_order(&self, id: OrderId, by: &str) -> Result<OrderOverview, CancelError> {
         self.tidy();
         let mut effects = Effects::default();
-        self.write().cancel_install(id, by, self.now(), &mut effects)?;
+        self.write().cancel_order(id, by, self.now(), &mut effects)?;
         self.follow(effects);
         self.settle().map_err(CancelError::NotStored)?;
         self.show_order(id).ok_or_else(|| CancelError::NoOrder(id.to_string()))
@@ -116,7 +131,7 @@ impl Registry {
 
     /// Holds while a session carries out an order that names this manifest, or is about to.
     pub fn may_fetch(&self, session: Session, manifest: &str) -> bool {
-        self.carries_out(session, |order| order.image.manifest.as_deref() == Some(manifest))
+        self.carries_out(session, |order| names(order, manifest))
     }
 
     /// Holds while a session carries out this order, or is about to.
@@ -124,28 +139,20 @@ impl Registry {
         self.carries_out(session, |order| order.id == id)
     }
 
-    fn carries_out(&self, session: Session, is_meant: impl Fn(&InstallOrder) -> bool) -> bool {
+    fn carries_out(&self, session: Session, is_meant: impl Fn(&DiskOrder) -> bool) -> bool {
         let fleet = self.read();
         let Some(order) = fleet.of_session(session).and_then(Machine::open_order) else {
             return false;
         };
-        let is_its = match &order.state {
-            OrderState::Given { session: its, .. } | OrderState::Running { session: its, .. } => {
-                *its == session
-            }
-            _ => false,
-        };
-        is_its && is_meant(order)
+        order.is_with(session) && is_meant(order)
     }
 
     /// Returns the machine whose open order names this manifest.
     pub fn ordered_for(&self, manifest: &str) -> Option<String> {
         self.tidy();
-        let names = |machine: &&Machine| {
-            let order = machine.open_order();
-            order.is_some_and(|order| order.image.manifest.as_deref() == Some(manifest))
-        };
-        self.read().machines().find(names).map(|machine| machine.name.clone())
+        let is_meant =
+            |machine: &&Machine| machine.open_order().is_some_and(|order| names(order, manifest));
+        self.read().machines().find(is_meant).map(|machine| machine.name.clone())
     }
 
     /// Ends the orders whose time is over.
@@ -154,7 +161,7 @@ impl Registry {
         self.change(|fleet, effects| fleet.expire(now, effects));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Fleet, &mut Effects)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Fleet, &mut Effects)) {
         let mut effects = Effects::default();
         change(&mut self.write(), &mut effects);
         self.follow(effects);
@@ -191,8 +198,7 @@ impl Registry {
             match self.read().pending(session, after)? {
                 // What was refused a moment ago still is, whatever the bell rang for.
                 Some(next) if Some(next.sequence) != refused => {
-                    let is_install = matches!(next.verb, Verb::Install(_));
-                    return Ok((!is_install).then_some(next));
+                    return Ok((!carries_order(&next)).then_some(next));
                 }
                 Some(_) | None => {}
             }
@@ -205,7 +211,7 @@ impl Registry {
         instruction: Instruction,
         clock: &Clock,
     ) -> Option<Instruction> {
-        if !matches!(instruction.verb, Verb::Install(_)) {
+        if !carries_order(&instruction) {
             return Some(instruction);
         }
         let fit = may_destroy(clock).map_err(|doubt| chain(&doubt));
@@ -223,7 +229,12 @@ impl Registry {
     }
 }
 
-fn shown(machine: &Machine, order: &InstallOrder, online: bool) -> OrderOverview {
+/// Holds for an order to install the image of this manifest.
+fn names(order: &DiskOrder, manifest: &str) -> bool {
+    order.install().is_some_and(|work| work.image.manifest.as_deref() == Some(manifest))
+}
+
+fn shown(machine: &Machine, order: &DiskOrder, online: bool) -> OrderOverview {
     let order = order.clone().without_secrets();
     OrderOverview { machine: machine.name.clone(), online, order }
 }

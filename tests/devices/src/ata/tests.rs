@@ -100,6 +100,51 @@ fn identify_says_what_the_configuration_can() {
 }
 
 #[test]
+fn every_word_of_identify_is_where_the_specification_has_it() {
+    let words = identify(&mut Disk::new(Config::default()));
+    let text: Vec<u8> = words[10..47].iter().flat_map(|word| word.to_be_bytes()).collect();
+    assert_eq!(&text[..20], b"ATA0001             ");
+    assert_eq!(&text[26..48], b"1.0     Simulated ATA ");
+    let others =
+        words.iter().enumerate().filter(|(at, word)| !(10..47).contains(at) && **word != 0);
+    assert_eq!(
+        others.map(|(at, word)| (at, *word)).filter(|(at, _)| *at != 255).collect::<Vec<_>>(),
+        [
+            (0, 0x0040),
+            (47, 0x8001),
+            (48, 0x4000),
+            (49, 0x0300),
+            (53, 0x0006),
+            (59, 0x5c00),
+            (60, 128),
+            (76, 0x0008),
+            (78, 0x0040),
+            (79, 0x0040),
+            (80, 0x0c00),
+            (82, 0x0422),
+            (83, 0x7d00),
+            (84, 0x4100),
+            (85, 0x0420),
+            (86, 0xbc00),
+            (87, 0x4100),
+            (88, 0x007f),
+            (89, 2),
+            (90, 3),
+            (92, 0xfffe),
+            (100, 128),
+            (106, 0x4000),
+            (108, 0x5000),
+            (109, 0xc500),
+            (111, 1),
+            (119, 0x4000),
+            (120, 0x4000),
+            (128, 0x0021),
+            (217, 7200),
+        ]
+    );
+}
+
+#[test]
 fn both_sizes_of_pass_through_are_taken_and_must_fit_the_command() {
     let mut disk = Disk::new(Config::default());
     let twelve = [0xa1, 4 << 1, 0x0e, 0, 1, 0, 0, 0, 0, 0xec, 0, 0];
@@ -114,6 +159,25 @@ fn both_sizes_of_pass_through_are_taken_and_must_fit_the_command() {
     }
     let answer = disk.execute(&[0x48, 2], &mut []).unwrap();
     assert_eq!((answer.status, answer.sense[1], answer.sense[2]), (2, 0x05, 0x20));
+}
+
+#[test]
+fn sectors_are_read_and_written_by_both_protocols() {
+    let mut disk = Disk::new(Config::default());
+    for (protocols, [write, read]) in [([5, 4], [0x34, 0x24]), ([6, 6], [0x35, 0x25])] {
+        let cdb = |protocol: u8, flags, command| {
+            [0x85, protocol << 1 | 1, flags, 0, 0, 0, 2, 0, 7, 0, 0, 0, 0, 0xe0, command, 0]
+        };
+        let mut data = [write; 1024];
+        assert_eq!(disk.execute(&cdb(protocols[0], 0x06, write), &mut data).unwrap().status, 0);
+        let mut data = [0; 1024];
+        assert_eq!(
+            disk.execute(&cdb(protocols[1], 0x0e, read), &mut data).unwrap().transferred,
+            1024
+        );
+        assert_eq!((data, disk.read(8, 1).unwrap()), ([write; 1024], vec![write; 512]));
+        assert_eq!(disk.read(9, 1).unwrap(), [0; 512]);
+    }
 }
 
 #[test]
@@ -146,12 +210,20 @@ fn bridges_lie_abort_or_know_nothing() {
 #[test]
 fn inquiry_says_that_it_is_ata_and_has_the_identify_data() {
     let mut disk = Disk::new(Config::default());
-    let mut page = [0; 96];
-    disk.execute(&[0x12, 0, 0, 0, 96, 0], &mut page).unwrap();
-    assert_eq!(&page[8..16], b"ATA     ");
-    let mut page = [0; 572];
-    let answer = disk.execute(&[0x12, 1, 0x89, 2, 60, 0], &mut page).unwrap();
-    assert_eq!((answer.transferred, page[56], page[570]), (572, 0xec, 0xa5));
+    let mut page = [0; 600];
+    let mut ask = |flags, code| {
+        let answer = disk.execute(&[0x12, flags, code, 2, 88, 0], &mut page).unwrap();
+        page[..answer.transferred].to_vec()
+    };
+    let standard = ask(0, 0);
+    assert_eq!((standard.len(), standard[4], &standard[8..16]), (96, 91, &b"ATA     "[..]));
+    assert_eq!(&standard[16..36], b"Simulated ATA   1.0 ");
+    assert_eq!(ask(1, 0), [0, 0, 0, 3, 0, 0x80, 0x89]);
+    let serial = ask(1, 0x80);
+    assert_eq!((serial.len(), serial[3], &serial[4..11]), (24, 20, &b"ATA0001"[..]));
+    let information = ask(1, 0x89);
+    assert_eq!((information.len(), &information[..4]), (572, &[0, 0x89, 2, 0x38][..]));
+    assert_eq!((information[56], information[60], information[570]), (0xec, 0x40, 0xa5));
 }
 
 #[test]

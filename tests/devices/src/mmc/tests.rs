@@ -62,6 +62,42 @@ fn the_extended_register_says_what_the_configuration_can() {
 }
 
 #[test]
+fn every_byte_of_the_extended_register_is_where_the_specification_has_it() {
+    let found = register(&mut Card::new(Config { erases_to_ones: true, ..Config::default() }));
+    let bytes = found.iter().copied().enumerate().filter(|(_, byte)| *byte != 0);
+    assert_eq!(
+        bytes.collect::<Vec<_>>(),
+        [
+            (160, 7),
+            (168, 1),
+            (181, 1),
+            (192, 8),
+            (213, 8),
+            (223, 1),
+            (224, 1),
+            (226, 1),
+            (229, 2),
+            (230, 3),
+            (231, 0x51),
+            (232, 1),
+        ]
+    );
+    assert_eq!(
+        [
+            status::OUT_OF_RANGE,
+            status::ERASE_SEQUENCE,
+            status::ERASE_PARAMETER,
+            status::ILLEGAL_COMMAND,
+            status::ERROR,
+            status::ERASE_RESET,
+            status::TRANSFER,
+            status::SWITCH_ERROR,
+        ],
+        [0x8000_0000, 0x1000_0000, 0x0800_0000, 0x40_0000, 0x8_0000, 0x2000, 0x900, 0x80]
+    );
+}
+
+#[test]
 fn commands_must_wait_for_their_own_kind_of_response() {
     let mut card = Card::new(Config::default());
     for (command, flags, is_write) in

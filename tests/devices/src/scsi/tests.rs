@@ -66,7 +66,11 @@ fn inquiry_says_what_the_configuration_can() {
     assert_eq!(page(&mut disk, 0)[4..], [0, 0x80, 0x83, 0xb0, 0xb1, 0xb2]);
     assert_eq!(&page(&mut disk, 0x80)[4..], b"SAS0001");
     assert_eq!(page(&mut disk, 0x83)[4..], [1, 3, 0, 8, 0x50, 0, 0xc5, 0, 0, 0, 0, 2]);
-    assert_eq!(page(&mut disk, 0xb0).len(), 64);
+    let limits = page(&mut disk, 0xb0);
+    assert_eq!((limits.len(), limits[20], limits[27], limits[43]), (64, 0xff, 16, 0));
+    let mut luns = [0xee; 17];
+    assert_eq!(good(&mut disk, &[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0], &mut luns), 16);
+    assert_eq!(luns, [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xee]);
     let characteristics = page(&mut disk, 0xb1);
     assert_eq!((&characteristics[4..6], characteristics[7]), (&[0, 1][..], 0xf0));
     assert_eq!(page(&mut disk, 0xb2)[5..7], [0xc4, 1]);
@@ -110,8 +114,23 @@ fn operation_codes_are_reported_by_code_and_by_service_action() {
     let length = good(&mut disk, &[0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], &mut data);
     assert_eq!(length, usize::from(u16::from_be_bytes([data[2], data[3]])) + 4);
     let all: Vec<&[u8]> = data[4..length].chunks(8).collect();
-    assert!(all.contains(&&[0x48, 0, 0, 0x1f, 0, 1, 0, 10][..]));
-    assert!(all.contains(&&[0x04, 0, 0, 0, 0, 0, 0, 6][..]));
+    let mut plain = vec![0x00, 0x03, 0x04, 0x12, 0x15, 0x1a];
+    plain.extend([0x25, 0x28, 0x2a, 0x35, 0x41, 0x55, 0x5a, 0x88, 0x8a, 0x91, 0x93, 0xa0]);
+    let length = |code: u8| match code >> 5 {
+        0 => 6,
+        4 => 16,
+        5 => 12,
+        _ => 10,
+    };
+    let mut expected: Vec<[u8; 8]> =
+        plain.into_iter().map(|code| [code, 0, 0, 0, 0, 0, 0, length(code)]).collect();
+    for (code, action) in [(0x48, 1), (0x48, 0x1f), (0x9e, 0x10), (0xa3, 0x0c)] {
+        expected.push([code, 0, 0, action, 0, 1, 0, length(code)]);
+    }
+    let mut all: Vec<[u8; 8]> = all.into_iter().map(|one| one.try_into().unwrap()).collect();
+    all.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(all, expected);
     let mut mute = Disk::new(Config { reports_operation_codes: false, ..Config::default() });
     assert_eq!(refusal(&mut mute, &[0xa3, 0x0c], &mut []), (5, 0x20, 0));
 }
@@ -142,6 +161,12 @@ fn write_same_gives_up_zeros_that_then_stay_on_the_medium() {
     assert_eq!(refusal(&mut rotating, &cdb(0x09, 1), &mut []), (5, 0x24, 0));
     good(&mut rotating, &cdb(0x01, 0), &mut []);
     assert_eq!(left(&rotating), 0, "in place, to the end");
+    // The one of 10 bytes always has data.
+    let short = |flags| [0x41, flags, 0, 0, 0, 1, 0, 0, 2, 0];
+    good(&mut rotating, &short(0), &mut [9; 512]);
+    assert_eq!(rotating.read(1, 2).unwrap(), [9; 1024]);
+    assert_eq!(rotating.read(3, 1).unwrap(), [0; 512]);
+    assert_eq!(refusal(&mut rotating, &short(1), &mut []), (5, 0x24, 0));
 }
 
 #[test]

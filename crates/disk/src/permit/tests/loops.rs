@@ -183,6 +183,7 @@ fn the_belt_is_off_from_the_permit_to_the_release_and_nobody_else_takes_it_off()
 fn a_disk_zeroes_itself_and_it_is_true() {
     let Some(disk) = Loop::new() else { return };
     let held = disk.check().unwrap().into_medium().unwrap();
+    assert!(!held.is_only_unit(), "it stands below no target");
     for start in 0..16 {
         held.write(start << 20, &filled(0xff)).unwrap();
     }

@@ -1,29 +1,22 @@
 //! What an ATA disk says that it can.
 
-use std::time::Duration;
-
-use disk::command::{Data, ScsiDevice};
+use disk::command::ScsiDevice;
 use protocol::wipe::{Expected, Technique};
 
-use super::super::bytes::{big32, big64};
 use super::super::tape::Tape;
 use super::super::{Examined, FirmwareError, Obstacle, Reach, Running};
 use super::identify::Identity;
 use super::passthrough::Sanitize;
 use super::sanitize::{Standing, standing};
-use super::{Port, QUESTION_LIMIT, Trouble, hidden};
+use super::{Port, Trouble, hidden};
 
 /// Asks a disk what it can.
 pub(in super::super) fn examine(device: &dyn ScsiDevice) -> Result<Examined, FirmwareError> {
     let mut tape = Tape::default();
     let mut port = Port { device, tape: &mut tape };
     let (identity, bridge) = match port.identify() {
-        Ok(identity) if !identity.is_plausible() => {
-            (identity, Some("what it says of the disk is inconsistent"))
-        }
         Ok(identity) => {
-            let bridge =
-                is_other_disk(&port, &identity).then_some("it names another size than the disk");
+            let bridge = port.bridge(&identity);
             (identity, bridge)
         }
         Err((Trouble::Unclear { .. }, identity)) => (identity, Some("it returns no task file")),
@@ -120,16 +113,4 @@ fn offers(identity: &Identity, examined: &mut Examined) {
     if identity.has_security() {
         examined.offers(T::AtaSecurityErase, time(false), Reach::Addressed, Expected::Zeros);
     }
-}
-
-/// Says whether SCSI's size of the disk is another than the disk's own. Bridges that do not answer that say nothing.
-fn is_other_disk(port: &Port<'_>, identity: &Identity) -> bool {
-    // READ CAPACITY (16): SBC-3, section 5.16.
-    let command = [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
-    let mut bytes = [0; 32];
-    let limit: Duration = QUESTION_LIMIT;
-    let answer = port.device.execute(&command, Data::In(&mut bytes), limit);
-    let is_answered = answer.is_ok_and(|answer| answer.status == 0 && answer.transferred >= 12);
-    let sectors = big64(&bytes, 0).wrapping_add(1);
-    is_answered && (sectors, big32(&bytes, 8)) != (identity.sectors(), identity.sector_bytes())
 }

@@ -58,7 +58,9 @@ pub(in super::super) fn lift(device: &dyn ScsiDevice) -> Result<Lifted, Firmware
     let before = identity(&mut port)?;
     let mut now = before.clone();
     let mut failure = None;
-    if before.is_plausible() {
+    if let Some(words) = port.bridge(&before) {
+        failure = Some(format!("something is in between: {words}"));
+    } else {
         for hiding in [Hiding::Ama, Hiding::Hpa, Hiding::Dco, Hiding::Ama, Hiding::Hpa] {
             let Some(native) = native_sectors(&mut port, &now, hiding) else { continue };
             if native <= now.sectors() {
@@ -79,8 +81,6 @@ pub(in super::super) fn lift(device: &dyn ScsiDevice) -> Result<Lifted, Firmware
                 failure = Some(format!("sectors are hidden still, {hiding:?}: {said}"));
             }
         }
-    } else {
-        failure = Some("what the disk says of itself is inconsistent".to_owned());
     }
     if failure.is_none() && now.is_plausible() {
         let hidden = [Hiding::Ama, Hiding::Hpa, Hiding::Dco].into_iter().find(|hiding| {

@@ -150,10 +150,12 @@ pub(in super::super) fn recover(
     let mut tape = Tape::default();
     let mut port = Port { device, tape: &mut tape };
     let state = match port.identify() {
-        Ok(identity) if !identity.is_plausible() => {
-            Recovered::Refused { words: "what the disk says of itself is inconsistent".to_owned() }
-        }
-        Ok(identity) => free(&mut port, password, identity)?,
+        Ok(identity) => match port.bridge(&identity) {
+            None => free(&mut port, password, identity)?,
+            Some(words) => {
+                Recovered::Refused { words: format!("something is in between: {words}") }
+            }
+        },
         Err((trouble, _)) => return Err(trouble.of("IDENTIFY DEVICE")),
     };
     Ok(Recovery { state, commands: tape.into_commands() })

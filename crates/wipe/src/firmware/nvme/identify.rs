@@ -283,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn a_format_that_runs_says_what_remains() {
+        let progress = |fpi| namespace(|bytes| bytes[32] = fpi).format_progress();
+        assert_eq!(progress(0x80 | 0x4b), Some(25 * 655));
+        assert_eq!(progress(0x80), None, "nothing remains");
+        assert_eq!(progress(0x4b), None, "it does not say");
+        assert_eq!(progress(0xff), None, "more than all");
+    }
+
+    #[test]
     fn a_log_says_how_the_last_sanitize_stands() {
         let log = |status: u16, state| {
             let mut bytes = vec![0; 512];

@@ -235,6 +235,18 @@ fn without_a_journal_no_password_is_set() {
 }
 
 #[test]
+fn whoever_cancels_once_the_password_is_set_leaves_an_open_disk() {
+    let disk = Simulated::new(Config::default());
+    let watch = Bench { stops_after_journal: true, ..Bench::new(&disk) };
+    let outcome = apply(&disk.device(), None, Technique::AtaSecurityErase, &settings(), &watch);
+    assert_eq!(outcome.ended, Ended::Failed);
+    assert_eq!(sent(&outcome, "SECURITY SET PASSWORD"), 1);
+    assert_eq!(sent(&outcome, "SECURITY ERASE UNIT"), 0);
+    assert!(disk.is_open());
+    assert_eq!(disk.with(|disk| disk.read(0, 1)).unwrap(), [SECRET; 512]);
+}
+
+#[test]
 fn what_a_disk_does_not_say_it_can_is_not_tried() {
     let mut config = Config::default();
     config.security.as_mut().unwrap().enhanced_erase = false;
@@ -350,21 +362,24 @@ fn a_disk_that_lies_is_believed_here_and_found_out_by_reading() {
 
 #[test]
 fn bridges_that_keep_the_task_file_back_are_sent_nothing() {
-    for bridge in [Bridge::WithoutSense, Bridge::WithoutPassThrough] {
+    for bridge in [Bridge::WithoutSense, Bridge::WithoutPassThrough, Bridge::OtherSize] {
         let disk = Simulated::new(Config { bridge, ..Config::default() });
         let examined = disk.examine();
         assert!(matches!(examined.obstacles[..], [Obstacle::Bridge { .. }]), "{bridge:?}");
         assert_eq!(examined.techniques, []);
         for technique in ERASES.into_iter().chain([Technique::AtaSanitizeOverwrite]) {
             let outcome = disk.apply(technique);
-            assert_eq!(
-                (outcome.ended, outcome.commands.len()),
-                (Ended::Failed, 1),
-                "{technique:?}"
-            );
+            assert_eq!(outcome.ended, Ended::Failed, "{technique:?}");
+            let asks = |command: &RawCommand| {
+                matches!(&*command.name, "IDENTIFY DEVICE" | "READ CAPACITY (16)")
+            };
+            assert!(outcome.commands.iter().all(asks), "{technique:?}");
         }
         let password = settings().password;
-        assert!(recover(&disk.device(), &password, &Bench::new(&disk)).is_err());
+        let recovery = recover(&disk.device(), &password, &Bench::new(&disk));
+        assert!(!recovery.is_ok_and(|recovery| recovery.state == Recovered::Free));
+        let lifted = lift_hidden(&disk.device(), &Bench::new(&disk));
+        assert!(!lifted.is_ok_and(|lifted| lifted.unwrap().failure.is_none()));
     }
     // QEMU's answers what it is and aborts everything else.
     let disk = Simulated::new(Config { bridge: Bridge::AbortsAll, ..Config::default() });

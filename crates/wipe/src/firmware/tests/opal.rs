@@ -2,91 +2,128 @@
 
 use std::io;
 
+use devices::{
+    Course,
+    opal::{Config, Disk, Failure},
+};
 use disk::command::{OpalDevice, OpalFailure, OpalStatus};
 
 use super::*;
 
-/// A self-encrypting disk as the kernel shows it.
 #[derive(Debug)]
-struct Encrypting {
-    flags: Mutex<u32>,
-    psid: &'static [u8],
-    is_silent: bool,
-    ignores: bool,
+struct Simulated(Mutex<Disk>);
+
+const LABEL: &[u8] = b"0123456789ABCDEF0123456789ABCDEF";
+
+impl Simulated {
+    /// A disk that is full of what was on it before, and locked.
+    fn new(config: Config) -> Self {
+        let mut disk = Disk::new(config);
+        disk.set_locked(false);
+        assert!(disk.write(0, &vec![SECRET; 128 * 512]));
+        disk.set_locked(true);
+        Self(Mutex::new(disk))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Disk) -> T) -> T {
+        work(&mut self.0.lock().unwrap())
+    }
+
+    fn left(&self) -> usize {
+        let medium = self.with(|disk| disk.medium());
+        medium.chunks(512).filter(|page| page.iter().all(|byte| *byte == SECRET)).count()
+    }
+
+    fn examine(&self) -> Examined {
+        examine(&Device::None, Some(self), &Bench::new(self)).unwrap()
+    }
+
+    fn revert(&self, technique: Technique, credential: Option<&[u8]>) -> TechniqueOutcome {
+        let credential = credential.map(<[u8]>::to_vec);
+        let settings = match technique {
+            Technique::OpalSidRevert => Settings { sid: credential, ..settings() },
+            _ => Settings { psid: credential, ..settings() },
+        };
+        apply(&Device::None, Some(self), technique, &settings, &Bench::new(self))
+    }
 }
 
-impl Clocked for Encrypting {
-    fn advance(&self, _: Duration) {}
+impl Clocked for Simulated {
+    fn advance(&self, by: Duration) {
+        self.with(|disk| disk.advance(by));
+    }
 }
 
-impl OpalDevice for Encrypting {
+fn failure(failure: Failure) -> OpalFailure {
+    match failure {
+        Failure::Status(status) => OpalFailure::Status(status),
+        Failure::NoAnswer => OpalFailure::NoAnswer(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+impl OpalDevice for Simulated {
     fn status(&self) -> io::Result<OpalStatus> {
-        Ok(OpalStatus { flags: *self.flags.lock().unwrap() })
+        let status = self.with(|disk| disk.status());
+        status.map(|flags| OpalStatus { flags }).map_err(|_| io::ErrorKind::TimedOut.into())
     }
 
     fn revert_with_psid(&self, psid: &[u8]) -> Result<(), OpalFailure> {
-        if self.is_silent {
-            return Err(OpalFailure::NoAnswer(io::ErrorKind::TimedOut.into()));
-        }
-        if psid != self.psid {
-            return Err(OpalFailure::Status(0x01));
-        }
-        if !self.ignores {
-            *self.flags.lock().unwrap() = 0x03;
-        }
-        Ok(())
+        self.with(|disk| disk.revert_with_psid(psid)).map_err(failure)
     }
 
     fn revert_with_sid(&self, sid: &[u8]) -> Result<(), OpalFailure> {
-        self.revert_with_psid(sid)
+        self.with(|disk| disk.revert_with_sid(sid)).map_err(failure)
     }
 }
 
-// Supported, with locking; enabled and locked.
-const LOCKED: u32 = 0x0f;
-const OPEN: u32 = 0x03;
-
-fn disk(flags: u32) -> Encrypting {
-    Encrypting { flags: Mutex::new(flags), psid: b"LABEL", is_silent: false, ignores: false }
-}
-
-fn revert(disk: &Encrypting, psid: Option<&[u8]>) -> TechniqueOutcome {
-    let settings = Settings { psid: psid.map(<[u8]>::to_vec), ..settings() };
-    apply(&Device::None, Some(disk), Technique::OpalPsidRevert, &settings, &Bench::new(disk))
-}
-
 #[test]
-fn a_locked_disk_is_an_obstacle_that_its_label_lifts() {
-    let disk = disk(LOCKED);
-    let examined = examine(&Device::None, Some(&disk), &Bench::new(&disk)).unwrap();
-    assert_eq!(examined.obstacles, [Obstacle::OpalLocked]);
-    assert_eq!(offered(&examined), [Technique::OpalPsidRevert]);
-    let outcome = revert(&disk, Some(b"LABEL"));
-    assert_eq!(outcome.ended, Ended::Done);
-    assert!(!format!("{outcome:?}").contains("4c4142454c"), "the label is kept to itself");
-    assert_eq!(*disk.flags.lock().unwrap(), OPEN);
-}
-
-#[test]
-fn a_wrong_label_or_none_changes_nothing() {
-    let disk = disk(LOCKED);
-    for psid in [None, Some(&b"OTHER"[..])] {
-        assert_eq!(revert(&disk, psid).ended, Ended::Failed);
+fn a_locked_disk_is_an_obstacle_that_its_label_or_its_owner_lifts() {
+    for (technique, credential) in
+        [(Technique::OpalPsidRevert, LABEL), (Technique::OpalSidRevert, &b"owner"[..])]
+    {
+        let disk = Simulated::new(Config::default());
+        let examined = disk.examine();
+        assert_eq!(examined.obstacles, [Obstacle::OpalLocked]);
+        assert_eq!(offered(&examined), [Technique::OpalPsidRevert]);
+        let outcome = disk.revert(technique, Some(credential));
+        assert_eq!((outcome.ended, disk.left()), (Ended::Done, 0));
+        assert!(disk.examine().obstacles.is_empty());
+        let kept = format!("{outcome:?}");
+        assert!(!kept.contains("owner") && !kept.contains("0123456789"), "{kept}");
     }
-    assert_eq!(*disk.flags.lock().unwrap(), LOCKED);
 }
 
 #[test]
-fn an_accepted_revert_that_did_nothing_is_none_and_silence_is_unknown() {
-    let ignoring = Encrypting { ignores: true, ..disk(LOCKED) };
-    assert_eq!(revert(&ignoring, Some(b"LABEL")).ended, Ended::Failed);
-    let silent = Encrypting { is_silent: true, ..disk(LOCKED) };
-    assert_eq!(revert(&silent, Some(b"LABEL")).ended, Ended::Unknown);
+fn a_wrong_credential_or_none_changes_nothing() {
+    let disk = Simulated::new(Config::default());
+    for technique in [Technique::OpalPsidRevert, Technique::OpalSidRevert] {
+        for credential in [None, Some(&b"OTHER"[..])] {
+            assert_eq!(disk.revert(technique, credential).ended, Ended::Failed);
+        }
+    }
+    assert_eq!(disk.examine().obstacles, [Obstacle::OpalLocked]);
+    assert_eq!(disk.left(), 128);
+    let unable = Config { is_supported: false, global_is_locked: false, ..Config::default() };
+    let unable = Simulated(Mutex::new(Disk::new(unable)));
+    assert_eq!(unable.examine().techniques, []);
+    assert_eq!(unable.revert(Technique::OpalPsidRevert, Some(LABEL)).ended, Ended::Failed);
+}
+
+#[test]
+fn a_revert_that_fails_is_over_and_silence_is_unknown_and_a_lie_is_found_by_reading() {
+    for (course, ended) in [
+        (Course::FailsAt(0), Ended::Failed),
+        (Course::SticksAt(0), Ended::Unknown),
+        (Course::Lies, Ended::Done),
+    ] {
+        let disk = Simulated::new(Config { course, ..Config::default() });
+        assert_eq!(disk.revert(Technique::OpalPsidRevert, Some(LABEL)).ended, ended, "{course:?}");
+        assert!(disk.left() >= 128);
+    }
 }
 
 #[test]
 fn credentials_are_not_in_what_settings_print() {
-    let settings = Settings { psid: Some(b"LABEL".to_vec()), ..settings() };
-    let text = format!("{settings:?}");
-    assert!(!text.contains("76") && !text.contains("LABEL"), "{text}");
+    let text = format!("{:?}", Settings { psid: Some(LABEL.to_vec()), ..settings() });
+    assert!(!text.contains("48, 49") && !text.contains("0123"), "{text}");
 }

@@ -27,7 +27,7 @@ struct State {
 }
 
 /// The disk. It watches over its own wipe, too: that stops when the power is gone.
-pub(super) struct Disk {
+pub(in crate::working) struct Disk {
     size: u64,
     is_zeroing: bool,
     /// What cannot be written.
@@ -91,7 +91,7 @@ fn zero(pages: &mut Pages, range: &Range<u64>) {
 }
 
 impl Disk {
-    pub(super) fn new(size: u64) -> Self {
+    pub(in crate::working) fn new(size: u64) -> Self {
         Self { size, is_zeroing: false, bad: 0..0, forgets: 0..0, state: Mutex::default() }
     }
 
@@ -160,6 +160,11 @@ impl Disk {
     /// Has the power go after so many changes.
     pub(super) fn cut_after(&self, operations: usize) {
         self.state.lock().unwrap().operations_left = Some(operations);
+    }
+
+    /// Returns how many changes there were since the power was said to last for ever.
+    pub(super) fn operations(&self) -> usize {
+        usize::MAX - self.state.lock().unwrap().operations_left.unwrap()
     }
 
     /// Shows what a power cut left.

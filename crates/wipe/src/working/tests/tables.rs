@@ -29,18 +29,23 @@ impl Table {
             partitions.push((at, *size));
             at += size + 2 * MIB;
         }
+        self.write_at(disk, &partitions);
+        partitions
+    }
+
+    /// Writes a table with these partitions.
+    pub(super) fn write_at(self, disk: &Disk, partitions: &[(u64, u64)]) {
         let end = ::disk::Medium::size_bytes(disk) / SECTOR;
         match self {
-            Self::Gpt => gpt(disk, &partitions, end - 1),
+            Self::Gpt => gpt(disk, partitions, end - 1),
             Self::BackupGpt => {
-                gpt(disk, &partitions, end - 1);
+                gpt(disk, partitions, end - 1);
                 disk.erase(0, 34 * SECTOR);
             }
-            Self::GrownGpt => gpt(disk, &partitions, end - 20_001),
-            Self::Mbr => mbr(disk, &partitions),
-            Self::Bsd => bsd(disk, &partitions),
+            Self::GrownGpt => gpt(disk, partitions, end - 20_001),
+            Self::Mbr => mbr(disk, partitions),
+            Self::Bsd => bsd(disk, partitions),
         }
-        partitions
     }
 }
 

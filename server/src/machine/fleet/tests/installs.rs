@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use protocol::{EventKind, InventoryDigest, OrderId, install::Finish};
 
 use super::*;
-use crate::machine::install::{
-    Choice, Drawn, ImageFacts, InstallRefusal, InstallRequest, OrderState,
-    tests::{installed, progress},
+use crate::machine::{
+    disk_order::{
+        OrderState,
+        tests::{installed, progress},
+    },
+    install::{Choice, Drawn, ImageFacts, InstallRefusal, InstallRequest},
 };
 
 pub(super) fn request(disk: &str, overwrite: bool) -> InstallRequest {
@@ -45,7 +48,7 @@ impl Story {
         self.with(|fleet, now, effects| {
             let plan = fleet.plan_install(name, &inventory(text), request, &image, now)?;
             let order = plan.order(drawn, "uid 0", now.unix_milliseconds, request, &image)?;
-            fleet.take_install(name, order, now, effects);
+            fleet.take_disk_order(name, order, now, effects);
             Ok(id)
         })
     }
@@ -105,8 +108,8 @@ fn a_machine_that_waits_is_given_its_order_and_then_boots_its_own_disk() {
     story.tells(1, &installed(1));
     assert!(matches!(story.state(id), OrderState::Done { .. }));
     assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
-    let install = &story.fleet.find_order(id).unwrap().1.install;
-    assert!(install.is_none(), "its secrets are gone with it");
+    let install = story.fleet.find_order(id).unwrap().1.install().unwrap();
+    assert!(install.install.is_none(), "its secrets are gone with it");
 }
 
 #[test]
@@ -133,7 +136,8 @@ fn what_would_be_served_is_forgotten_when_its_time_is_over_or_nothing_comes_of_i
     let request = InstallRequest { seed, ..request("only", true) };
     let (name, after) = story.stands_ready(1, ONE);
     let id = story.installs(1, &name, ONE, &request).unwrap();
-    let is_kept = |story: &Story| story.fleet.find_order(id).unwrap().1.served.is_some();
+    let is_kept =
+        |story: &Story| story.fleet.find_order(id).unwrap().1.install().unwrap().served.is_some();
     story.given(1, after).unwrap();
     story.tells(1, &installed(1));
     story.seconds += 86_000;
@@ -143,8 +147,8 @@ fn what_would_be_served_is_forgotten_when_its_time_is_over_or_nothing_comes_of_i
     story.with(Fleet::expire);
     assert!(!is_kept(&story));
     let id = story.installs(2, &name, ONE, &request).unwrap();
-    story.with(|fleet, now, effects| fleet.cancel_install(id, "uid 0", now, effects)).unwrap();
-    assert!(story.fleet.find_order(id).unwrap().1.served.is_none());
+    story.with(|fleet, now, effects| fleet.cancel_order(id, "uid 0", now, effects)).unwrap();
+    assert!(story.fleet.find_order(id).unwrap().1.install().unwrap().served.is_none());
 }
 
 #[test]
@@ -310,7 +314,7 @@ fn a_new_order_waits_for_the_end_of_the_old_one() {
     let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
     let pending = story.installs(2, &name, ONE, &request("only", false));
     assert!(matches!(pending, Err(InstallRefusal::Pending { id: open, .. }) if open == id));
-    story.with(|fleet, now, effects| fleet.cancel_install(id, "uid 7", now, effects)).unwrap();
+    story.with(|fleet, now, effects| fleet.cancel_order(id, "uid 7", now, effects)).unwrap();
     assert!(
         matches!(story.state(id), OrderState::Cancelled { reason, .. } if reason.contains("uid 7"))
     );
@@ -462,7 +466,7 @@ fn acts(story: &mut Story, seen: &mut Seen, chance: &mut Chance) {
         7 => {
             let id = OrderId([number; 16]);
             let cancelled =
-                story.with(|fleet, now, effects| fleet.cancel_install(id, "uid 0", now, effects));
+                story.with(|fleet, now, effects| fleet.cancel_order(id, "uid 0", now, effects));
             drop(cancelled);
         }
         8 => drop(story.order(name, chance.of(&[Order::Wait, Order::Release, Order::Reboot]))),
@@ -542,7 +546,7 @@ fn ten_thousand_tangled_stories_give_no_order_twice_and_to_nobody_else() {
                         let by = seen.reported.get(&order.id);
                         assert_eq!(by, Some(&session.0[0]), "seed {seed}: done by nobody's word");
                     }
-                    assert!(order.is_open() || order.install.is_none(), "seed {seed}: secrets");
+                    assert!(order.is_open() || order.verb().is_none(), "seed {seed}: secrets");
                 }
             }
         }

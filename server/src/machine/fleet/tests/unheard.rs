@@ -3,7 +3,7 @@
 use protocol::{EventKind, OrderId};
 
 use super::{installs::request, *};
-use crate::machine::install::{
+use crate::machine::disk_order::{
     OrderState,
     tests::{installed, progress},
 };

@@ -7,7 +7,8 @@ use crate::{
     clock::tests::unsynchronised,
     machine::{
         OrderOverview,
-        install::{ImageFacts, InstallRefusal, InstallRequest, OrderState, tests::installed},
+        disk_order::{OrderState, tests::installed},
+        install::{ImageFacts, InstallRefusal, InstallRequest},
     },
     seed::Seed,
 };

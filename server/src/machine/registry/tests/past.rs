@@ -3,7 +3,7 @@
 use protocol::Pin;
 
 use super::{install::*, *};
-use crate::machine::{Witness, install::OrderState};
+use crate::machine::{Witness, disk_order::OrderState};
 
 /// A state directory, and a place beside it that ends with the host's boot.
 struct Host {

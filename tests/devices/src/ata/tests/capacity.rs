@@ -26,6 +26,22 @@ fn the_native_maximum_is_told_and_set_right_after() {
 }
 
 #[test]
+fn the_commands_of_28_bits_belong_together() {
+    let mut disk = Disk::new(hidden());
+    let mut short = |command: u8, lba: u8| {
+        let cdb = [0x85, 3 << 1, 0x20, 0, 0, 0, 0, 0, lba, 0, 0, 0, 0, 0xe0, command, 0];
+        registers(&disk.execute(&cdb, &mut []).unwrap())
+    };
+    assert_eq!(short(0xf8, 0).lba, 119);
+    assert_eq!(short(0xf9, 119).error, 0);
+    assert_eq!(short(0xf9, 109).error, ABORTED);
+    order(&mut disk, 0x27, 0, 0, 0);
+    let cdb = [0x85, 3 << 1, 0x20, 0, 0, 0, 0, 0, 109, 0, 0, 0, 0, 0xe0, 0xf9, 0];
+    assert_eq!(registers(&disk.execute(&cdb, &mut []).unwrap()).error, ABORTED, "not of one size");
+    assert_eq!(disk.accessible_sectors(), 120);
+}
+
+#[test]
 fn a_persistent_maximum_is_set_once_between_two_power_cuts() {
     let mut disk = Disk::new(hidden());
     for (lba, error) in [(119, 0), (109, NOT_FOUND)] {

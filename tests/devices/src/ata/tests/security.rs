@@ -94,6 +94,11 @@ fn a_new_master_password_brings_its_identifier_and_enables_nothing() {
     data[34] = 7;
     assert_eq!(send(&mut disk, 0xf1, &data), 0);
     assert_eq!(identify(&mut disk)[92], 7);
+    for identifier in [[0, 0], [0xff, 0xff]] {
+        data[34..36].copy_from_slice(&identifier);
+        assert_eq!(send(&mut disk, 0xf1, &data), 0);
+        assert_eq!(identify(&mut disk)[92], 7, "these say nothing");
+    }
     assert!(!state(&mut disk).0);
 }
 

@@ -75,6 +75,9 @@ fn a_software_write_protection_can_be_lifted_and_a_switch_cannot() {
             assert_eq!(refusal(&mut disk, cdb, &mut []), (7, 0x27, code));
         }
         assert_eq!(codes(&disk.write(0, &[0; 512]).unwrap_err().sense), (7, 0x27, code));
+        for opcode in [0x2a, 0x41, 0x42, 0x93] {
+            assert_eq!(refusal(&mut disk, &[opcode], &mut []), (7, 0x27, code));
+        }
         disk.read(0, 1).unwrap();
         let mut list = [0, 0, 0, 0, 0x0a, 0x0a, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         good(&mut disk, &[0x15, 0x10, 0, 0, 16, 0], &mut list);

@@ -1,0 +1,113 @@
+//! The session with the server as who keeps an order: steps are written down there before they happen.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use agent::{
+    console,
+    session::{Bulk, Session, Ticket},
+    watchdog,
+};
+use linux::suspend::Alarm;
+use protocol::{
+    EventKind, Level, OrderId,
+    wipe::{WipeProgress, WipeStep, WipeStepKind},
+};
+use wipe::{Stopped, job::Keeper};
+
+use super::screen::Screen;
+use crate::chain;
+
+/// How long a step waits for a server that does not answer. What runs goes on meanwhile; what has not begun does not.
+const JOURNAL_PATIENCE: Duration = Duration::from_hours(4);
+
+/// How often it is looked whether the order is over while a step waits.
+const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the machine sleeps to unfreeze its disks: disks spin down and lose their power.
+const SLEEP_SECONDS: u64 = 10;
+
+/// Keeps one order.
+#[derive(Debug)]
+pub(super) struct SessionKeeper {
+    session: Session,
+    bulk: Bulk,
+    order: OrderId,
+    screen: Mutex<Screen>,
+    /// The last watermark of each disk that was noted.
+    marks: Mutex<BTreeMap<u32, Ticket>>,
+}
+
+impl SessionKeeper {
+    pub(super) fn new(session: Session, bulk: Bulk, order: OrderId) -> Self {
+        Self { session, bulk, order, screen: Mutex::default(), marks: Mutex::default() }
+    }
+
+    fn put(&self, step: WipeStep) -> Ticket {
+        let kind = EventKind::WipeStep { order: self.order, step: Box::new(step) };
+        self.session.note(Level::Info, kind)
+    }
+}
+
+impl Keeper for SessionKeeper {
+    fn stopped(&self) -> Option<Stopped> {
+        self.bulk.cancelled().load(Ordering::Relaxed).then_some(Stopped::Cancelled)
+    }
+
+    fn journal(&self, step: WipeStep) -> Result<(), Stopped> {
+        let ticket = self.put(step);
+        let begun = Instant::now();
+        loop {
+            if self.session.is_told_within(ticket, JOURNAL_PAUSE) {
+                return Ok(());
+            }
+            if let Some(stopped) = self.stopped() {
+                return Err(stopped);
+            }
+            // Refused, or pushed out: the server does not know of it.
+            if !self.session.waits(ticket) || begun.elapsed() > JOURNAL_PATIENCE {
+                return Err(Stopped::Unjournaled);
+            }
+        }
+    }
+
+    fn note(&self, step: WipeStep) {
+        if !matches!(step.kind, WipeStepKind::Watermark { .. }) {
+            self.put(step);
+            return;
+        }
+        // While the server is gone watermarks would push out what matters: one of each disk waits, and the next one
+        // that is noted after it says more.
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.get(&step.disk).is_none_or(|last| !self.session.waits(*last)) {
+            let disk = step.disk;
+            let ticket = self.put(step);
+            marks.insert(disk, ticket);
+        }
+    }
+
+    fn progress(&self, progress: WipeProgress) {
+        let mut screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = screen.next(Instant::now(), &progress);
+        if let Some(table) = shown.table {
+            console::show(&table);
+        }
+        console::show_for_now(&shown.line);
+        self.bulk.tell(EventKind::WipeProgress(Box::new(progress)));
+    }
+
+    fn sleep(&self) -> Result<(), String> {
+        let alarm = Alarm::prove().map_err(|error| chain(&error))?;
+        watchdog::disarm();
+        let slept = alarm.sleep(SLEEP_SECONDS);
+        watchdog::rearm();
+        slept.map(drop).map_err(|error| chain(&error))
+    }
+
+    fn unix_milliseconds(&self) -> i64 {
+        linux::clock::unix_milliseconds()
+    }
+}

@@ -1,0 +1,177 @@
+//! What is said of a whole machine, before and after its disks were wiped. Pure but for the clock and the kernel's release.
+
+use std::fs;
+
+use disk::permit::Clock;
+use protocol::{
+    Inventory, InventoryDigest, Wipe,
+    order::{DiskIdentity, MachineEvidence},
+    wipe::{DiskReport, Verdict, WipeReport},
+};
+use wipe::verdict;
+
+/// When a wipe began, by which clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clockwork {
+    pub(super) of: Clock,
+    begun_unix_milliseconds: i64,
+}
+
+impl Clockwork {
+    pub(super) fn begin(of: Clock) -> Self {
+        Self { of, begun_unix_milliseconds: linux::clock::unix_milliseconds() }
+    }
+}
+
+/// Holds for a disk after which nobody has to look.
+pub(super) fn is_over_well(disk: &DiskReport) -> bool {
+    matches!(disk.verdict, Verdict::Erased | Verdict::ErasedWithExceptions)
+}
+
+/// What the checks saw of the machine beside the disks that were ordered.
+#[derive(Debug)]
+pub(super) struct Beside {
+    /// The machine as it was before.
+    pub(super) inventory: Inventory,
+    /// Disks that the order calls missing, and that are.
+    pub(super) missing: Vec<DiskIdentity>,
+    /// Disks that the order does not name.
+    pub(super) untouched: Vec<DiskIdentity>,
+}
+
+/// Puts together what came of all disks.
+pub(super) fn report(
+    wipe: &Wipe,
+    beside: Beside,
+    disks: Vec<DiskReport>,
+    clock: &Clockwork,
+) -> WipeReport {
+    let Beside { inventory, missing, untouched } = beside;
+    let hiding = hiding("/sys/bus/pci/devices");
+    let verdicts: Vec<Verdict> = disks.iter().map(|disk| disk.verdict).collect();
+    let clock_words = match clock.of {
+        Clock::SetByServer => "server",
+        Clock::Unset => "unknown",
+    };
+    WipeReport {
+        order: wipe.order.id,
+        machine: MachineEvidence::of(&inventory),
+        inventory: InventoryDigest::of(&inventory),
+        level: wipe.level,
+        is_complete: verdict::is_complete(&verdicts, untouched.len(), hiding.len()),
+        disks,
+        missing,
+        untouched,
+        hiding,
+        extras: Vec::new(),
+        agent: format!("hercules {}", env!("CARGO_PKG_VERSION")),
+        kernel: linux::release::kernel().unwrap_or_default(),
+        begun_unix_milliseconds: clock.begun_unix_milliseconds,
+        ended_unix_milliseconds: linux::clock::unix_milliseconds(),
+        clock: clock_words.to_owned(),
+    }
+}
+
+/// Lists the RAID controllers: their volumes are not the disks behind them. A chipset's, which the drivers `ahci` and `vmd`
+/// take apart, hides none.
+fn hiding(devices: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(devices) else { return Vec::new() };
+    let mut found: Vec<String> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let text = |name: &str| fs::read_to_string(path.join(name)).ok();
+            // PCI Code and ID Assignment Specification, class 01h: 04h is RAID.
+            if !text("class")?.starts_with("0x0104") {
+                return None;
+            }
+            let driver = fs::read_link(path.join("driver")).ok();
+            let driver = driver.as_deref().and_then(|link| link.file_name()?.to_str());
+            if matches!(driver, Some("ahci" | "vmd")) {
+                return None;
+            }
+            let id = |name| text(name).map(|id| id.trim().trim_start_matches("0x").to_owned());
+            let address = path.file_name()?.to_str()?;
+            let driver = driver.unwrap_or("no driver");
+            Some(format!("{}:{} at {address} ({driver})", id("vendor")?, id("device")?))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use protocol::{
+        Bytes, Order, OrderId,
+        inventory::Disk,
+        order::OrderedDisk,
+        wipe::{PowerLevel, Seed, WipeFinish, WipeOptions},
+    };
+
+    use super::*;
+
+    fn disk(serial: &str) -> Disk {
+        Disk {
+            name: "sda".to_owned(),
+            serial: Some(serial.to_owned()),
+            size_bytes: Bytes(1 << 30),
+            ..Disk::default()
+        }
+    }
+
+    fn wipe(ordered: &[Disk]) -> Wipe {
+        let disks = ordered.iter().map(DiskIdentity::of);
+        Wipe {
+            order: Order {
+                id: OrderId([7; 16]),
+                by: "a".to_owned(),
+                machine: MachineEvidence::default(),
+                disks: disks.map(|identity| OrderedDisk { identity, overwrite: true }).collect(),
+                deadline_unix_milliseconds: 1,
+                inventory: InventoryDigest([0; 32]),
+            },
+            level: PowerLevel::Full,
+            options: WipeOptions::default(),
+            seed: Seed([1; 32]),
+            missing: Vec::new(),
+            extras: Vec::new(),
+            journal: Vec::new(),
+            finish: WipeFinish::Stay,
+        }
+    }
+
+    #[test]
+    fn a_machine_is_complete_only_without_untouched_disks() {
+        let inventory = Inventory { disks: vec![disk("A"), disk("B")], ..Inventory::default() };
+        let untouched = vec![DiskIdentity::of(&disk("B"))];
+        let beside = Beside { inventory, missing: Vec::new(), untouched: untouched.clone() };
+        let clock = Clockwork::begin(Clock::SetByServer);
+        let report = report(&wipe(&[disk("A")]), beside, Vec::new(), &clock);
+        assert_eq!((report.untouched, report.is_complete), (untouched, false));
+        assert_eq!(
+            (report.clock.as_str(), report.agent.starts_with("hercules ")),
+            ("server", true)
+        );
+    }
+
+    #[test]
+    fn raid_controllers_hide_disks_and_chipsets_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let card = |address: &str, class: &str, driver: &str| {
+            let path = directory.path().join(address);
+            fs::create_dir(&path).unwrap();
+            for (name, text) in [("class", class), ("vendor", "0x1000\n"), ("device", "0x005b\n")] {
+                fs::write(path.join(name), text).unwrap();
+            }
+            symlink(format!("../drivers/{driver}"), path.join("driver")).unwrap();
+        };
+        card("0000:00:17.0", "0x010400\n", "ahci");
+        card("0000:01:00.0", "0x010400\n", "megaraid_sas");
+        card("0000:02:00.0", "0x010700\n", "mpt3sas");
+        let found = hiding(directory.path().to_str().unwrap());
+        assert_eq!(found, ["1000:005b at 0000:01:00.0 (megaraid_sas)"]);
+        assert_eq!(hiding("/nowhere"), [""; 0]);
+    }
+}

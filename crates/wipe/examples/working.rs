@@ -1,0 +1,126 @@
+//! `working` on files in the place of disks, for tests with layouts that real tools made.
+//!
+//! ```text
+//! working areas FILE SECTOR          says what is or was a device on it: start, length, what made it
+//! working wipe FILE SECTOR           clears it; fails where something is still found
+//! working plant zfs|ceph FILE START LENGTH   writes such labels into a part of it
+//! ```
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "it is a program for a terminal")]
+
+use std::{
+    error::Error,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use disk::PlainFile;
+use protocol::wipe::WipeStepKind;
+use wipe::{
+    Stopped, Watch,
+    working::{clear, plan, probe},
+};
+
+#[path = "../src/working/tests/labels.rs"]
+mod labels;
+
+const GIB: u64 = 1 << 30;
+const ZFS_LABEL: u64 = 256 << 10;
+
+/// Never stops anything, and tells nobody.
+#[derive(Debug)]
+struct Patient(Instant);
+
+impl Watch for Patient {
+    fn check(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn wait(&self, _: Duration) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn journal(&self, _: WipeStepKind) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn note(&self, _: WipeStepKind) {}
+
+    fn progress(&self, _: u64, _: u64, _: u32) {}
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["areas", file, sector] => {
+            for area in plan(&open(file, sector)?)?.areas {
+                println!("{} {} {}", area.start, area.length, area.kind);
+            }
+        }
+        ["wipe", file, sector] => wipe(&open(file, sector)?)?,
+        ["plant", kind, file, start, length] => {
+            let file = OpenOptions::new().write(true).open(file)?;
+            plant(kind, &file, start.parse()?, length.parse()?)?;
+        }
+        _ => {
+            return Err(
+                "working areas|wipe FILE SECTOR, or working plant zfs|ceph FILE START LENGTH"
+                    .into(),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn open(file: &str, sector: &str) -> Result<PlainFile, Box<dyn Error>> {
+    let path = Path::new(file);
+    Ok(PlainFile::open(path, fs::metadata(path)?.len(), sector.parse()?)?)
+}
+
+fn wipe(disk: &PlainFile) -> Result<(), Box<dyn Error>> {
+    let watch = Patient(Instant::now());
+    let places = plan(disk)?;
+    let cleared = clear(disk, &places, &watch);
+    let left = probe(disk, &places);
+    println!(
+        "{} devices, {} places, {} MiB cleared in {:.2} s",
+        places.areas.len(),
+        places.places.len(),
+        cleared.bytes >> 20,
+        watch.elapsed().as_secs_f32()
+    );
+    let again = plan(disk)?;
+    let is_whole = cleared.bad.is_empty() && cleared.stopped.is_none() && !cleared.is_gone;
+    if !is_whole || !left.is_nothing() || again.areas.len() != 1 {
+        return Err(format!("{:?} {left:?} {:?}", cleared.bad, again.areas).into());
+    }
+    Ok(())
+}
+
+fn plant(kind: &str, file: &File, start: u64, length: u64) -> Result<(), Box<dyn Error>> {
+    let labels: Vec<(u64, Vec<u8>)> = match kind {
+        "zfs" => {
+            let end = length - length % ZFS_LABEL;
+            let places = [0, ZFS_LABEL, end - 2 * ZFS_LABEL, end - ZFS_LABEL];
+            places.map(|at| (at, labels::zfs(at))).into()
+        }
+        "ceph" => {
+            let label = labels::ceph(length);
+            [0, GIB, 10 * GIB, 100 * GIB, 1000 * GIB].map(|at| (at, label.clone())).into()
+        }
+        _ => return Err(format!("nothing is called {kind}").into()),
+    };
+    for (at, label) in labels {
+        if at + u64::try_from(label.len())? <= length {
+            file.write_all_at(&label, start + at)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! The operators' routes for certificates: list, read, whose key; and which disks have none.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use protocol::{Pin, order::DiskIdentity};
+use serde::{Deserialize, Serialize};
+
+use super::operators::{Bridge, refuse};
+use crate::{
+    certificate::Listed,
+    machine::{Overview, SeenDisk},
+    text::chain,
+};
+
+/// Whose certificates these are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Signer {
+    /// The fingerprint of the key that signs.
+    pub key: Pin,
+}
+
+/// A disk that was ever seen, and what proves that it was wiped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accounted {
+    /// How the server calls it.
+    pub identity: String,
+    /// Everything that tells it from others.
+    pub named: DiskIdentity,
+    /// The machine that it is in, or was last seen in.
+    pub machine: String,
+    /// Whether that machine showed it in its last complete report.
+    pub is_there: bool,
+    /// When it was last seen: milliseconds since 1970; absent where only a certificate knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<i64>,
+    /// Its newest certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Listed>,
+    /// Whether it went away and nothing says that it was erased.
+    pub is_gone_without_proof: bool,
+}
+
+/// Returns the routes.
+pub(super) fn routes() -> Router<Bridge> {
+    Router::new()
+        .route("/v1/certificates", get(list))
+        .route("/v1/certificates/key", get(key))
+        .route("/v1/certificates/report", get(report))
+        .route("/v1/certificates/{serial}", get(show))
+}
+
+async fn list(State(bridge): State<Bridge>) -> Json<Vec<Listed>> {
+    Json(bridge.certificates.list())
+}
+
+async fn key(State(bridge): State<Bridge>) -> Json<Signer> {
+    Json(Signer { key: bridge.certificates.fingerprint() })
+}
+
+async fn report(State(bridge): State<Bridge>) -> Json<Vec<Accounted>> {
+    Json(account(&bridge.registry.list(), &bridge.certificates.list()))
+}
+
+async fn show(State(bridge): State<Bridge>, Path(serial): Path<u64>) -> Response {
+    let certificates = bridge.certificates;
+    match tokio::task::spawn_blocking(move || certificates.read(serial)).await {
+        // Byte for byte: it is signed.
+        Ok(Ok(Some(bytes))) => {
+            ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+        }
+        Ok(Ok(None)) => {
+            refuse(StatusCode::NOT_FOUND, &format!("no certificate of this number: {serial}"))
+        }
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
+}
+
+/// Lists every disk that was ever seen, by name.
+fn account(machines: &[Overview], certificates: &[Listed]) -> Vec<Accounted> {
+    let mut disks: BTreeMap<String, Accounted> = BTreeMap::new();
+    for machine in machines.iter().map(|overview| &overview.machine) {
+        for SeenDisk { identity, named, first: _, last } in &machine.seen_disks {
+            let is_there = machine.disks.iter().any(|disk| disk.identity == *identity);
+            let one = Accounted {
+                identity: identity.clone(),
+                named: named.clone(),
+                machine: machine.name.clone(),
+                is_there,
+                last_seen: Some(*last),
+                certificate: None,
+                is_gone_without_proof: false,
+            };
+            // It moves from machine to machine: where it was seen last, it is.
+            let known = disks.entry(identity.clone()).or_insert_with(|| one.clone());
+            if (known.is_there, known.last_seen) < (one.is_there, one.last_seen) {
+                *known = one;
+            }
+        }
+    }
+    for certificate in certificates {
+        let (Some(identity), Some(named)) = (&certificate.disk, &certificate.named) else {
+            continue;
+        };
+        let known = disks.entry(identity.clone()).or_insert_with(|| Accounted {
+            identity: identity.clone(),
+            named: named.clone(),
+            machine: certificate.machine.clone(),
+            is_there: false,
+            last_seen: None,
+            certificate: None,
+            is_gone_without_proof: false,
+        });
+        known.certificate = Some(certificate.clone());
+    }
+    let mut disks: Vec<Accounted> = disks.into_values().collect();
+    for disk in &mut disks {
+        let is_proven = disk.certificate.as_ref().is_some_and(Listed::proves_erasure);
+        disk.is_gone_without_proof = !disk.is_there && !is_proven;
+    }
+    disks
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Bytes, wipe::Verdict};
+
+    use super::*;
+    use crate::{
+        certificate::tests::listed,
+        machine::{DiskState, KnownDisk, Machine, Strength},
+    };
+
+    /// A machine that showed disks, each at a moment, and shows some of them still.
+    fn machine(name: &str, seen: &[(&str, i64)], there: &[&str]) -> Overview {
+        let seen = seen.iter().map(|(identity, last)| SeenDisk {
+            identity: (*identity).to_owned(),
+            named: DiskIdentity::default(),
+            first: 0,
+            last: *last,
+        });
+        let there = there.iter().map(|identity| KnownDisk {
+            identity: (*identity).to_owned(),
+            size_bytes: Bytes(1),
+            portable: false,
+            read_only: false,
+            state: DiskState::Blank,
+        });
+        let machine = Machine {
+            name: name.to_owned(),
+            seen_disks: seen.collect(),
+            disks: there.collect(),
+            ..Machine::default()
+        };
+        Overview { machine, online: false, strength: Strength::Weak }
+    }
+
+    #[test]
+    fn every_disk_is_there_or_proven_or_gone_without_proof() {
+        let machines = [
+            machine("one", &[("a", 1), ("b", 1), ("c", 1), ("d", 1)], &["a"]),
+            machine("two", &[("b", 2)], &["b"]),
+        ];
+        let certificates = [
+            listed(1, "c", Verdict::Erased),
+            listed(2, "d", Verdict::Erased),
+            listed(3, "d", Verdict::NotErased),
+            listed(4, "e", Verdict::ErasedWithExceptions),
+        ];
+        let all = account(&machines, &certificates);
+        let shown: Vec<(&str, &str, bool, Option<u64>, bool)> = all
+            .iter()
+            .map(|one| {
+                let certificate = one.certificate.as_ref().map(|listed| listed.serial);
+                let (name, machine) = (one.identity.as_str(), one.machine.as_str());
+                (name, machine, one.is_there, certificate, one.is_gone_without_proof)
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("a", "one", true, None, false),
+                ("b", "two", true, None, false),
+                ("c", "one", false, Some(1), false),
+                ("d", "one", false, Some(3), true),
+                ("e", "one", false, Some(4), false),
+            ]
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! `drydock wipe`: shows what would be destroyed, has the machine's name said back, gives the order and follows it.
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, bail};
+use protocol::{
+    install::Secret,
+    order::DiskIdentity,
+    wipe::{Despite, Extra, PowerLevel, Psid, WipeFinish, WipeOptions},
+};
+
+use super::{
+    Server,
+    install::{Outcome, follow, seconds},
+    orders,
+    output::{self, Format},
+};
+use crate::{
+    api::{client::segment, orders::WipeAnswer},
+    machine::{
+        OrderOverview,
+        disk_order::OrderState,
+        install::Choice,
+        wipe::{WipePlan, WipeRequest, level_word},
+    },
+    moment,
+};
+
+const AFTER: &str = "\
+Without --detach the command ends when the order does: 0 only where every ordered disk is erased as far as was asked, as the
+server judges the machine's own report. Leaving it with Ctrl-C leaves the order as it is: see drydock orders.
+Several machines are wiped in waves: the first alone, and the others only when it ended well.";
+
+/// `drydock wipe`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub(super) struct WipeCommand {
+    /// The machines' names, or the MAC address of one of their ports.
+    #[arg(required_unless_present = "machines_file")]
+    machines: Vec<String>,
+    /// A file with more of them, one in a line.
+    #[arg(long, value_name = "FILE")]
+    machines_file: Option<PathBuf>,
+    /// How thoroughly.
+    #[arg(long, value_enum, default_value = "idle")]
+    level: Level,
+    /// A disk: its serial number, WWN, EUI-64, NGUID or by-id name, or a rule as drydock install has it. Can be repeated.
+    #[arg(long, value_name = "ID|RULE", required_unless_present = "all", conflicts_with = "all")]
+    disk: Vec<Choice>,
+    /// All fixed disks of the machine.
+    #[arg(long)]
+    all: bool,
+    /// Destroys what is on those disks. Without it only blank disks are written.
+    #[arg(long)]
+    overwrite: bool,
+    /// A disk of the machine that is known to be gone, by serial number, WWN, EUI-64 or NGUID: its lack blocks nothing, and the
+    /// certificate calls it missing. Can be repeated.
+    #[arg(long, value_name = "ID")]
+    missing: Vec<String>,
+    #[command(flatten)]
+    way: Way,
+    #[command(flatten)]
+    beside: Beside,
+    /// How the machine goes on when all of it is done. After a failure it waits.
+    #[arg(long, value_enum, default_value = "stay")]
+    finish: After,
+    /// What you call this, for the certificate.
+    #[arg(long, value_name = "TEXT")]
+    ticket: Option<String>,
+    /// How long the order may wait for its machine, and be continued after a restart: 90s, 15m, 1h; at most 24h.
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = seconds)]
+    within: u64,
+    /// Confirms without a question, for scripts: the machine's name exactly; of several machines, how many they are.
+    #[arg(long, value_name = "NAME|NUMBER")]
+    yes: Option<String>,
+    /// Says what would be done, and orders nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Ends when the order is taken. One machine only: of several the first is waited for.
+    #[arg(long)]
+    detach: bool,
+    /// How orders are printed.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// What differs from the level's own way.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+struct Way {
+    /// How many passes redline writes where a disk has no erasure of its own; 3 unless said.
+    #[arg(long, value_name = "NUMBER")]
+    passes: Option<u8>,
+    /// Lets disks zero themselves: much faster, and the outcome is logical only.
+    #[arg(long)]
+    offload: bool,
+    /// Reads back every byte instead of a sample.
+    #[arg(long)]
+    verify_whole: bool,
+    /// Lifts HPA, DCO and AMA first, so that hidden sectors are wiped too.
+    #[arg(long)]
+    lift_hidden: bool,
+    /// Suspends the machine to memory to lift frozen ATA security, before anything is destroyed.
+    #[arg(long)]
+    unfreeze: bool,
+    /// A file with the PSID from the label of a self-encrypting disk that is locked. Can be repeated.
+    #[arg(long, value_name = "DISK=FILE")]
+    psid: Vec<String>,
+    /// Wipes a disk in spite of an obstacle: bootMedium, sharedStorage, reservations, network, multipath, removable.
+    /// Can be repeated.
+    #[arg(long, value_name = "DISK=OBSTACLE")]
+    despite: Vec<String>,
+}
+
+/// What is done beside the disks.
+#[derive(Debug, clap::Args)]
+struct Beside {
+    /// Removes UEFI boot entries whose partition is gone.
+    #[arg(long)]
+    boot_entries: bool,
+    /// Empties pstore, where crashed kernels left what was in memory.
+    #[arg(long)]
+    pstore: bool,
+    /// Clears the TPM.
+    #[arg(long)]
+    tpm: bool,
+}
+
+/// How thoroughly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Level {
+    /// Writes nothing: says what the other levels would do.
+    Idle,
+    /// Removes ephemeral state of the installed system only.
+    Harbour,
+    /// Clears tables and signatures, for re-provisioning.
+    Working,
+    /// The whole disk: aims at clear.
+    Full,
+    /// The disk's own erasure, or several passes: aims at purge.
+    Redline,
+}
+
+/// How a machine goes on after a wipe.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum After {
+    /// Switches off.
+    #[value(name = "poweroff", alias = "power-off")]
+    PowerOff,
+    /// Restarts.
+    Reboot,
+    /// Stays, and waits.
+    Stay,
+}
+
+impl WipeCommand {
+    /// Does it.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let machines = self.machines()?;
+        if self.detach && machines.len() > 1 {
+            bail!("--detach goes with one machine: of several the first is waited for");
+        }
+        let request = self.request()?;
+        let plans = machines
+            .iter()
+            .map(|machine| self.plan(machine, &request))
+            .collect::<anyhow::Result<Vec<WipePlan>>>()?;
+        for plan in &plans {
+            output::say(&shown(plan));
+        }
+        if self.dry_run {
+            return match (self.output, plans.as_slice()) {
+                (Format::Table, _) => Ok(()),
+                (format, [plan]) => output::show(format, plan, |_| String::new()),
+                (format, plans) => output::show(format, &plans, |_| String::new()),
+            };
+        }
+        if self.level != Level::Idle {
+            self.confirm(&plans)?;
+        }
+        let Some((first, others)) = plans.split_first() else { return Ok(()) };
+        let order = self.order(first, &request)?;
+        if self.detach {
+            return self.show(&order);
+        }
+        self.end(&order)?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        output::say(&format!("the first machine ended well; now the other {}", others.len()));
+        let orders = others
+            .iter()
+            .map(|plan| self.order(plan, &request))
+            .collect::<anyhow::Result<Vec<OrderOverview>>>()?;
+        let mut last = Ok(());
+        for order in &orders {
+            if let Err(error) = self.end(order) {
+                output::say(&format!("{}: {error:#}", order.machine));
+                last = Err(error);
+            }
+        }
+        last
+    }
+
+    fn machines(&self) -> anyhow::Result<Vec<String>> {
+        let mut machines = self.machines.clone();
+        if let Some(file) = &self.machines_file {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("reading {}", file.display()))?;
+            let lines = text.lines().map(str::trim);
+            machines.extend(
+                lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
+            );
+        }
+        let mut seen = Vec::new();
+        for machine in machines {
+            if !seen.contains(&machine) {
+                seen.push(machine);
+            }
+        }
+        if seen.is_empty() {
+            bail!("no machine is named");
+        }
+        Ok(seen)
+    }
+
+    fn request(&self) -> anyhow::Result<WipeRequest> {
+        let extras = [
+            (self.beside.boot_entries, Extra::StaleBootEntries),
+            (self.beside.pstore, Extra::Pstore),
+            (self.beside.tpm, Extra::Tpm),
+        ];
+        Ok(WipeRequest {
+            level: self.level.into(),
+            disks: self.disk.clone(),
+            all: self.all,
+            overwrite: self.overwrite,
+            options: WipeOptions {
+                passes: self.way.passes,
+                offload: self.way.offload,
+                verify_whole: self.way.verify_whole,
+                lift_hidden: self.way.lift_hidden,
+                unfreeze: self.way.unfreeze,
+                despite: self
+                    .way
+                    .despite
+                    .iter()
+                    .map(|text| despite(text))
+                    .collect::<Result<_, _>>()?,
+                psids: self.way.psid.iter().map(|text| psid(text)).collect::<Result<_, _>>()?,
+            },
+            missing: self.missing.clone(),
+            extras: extras.into_iter().filter(|(said, _)| *said).map(|(_, extra)| extra).collect(),
+            finish: match self.finish {
+                After::PowerOff => WipeFinish::PowerOff,
+                After::Reboot => WipeFinish::Reboot,
+                After::Stay => WipeFinish::Stay,
+            },
+            within_seconds: self.within,
+            ticket: self.ticket.clone(),
+            confirm: None,
+            dry_run: true,
+        })
+    }
+
+    fn tell(&self, machine: &str, request: &WipeRequest) -> anyhow::Result<WipeAnswer> {
+        self.server.tell(&format!("/v1/machines/{}/wipe", segment(machine)), request)
+    }
+
+    fn plan(&self, machine: &str, request: &WipeRequest) -> anyhow::Result<WipePlan> {
+        Ok(self.tell(machine, request).with_context(|| machine.to_owned())?.plan)
+    }
+
+    /// Gives the order, to the machine and the disks that were shown.
+    fn order(&self, plan: &WipePlan, request: &WipeRequest) -> anyhow::Result<OrderOverview> {
+        let name = |named: &DiskIdentity| -> Option<Choice> {
+            let DiskIdentity { serial, wwn, eui64, nguid, .. } = named;
+            let name = [nguid, eui64, wwn, serial].into_iter().find_map(Option::as_deref)?;
+            Some(Choice::Named(name.to_owned()))
+        };
+        // Rules were resolved to disks that the person has seen: those, and no other.
+        let disks = plan.disks.iter().map(|disk| name(&disk.named)).collect::<Option<Vec<_>>>();
+        let request = WipeRequest {
+            disks: disks.context("a disk has no name")?,
+            all: false,
+            confirm: Some(plan.machine.clone()),
+            dry_run: false,
+            ..request.clone()
+        };
+        let order = self.tell(&plan.machine, &request)?.order.context("no order was taken")?;
+        output::say(&format!(
+            "{}: order {}; leaving with Ctrl-C does not take it back",
+            order.machine, order.order.id
+        ));
+        Ok(order)
+    }
+
+    /// Asks for the machine's name; of several, for how many they are.
+    fn confirm(&self, plans: &[WipePlan]) -> anyhow::Result<()> {
+        let (wanted, question) = match plans {
+            [plan] => (plan.machine.clone(), "the machine's name".to_owned()),
+            several => (several.len().to_string(), "the number of machines".to_owned()),
+        };
+        let answer = match &self.yes {
+            Some(answer) => answer.clone(),
+            None if io::stdin().is_terminal() => {
+                let level = level_word(self.level.into());
+                let mut words = io::stderr();
+                write!(words, "This cannot be undone. To wipe at {level}, type {question}: ")?;
+                words.flush()?;
+                let mut line = String::new();
+                io::stdin().lock().read_line(&mut line).context("reading the answer")?;
+                line
+            }
+            None => bail!("nobody is there to confirm it: say --yes with {question}"),
+        };
+        if answer.trim() != wanted {
+            bail!("not confirmed: nothing was ordered");
+        }
+        Ok(())
+    }
+
+    /// Follows an order to its end, and says how that was.
+    fn end(&self, order: &OrderOverview) -> anyhow::Result<()> {
+        let order = follow(&self.server, order.order.id)?;
+        self.show(&order)?;
+        outcome(&order, self.level.into())
+    }
+
+    fn show(&self, order: &OrderOverview) -> anyhow::Result<()> {
+        output::show(self.output, order, |order| orders::page(order, moment::now()))
+    }
+}
+
+/// Says how an order ended.
+fn outcome(order: &OrderOverview, level: PowerLevel) -> anyhow::Result<()> {
+    match &order.order.state {
+        OrderState::Wiped { result, .. } if level == PowerLevel::Idle || result.is_done => Ok(()),
+        OrderState::Expired { .. } | OrderState::Cancelled { .. } => {
+            bail!(Outcome::NotBegun(order.order.words()))
+        }
+        _ => bail!(Outcome::Failed(order.order.words())),
+    }
+}
+
+/// Reads `DISK=FILE`.
+fn psid(text: &str) -> anyhow::Result<Psid> {
+    let (disk, file) =
+        text.split_once('=').with_context(|| format!("not of the form DISK=FILE: {text}"))?;
+    let psid = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+    Ok(Psid { disk: disk.to_owned(), psid: Secret(psid.trim().to_owned()) })
+}
+
+/// Reads `DISK=OBSTACLE`.
+fn despite(text: &str) -> anyhow::Result<Despite> {
+    let (disk, obstacle) =
+        text.split_once('=').with_context(|| format!("not of the form DISK=OBSTACLE: {text}"))?;
+    let obstacle = serde_json::from_value(obstacle.into())
+        .with_context(|| format!("obstacle of {disk}: {obstacle}"))?;
+    Ok(Despite { disk: disk.to_owned(), obstacle })
+}
+
+/// What would be done, in words.
+fn shown(plan: &WipePlan) -> String {
+    let strength = serde_json::to_value(plan.strength).unwrap_or_default();
+    let strength = strength.as_str().unwrap_or_default().to_owned();
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut put = |key: &str, value: String| rows.push(vec![key.to_owned(), value]);
+    put("machine", format!("{}, identity {strength}", plan.machine));
+    put("level", level_word(plan.level).to_owned());
+    for disk in &plan.disks {
+        let named = &disk.named;
+        put("disk", format!("{}, {}", words(named), disk.identity));
+        let holds = match (plan.level, disk.has_data, disk.holds.as_slice()) {
+            (_, false, _) => "blank".to_owned(),
+            (PowerLevel::Idle, true, holds) => format!("left alone: {}", holds.join(", ")),
+            (_, true, []) => "DESTROYED: something that was not recognised".to_owned(),
+            (_, true, holds) => format!("DESTROYED: {}", holds.join(", ")),
+        };
+        put("  on it", holds);
+    }
+    plan.others.iter().for_each(|other| put("left alone", words(other)));
+    plan.missing.iter().for_each(|gone| put("missing", words(gone)));
+    for extra in &plan.extras {
+        put(
+            "also",
+            match extra {
+                Extra::StaleBootEntries => "removes stale UEFI boot entries",
+                Extra::Pstore => "empties pstore",
+                Extra::Tpm => "CLEARS THE TPM",
+            }
+            .to_owned(),
+        );
+    }
+    put("not begun after", moment::show(plan.deadline));
+    output::align(&rows).trim_end().to_owned()
+}
+
+fn words(disk: &DiskIdentity) -> String {
+    let parts = [disk.model.as_deref(), disk.serial.as_deref().or(disk.wwn.as_deref())];
+    let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    format!("{name}, {}", disk.size_bytes)
+}
+
+impl From<Level> for PowerLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Idle => Self::Idle,
+            Level::Harbour => Self::Harbour,
+            Level::Working => Self::Working,
+            Level::Full => Self::Full,
+            Level::Redline => Self::Redline,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Orders to wipe in the life of the machines: planned, journaled step by step, reported.
+
+use protocol::{
+    EventKind, Inventory, OrderId,
+    wipe::{PowerLevel, WipeFinish, WipeStep},
+};
+
+use super::{Effects, Fleet, Now};
+use crate::{
+    decision::System,
+    journal::What,
+    machine::{
+        DiskOrder, Machine, Session, Told,
+        disk_order::{OrderEvent, OrderState},
+        wipe::{
+            self, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult, WipeWork, is_called,
+        },
+    },
+};
+
+impl Fleet {
+    /// Checks what a person asks for, and says what would be done.
+    pub(in crate::machine) fn plan_wipe(
+        &self,
+        name: &str,
+        inventory: &Inventory,
+        request: &WipeRequest,
+        now: Now,
+    ) -> Result<WipePlan, WipeRefusal> {
+        use crate::machine::install::InstallRefusal::NoMachine;
+
+        let machine = self.get(name).ok_or_else(|| NoMachine(name.to_owned()))?;
+        let shown_by = |identity: &str| self.shown_by(name, identity);
+        let seen = |called: &str| {
+            let seen = machine.seen_disks.iter().rev().find(|seen| is_called(&seen.named, called));
+            seen.map(|seen| seen.named.clone())
+        };
+        // A disk may have come from another machine, with the password that was set there.
+        let left = |identity: &str| {
+            let mut orders: Vec<&DiskOrder> =
+                self.machines().flat_map(|machine| &machine.orders).collect();
+            orders.sort_by_key(|order| order.at);
+            let mut left = Vec::new();
+            for wipe in orders.into_iter().filter_map(DiskOrder::wipe) {
+                wipe.add_passwords(identity, &mut left);
+            }
+            left
+        };
+        wipe::plan(machine, inventory, request, shown_by, seen, left, now.unix_milliseconds)
+    }
+
+    /// Journals a step that an agent is about to take. It may take it once that is on disk.
+    pub(in crate::machine) fn journal_step(
+        &mut self,
+        session: Session,
+        id: OrderId,
+        step: &WipeStep,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), StepError> {
+        let name = self.of_session(session).map(|machine| machine.name.clone());
+        let name = name.ok_or(StepError::NotItsOrder)?;
+        let machine = self.machines.get_mut(name.as_str()).ok_or(StepError::NotItsOrder)?;
+        let is_running = machine.session.as_ref().is_some_and(|boot| boot.session == session);
+        let order = machine
+            .open_order_mut()
+            .filter(|order| is_running && order.id == id && order.is_with(session))
+            .ok_or(StepError::NotItsOrder)?;
+        let wipe = order.wipe_mut().ok_or(StepError::NotItsOrder)?;
+        if wipe.note(step, now.unix_milliseconds)? {
+            effects.touched.insert(name.clone());
+        }
+        let kind = EventKind::WipeStep { order: id, step: Box::new(step.clone()) };
+        self.happens(&name, &OrderEvent::Says { session, kind: &kind }, now, effects);
+        Ok(())
+    }
+
+    /// Returns a wipe whose report a session may hand in, and its machine: one that it was given, also when its time is over
+    /// or it was given up, and of which there is no report.
+    pub(in crate::machine) fn reports(
+        &self,
+        session: Session,
+        id: OrderId,
+    ) -> Option<(&Machine, &DiskOrder)> {
+        let machine = self.of_session(session)?;
+        let is_running = machine.session.as_ref().is_some_and(|boot| boot.session == session);
+        let order = machine.orders.iter().find(|order| order.id == id && is_running)?;
+        let had = order.wipe()?.boots.contains(&session);
+        let is_unreported = !matches!(order.state, OrderState::Wiped { .. });
+        (had && is_unreported).then_some((machine, order))
+    }
+
+    /// Holds where a session's report of this wipe was taken before.
+    pub(in crate::machine) fn has_reported(&self, session: Session, id: OrderId) -> bool {
+        let is_it = |order: &DiskOrder| {
+            let by = match &order.state {
+                OrderState::Wiped { session, .. } => Some(*session),
+                _ => None,
+            };
+            order.id == id && by == Some(session)
+        };
+        self.of_session(session).is_some_and(|machine| machine.orders.iter().any(is_it))
+    }
+
+    /// Notes what a wipe came to: it is over by that.
+    pub(in crate::machine) fn take_report(
+        &mut self,
+        session: Session,
+        id: OrderId,
+        result: WipeResult,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Some(name) = self.reports(session, id).map(|(machine, _)| machine.name.clone()) else {
+            return;
+        };
+        let Some(machine) = self.machines.get_mut(name.as_str()) else { return };
+        let at = now.unix_milliseconds;
+        let is_last = machine.orders.last().is_some_and(|order| order.id == id);
+        let Some(order) = machine.orders.iter_mut().find(|order| order.id == id) else { return };
+        let was_with_an_agent = order.is_with_an_agent();
+        order.state = OrderState::Wiped { session, at, result: Box::new(result) };
+        order.held_back = None;
+        order.close();
+        let what = What::Order { order: id, became: order.words() };
+        if is_last {
+            machine.order_ended(was_with_an_agent, at);
+        } else {
+            machine.was_wiped = true;
+        }
+        effects.tell(machine, now, what);
+        effects.changed.insert(name);
+    }
+}
+
+impl Machine {
+    /// Holds where its agent of this moment is of a system.
+    pub(in crate::machine) fn runs(&self, system: System) -> bool {
+        self.session.as_ref().is_some_and(|boot| boot.system == Some(system))
+    }
+
+    /// Decides whether it is told to restart into the system that its order is for; says why it is not.
+    pub(super) fn may_change_system(&mut self, session: Session) -> bool {
+        let is_known = self.session.as_ref().is_some_and(|boot| boot.system.is_some());
+        let Some(order) = self.open_order_mut() else { return false };
+        let may = is_known && order.wipe_mut().is_none_or(|wipe| wipe.may_restart(session));
+        if !may {
+            let reason = "the machine boots another system again and again, although the server sends it the one that \
+                          the order is for: have it start from the network first";
+            order.held_back = Some(reason.to_owned());
+        }
+        may
+    }
+
+    /// Does what follows from a wipe that is over.
+    pub(super) fn wiped(&mut self, wipe: &WipeWork, result: &WipeResult, told: Told) {
+        self.was_wiped |= wipe.level.destroys();
+        // Who failed waits where it can be reached.
+        let failed = wipe.level > PowerLevel::Idle && !result.is_done;
+        let waits = wipe.finish == WipeFinish::Stay || failed;
+        self.told_to_wait = waits.then_some(told);
+    }
+}

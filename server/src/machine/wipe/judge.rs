@@ -1,0 +1,217 @@
+//! The server's own judgement of a report: whatever contradicts itself or the order gets the lower verdict, by name.
+//!
+//! One pure function. A report is never better than what it says in detail, and may be worse.
+
+use protocol::{
+    InventoryDigest, OrderId,
+    order::{DiskIdentity, MachineEvidence},
+    wipe::{
+        DiskReport, Ended, Outcome, PowerLevel, Verdict, VerificationPlan, WipeOptions, WipeReport,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::policy;
+
+/// What was asked, as far as a report is held against it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked<'a> {
+    /// Which order.
+    pub order: OrderId,
+    /// The machine.
+    pub machine: &'a MachineEvidence,
+    /// The inventory that the order was made from.
+    pub inventory: InventoryDigest,
+    /// How thoroughly.
+    pub level: PowerLevel,
+    /// What differs from the level's own way.
+    pub options: &'a WipeOptions,
+    /// The disks, in the order's order.
+    pub disks: &'a [DiskIdentity],
+    /// Disks that are known to be gone.
+    pub missing: &'a [DiskIdentity],
+    /// Disks of the machine that the order does not name.
+    pub others: &'a [DiskIdentity],
+}
+
+/// What a report comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judgement {
+    /// Whether the whole machine is wiped.
+    pub is_complete: bool,
+    /// Each ordered disk, in the order's order; then those that the report has beside them.
+    pub disks: Vec<Judged>,
+    /// What is wrong with the report as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}
+
+/// What one disk's report comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judged {
+    /// Which disk.
+    pub disk: DiskIdentity,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// How far its data is gone.
+    pub reached: Outcome,
+    /// Where the report says something better than it shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}
+
+/// Judges a report.
+pub fn judge(asked: &Asked<'_>, report: &WipeReport) -> Judgement {
+    let mut findings = Vec::new();
+    let is_foreign = report.order != asked.order
+        || report.machine != *asked.machine
+        || report.level != asked.level;
+    if report.order != asked.order {
+        findings.push("it is the report of another order".to_owned());
+    }
+    if report.machine != *asked.machine {
+        findings.push("it is the report of a machine that describes itself otherwise".to_owned());
+    }
+    if report.level != asked.level {
+        findings.push("another level was reported than was ordered".to_owned());
+    }
+    if report.inventory != asked.inventory {
+        findings.push("it rests on another inventory than the order".to_owned());
+    }
+    let mut disks: Vec<Judged> = Vec::with_capacity(asked.disks.len());
+    for identity in asked.disks {
+        let mut told = report.disks.iter().filter(|told| told.disk == *identity);
+        disks.push(match (told.next(), told.next()) {
+            (Some(told), None) => of_disk(asked, told, is_foreign),
+            (None, _) => nothing(identity, "the report says nothing of it"),
+            (Some(_), Some(_)) => nothing(identity, "the report speaks of it twice"),
+        });
+    }
+    for told in report.disks.iter().filter(|told| !asked.disks.contains(&told.disk)) {
+        findings.push("it speaks of a disk that was not ordered".to_owned());
+        disks.push(nothing(&told.disk, "it was not ordered"));
+    }
+    if report.missing.iter().any(|gone| !asked.missing.contains(gone)) {
+        findings.push("it calls a disk missing that the order does not".to_owned());
+    }
+    let failed = |extra: &protocol::wipe::ExtraOutcome| extra.failure.is_some();
+    let is_complete = findings.is_empty()
+        && asked.level >= PowerLevel::Working
+        && disks.iter().all(|disk| disk.verdict == Verdict::Erased)
+        && asked.others.is_empty()
+        && report.untouched.is_empty()
+        && report.hiding.is_empty()
+        && asked.missing.iter().all(|gone| report.missing.contains(gone))
+        && !report.extras.iter().any(failed);
+    if report.is_complete && !is_complete {
+        findings.push("it calls the machine wiped as a whole, which it does not show".to_owned());
+    }
+    Judgement { is_complete: is_complete && report.is_complete, disks, findings }
+}
+
+fn nothing(disk: &DiskIdentity, finding: &str) -> Judged {
+    let findings = vec![finding.to_owned()];
+    Judged { disk: disk.clone(), verdict: Verdict::NotErased, reached: Outcome::None, findings }
+}
+
+/// Returns the most that the techniques of a report reach together: each that the device says is done.
+pub fn ceiling(told: &DiskReport) -> Outcome {
+    let done = told.techniques.iter().filter(|one| one.ended == Ended::Done);
+    done.map(|one| policy::at_most(one.technique)).max().unwrap_or(Outcome::None)
+}
+
+/// A verdict that only sinks.
+struct Sinking {
+    verdict: Verdict,
+    findings: Vec<String>,
+}
+
+impl Sinking {
+    /// Sinks to a verdict, where it stands higher. What may still be erasing stays that: nothing else may be tried.
+    fn to(&mut self, verdict: Verdict, finding: &str) {
+        let rank = |verdict| match verdict {
+            Verdict::Erased => 0,
+            Verdict::ErasedWithExceptions => 1,
+            Verdict::NotErased => 2,
+            Verdict::UnknownStillRunning => 3,
+        };
+        if rank(verdict) > rank(self.verdict) {
+            self.verdict = verdict;
+            self.findings.push(finding.to_owned());
+        }
+    }
+}
+
+fn of_disk(asked: &Asked<'_>, told: &DiskReport, is_foreign: bool) -> Judged {
+    let aim = asked.level.asked();
+    let mut sinking = Sinking { verdict: told.verdict, findings: Vec::new() };
+    let reached = told.reached.min(ceiling(told));
+    let mut sink = |verdict, finding: &str| sinking.to(verdict, finding);
+    if is_foreign {
+        sink(Verdict::NotErased, "the report is not that of this order");
+    }
+    if asked.level == PowerLevel::Idle {
+        sink(Verdict::NotErased, "nothing is erased at this level");
+    }
+    if told.techniques.iter().any(|one| one.ended == Ended::Unknown) {
+        sink(Verdict::UnknownStillRunning, "a technique was begun, and nobody knows how it ended");
+    }
+    if told.asked != aim {
+        sink(Verdict::ErasedWithExceptions, "it aims at something else than the level does");
+    }
+    if reached < told.reached {
+        sink(Verdict::ErasedWithExceptions, "it claims more than its techniques reach");
+    }
+    if aim > Outcome::None && reached == Outcome::None {
+        sink(Verdict::NotErased, "nothing was reached");
+    }
+    if reached < aim {
+        sink(Verdict::ErasedWithExceptions, "less was reached than was asked");
+    }
+    verified(asked, told, &mut sink);
+    if told.native_bytes.is_some_and(|native| native > told.accessible_bytes) {
+        sink(Verdict::ErasedWithExceptions, "the disk has sectors that cannot be addressed");
+    }
+    if told.accessible_bytes < told.disk.size_bytes {
+        sink(Verdict::ErasedWithExceptions, "less of it can be addressed than was ordered");
+    }
+    if !told.exceptions.is_empty() {
+        sink(Verdict::ErasedWithExceptions, "the report names exceptions");
+    }
+    let Sinking { verdict, findings } = sinking;
+    Judged { disk: told.disk.clone(), verdict, reached, findings }
+}
+
+/// Holds a verdict against what was read back.
+fn verified(asked: &Asked<'_>, told: &DiskReport, sink: &mut impl FnMut(Verdict, &str)) {
+    if asked.level < PowerLevel::Working {
+        return;
+    }
+    let Some(seen) = &told.verification else {
+        return sink(Verdict::NotErased, "nothing was read back");
+    };
+    if seen.places_read == 0 || seen.bytes_read.0 == 0 {
+        sink(Verdict::NotErased, "nothing was read back");
+    }
+    if seen.canaries_found > 0 {
+        sink(Verdict::NotErased, "canaries were found after it");
+    }
+    if seen.differing > 0 {
+        sink(Verdict::NotErased, "places were found that are not as expected");
+    }
+    if seen.unreadable > 0 {
+        sink(Verdict::ErasedWithExceptions, "places could not be read");
+    }
+    let is_probe = matches!(seen.plan, VerificationPlan::Probe {});
+    if is_probe && asked.level > PowerLevel::Working {
+        sink(Verdict::NotErased, "only tables and signatures were looked for");
+    }
+    if asked.options.verify_whole && !matches!(seen.plan, VerificationPlan::Whole {}) {
+        sink(Verdict::ErasedWithExceptions, "not all of it was read back, which was ordered");
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,242 @@
+//! Every way in which a report can say more than it shows.
+
+use protocol::{
+    Bytes,
+    wipe::{
+        Exception, Expected, Extra, ExtraOutcome, Seed, Technique, TechniqueOutcome, Validation,
+        Verification,
+    },
+};
+
+use super::*;
+
+fn identity(name: &str) -> DiskIdentity {
+    DiskIdentity {
+        serial: Some(name.to_owned()),
+        size_bytes: Bytes(1 << 30),
+        ..DiskIdentity::default()
+    }
+}
+
+/// The report of a disk that was wiped well at `full`.
+pub(crate) fn told(name: &str) -> DiskReport {
+    DiskReport {
+        disk: identity(name),
+        name: "sda".to_owned(),
+        transport: None,
+        firmware: None,
+        verdict: Verdict::Erased,
+        asked: Outcome::Clear,
+        reached: Outcome::Clear,
+        accessible_bytes: Bytes(1 << 30),
+        native_bytes: None,
+        capabilities: vec![],
+        techniques: vec![TechniqueOutcome {
+            technique: Technique::Zeros,
+            pass: 0,
+            ended: Ended::Done,
+            reason: None,
+            commands: vec![],
+            milliseconds: 1,
+        }],
+        filesystems: vec![],
+        verification: Some(Verification {
+            plan: VerificationPlan::Whole {},
+            expected: Expected::Zeros,
+            seed: Seed([1; 32]),
+            places_read: 10,
+            bytes_read: Bytes(1 << 30),
+            canaries: 4,
+            canaries_found: 0,
+            differing: 0,
+            unreadable: 0,
+            first_offsets: vec![],
+        }),
+        exceptions: vec![],
+        out_of_scope: vec![],
+        validation: Validation::EmulatedOnly,
+        begun_unix_milliseconds: 1,
+        ended_unix_milliseconds: 2,
+    }
+}
+
+/// The report of an order of this number for disks `a` and `b`.
+pub(crate) fn report(number: u8) -> WipeReport {
+    WipeReport {
+        order: OrderId([number; 16]),
+        machine: MachineEvidence::default(),
+        inventory: InventoryDigest([7; 32]),
+        level: PowerLevel::Full,
+        disks: vec![told("a"), told("b")],
+        missing: vec![],
+        untouched: vec![],
+        hiding: vec![],
+        extras: vec![],
+        is_complete: true,
+        agent: "hercules 0.1.0".to_owned(),
+        kernel: "6.12".to_owned(),
+        begun_unix_milliseconds: 1,
+        ended_unix_milliseconds: 2,
+        clock: "server".to_owned(),
+    }
+}
+
+fn judged(level: PowerLevel, change: impl FnOnce(&mut WipeReport)) -> Judgement {
+    let mut report = WipeReport { level, ..report(1) };
+    change(&mut report);
+    let (machine, options) = (MachineEvidence::default(), WipeOptions::default());
+    let asked = Asked {
+        order: OrderId([1; 16]),
+        machine: &machine,
+        inventory: InventoryDigest([7; 32]),
+        level,
+        options: &options,
+        disks: &[identity("a"), identity("b")],
+        missing: &[identity("gone")],
+        others: &[],
+    };
+    judge(&asked, &report)
+}
+
+fn first(change: impl FnOnce(&mut DiskReport)) -> Judged {
+    judged(PowerLevel::Full, |report| change(&mut report.disks[0])).disks.remove(0)
+}
+
+#[test]
+fn a_good_report_stays_what_it_is() {
+    let judgement = judged(PowerLevel::Full, |report| report.missing.push(identity("gone")));
+    assert!(judgement.is_complete && judgement.findings.is_empty(), "{judgement:?}");
+    for disk in &judgement.disks {
+        assert_eq!((disk.verdict, disk.reached), (Verdict::Erased, Outcome::Clear));
+        assert!(disk.findings.is_empty());
+    }
+}
+
+#[test]
+fn no_disk_is_better_than_its_report_shows() {
+    type Change = fn(&mut DiskReport);
+    let changes: [(Change, Verdict); 14] = [
+        (|told| told.verification = None, Verdict::NotErased),
+        (|told| told.verification.as_mut().unwrap().canaries_found = 1, Verdict::NotErased),
+        (|told| told.verification.as_mut().unwrap().differing = 1, Verdict::NotErased),
+        (|told| told.verification.as_mut().unwrap().places_read = 0, Verdict::NotErased),
+        (
+            |told| told.verification.as_mut().unwrap().plan = VerificationPlan::Probe {},
+            Verdict::NotErased,
+        ),
+        (|told| told.techniques.clear(), Verdict::NotErased),
+        (|told| told.techniques[0].ended = Ended::Failed, Verdict::NotErased),
+        (|told| told.techniques[0].ended = Ended::Unknown, Verdict::UnknownStillRunning),
+        (|told| told.reached = Outcome::None, Verdict::NotErased),
+        (|told| told.reached = Outcome::Logical, Verdict::ErasedWithExceptions),
+        (|told| told.verification.as_mut().unwrap().unreadable = 1, Verdict::ErasedWithExceptions),
+        (|told| told.native_bytes = Some(Bytes(2 << 30)), Verdict::ErasedWithExceptions),
+        (|told| told.accessible_bytes = Bytes(1 << 29), Verdict::ErasedWithExceptions),
+        (
+            |told| {
+                told.exceptions.push(Exception { code: "locked".to_owned(), words: String::new() });
+            },
+            Verdict::ErasedWithExceptions,
+        ),
+    ];
+    for (number, (change, verdict)) in changes.into_iter().enumerate() {
+        let disk = first(change);
+        assert_eq!(disk.verdict, verdict, "change {number}: {disk:?}");
+        assert!(!disk.findings.is_empty(), "change {number} is named");
+    }
+}
+
+#[test]
+fn a_worse_verdict_stays_and_is_no_contradiction() {
+    for verdict in [Verdict::ErasedWithExceptions, Verdict::NotErased, Verdict::UnknownStillRunning]
+    {
+        let disk = first(|told| told.verdict = verdict);
+        assert_eq!(disk.verdict, verdict);
+        assert!(disk.findings.is_empty(), "{disk:?}");
+    }
+    let disk = first(|told| {
+        told.verdict = Verdict::UnknownStillRunning;
+        told.verification = None;
+    });
+    assert_eq!(disk.verdict, Verdict::UnknownStillRunning, "nothing else may be tried");
+}
+
+#[test]
+fn overwriting_is_clear_whatever_was_claimed() {
+    let judgement = judged(PowerLevel::Redline, |report| {
+        for told in &mut report.disks {
+            (told.asked, told.reached) = (Outcome::Purge, Outcome::Purge);
+        }
+    });
+    let disk = &judgement.disks[0];
+    assert_eq!((disk.verdict, disk.reached), (Verdict::ErasedWithExceptions, Outcome::Clear));
+    assert!(!judgement.is_complete);
+}
+
+#[test]
+fn nothing_is_erased_at_idle() {
+    let judgement = judged(PowerLevel::Idle, |_| {});
+    assert!(judgement.disks.iter().all(|disk| disk.verdict == Verdict::NotErased));
+    assert!(!judgement.is_complete);
+}
+
+#[test]
+fn disks_are_the_orders_each_once() {
+    let without = judged(PowerLevel::Full, |report| drop(report.disks.pop()));
+    assert_eq!(without.disks[1].verdict, Verdict::NotErased);
+    let twice = judged(PowerLevel::Full, |report| report.disks.push(told("a")));
+    assert_eq!(twice.disks[0].verdict, Verdict::NotErased);
+    let other = judged(PowerLevel::Full, |report| report.disks.push(told("c")));
+    assert_eq!(other.disks.len(), 3);
+    assert_eq!(other.disks[2].verdict, Verdict::NotErased);
+    assert_eq!(other.disks[0].verdict, Verdict::Erased, "what was ordered was done all the same");
+    for judgement in [without, twice, other] {
+        assert!(!judgement.is_complete && !judgement.findings.is_empty());
+    }
+}
+
+#[test]
+fn a_report_of_something_else_proves_nothing() {
+    type Change = fn(&mut WipeReport);
+    let changes: [Change; 3] = [
+        |report| report.order = OrderId([2; 16]),
+        |report| report.machine.uuid = Some("x".to_owned()),
+        |report| report.level = PowerLevel::Working,
+    ];
+    for change in changes {
+        let judgement = judged(PowerLevel::Full, change);
+        assert!(judgement.disks.iter().all(|disk| disk.verdict == Verdict::NotErased));
+        assert!(!judgement.findings.is_empty());
+    }
+}
+
+#[test]
+fn a_machine_is_not_wiped_as_a_whole_by_saying_so() {
+    type Change = fn(&mut WipeReport);
+    let changes: [Change; 5] = [
+        |_| {},
+        |report| report.hiding.push("RAID".to_owned()),
+        |report| report.untouched.push(identity("c")),
+        |report| report.missing.push(identity("stranger")),
+        |report| {
+            let failure = Some("no TPM".to_owned());
+            report.extras.push(ExtraOutcome { extra: Extra::Tpm, removed: vec![], failure });
+        },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let judgement = judged(PowerLevel::Full, |report| {
+            if number > 0 {
+                report.missing.push(identity("gone"));
+            }
+            change(report);
+        });
+        assert!(!judgement.is_complete, "change {number}");
+        let is_named = |finding: &String| finding.contains("as a whole");
+        assert!(judgement.findings.iter().any(is_named), "change {number}");
+    }
+    let modest = judged(PowerLevel::Full, |report| {
+        report.missing.push(identity("gone"));
+        report.is_complete = false;
+    });
+    assert!(!modest.is_complete && modest.findings.is_empty(), "the agent may know why");
+}

@@ -238,4 +238,14 @@ mod tests {
             read(&text[..end]);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic_and_no_path_ends_in_a_slash(bytes: Vec<u8>, text in "[ \\\\0-9/=#a-z\t-]{0,60}") {
+            for line in read(&bytes).into_iter().chain(read(text.as_bytes())) {
+                let at = line.at.unwrap_or_else(|| b"/x".to_vec());
+                assert!(at.starts_with(b"/") && (at == b"/" || !at.ends_with(b"/")));
+            }
+        }
+    }
 }

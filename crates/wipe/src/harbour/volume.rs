@@ -5,18 +5,19 @@
 //! ones, groups that machines share or that were exported. LVM2: `lib/format_text` (`struct mda_header`, `struct
 //! raw_locn`), and lvm.conf(5) for the syntax of the text.
 
+mod text;
+
 use std::io::{self, SeekFrom};
 
 use signature::Source;
+
+use self::text::{Section, Value, has, list, number, parse, section, text_of};
 
 /// The unit of the text.
 const SECTOR: u64 = 512;
 
 /// The longest text that is read; LVM's own areas are 1 MiB.
 const TEXT_LIMIT: u64 = 4 << 20;
-
-/// How deep sections and lists lie in one another; LVM writes four.
-const DEPTH_LIMIT: usize = 12;
 
 /// LVM2, lib/misc/crc.h: `INITIAL_CRC`.
 const CRC_START: u32 = 0xf597_a6cf;
@@ -101,8 +102,7 @@ fn text(source: &mut dyn Source, area: u64) -> Result<Vec<u8>, VolumeError> {
 
 fn group(text: &[u8], own: &[u8], size: u64) -> Result<Group, VolumeError> {
     let senseless = VolumeError::Senseless;
-    let (name, group) = Parser { rest: text }
-        .sections()
+    let (name, group) = parse(text)
         .and_then(|all| {
             all.into_iter().find_map(|(name, value)| match value {
                 Value::Section(section) => Some((name, section)),
@@ -168,161 +168,6 @@ fn piece(volume: &Section, alias: &str) -> Option<(u64, u64)> {
             Some((*first, number(segment, "extent_count")?))
         }
         _ => None,
-    }
-}
-
-type Section = Vec<(String, Value)>;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Value {
-    Number(u64),
-    Text(String),
-    List(Vec<Value>),
-    Section(Section),
-    /// A number that is negative or has a point.
-    Odd,
-}
-
-impl Value {
-    fn mentions(&self, name: &str) -> bool {
-        match self {
-            Self::Text(text) => text == name,
-            Self::List(list) => list.iter().any(|one| one.mentions(name)),
-            Self::Section(section) => section.iter().any(|(_, one)| one.mentions(name)),
-            Self::Number(_) | Self::Odd => false,
-        }
-    }
-}
-
-fn get<'s>(section: &'s Section, key: &str) -> Option<&'s Value> {
-    section.iter().find(|(name, _)| name == key).map(|(_, value)| value)
-}
-
-fn number(section: &Section, key: &str) -> Option<u64> {
-    if let Value::Number(number) = get(section, key)? { Some(*number) } else { None }
-}
-
-fn text_of<'s>(section: &'s Section, key: &str) -> Option<&'s str> {
-    if let Value::Text(text) = get(section, key)? { Some(text) } else { None }
-}
-
-fn list<'s>(section: &'s Section, key: &str) -> Option<&'s [Value]> {
-    if let Value::List(list) = get(section, key)? { Some(list) } else { None }
-}
-
-fn section<'s>(within: &'s Section, key: &str) -> Option<&'s Section> {
-    if let Value::Section(section) = get(within, key)? { Some(section) } else { None }
-}
-
-fn has(list: &[Value], word: &str) -> bool {
-    list.iter().any(|value| matches!(value, Value::Text(text) if text == word))
-}
-
-struct Parser<'t> {
-    rest: &'t [u8],
-}
-
-impl Parser<'_> {
-    fn sections(&mut self) -> Option<Section> {
-        self.section(DEPTH_LIMIT)
-    }
-
-    /// Reads `key = value` and `key { … }` up to the end or a closing brace.
-    fn section(&mut self, depth: usize) -> Option<Section> {
-        let depth = depth.checked_sub(1)?;
-        let mut found = Section::new();
-        loop {
-            self.skip();
-            match self.rest.first() {
-                None | Some(0 | b'}') => return Some(found),
-                Some(_) => {}
-            }
-            let key = self.word();
-            if key.is_empty() {
-                return None;
-            }
-            self.skip();
-            let value = if self.take(b'{') {
-                let inner = self.section(depth)?;
-                if !self.take(b'}') {
-                    return None;
-                }
-                Value::Section(inner)
-            } else if self.take(b'=') {
-                self.value(depth)?
-            } else {
-                return None;
-            };
-            found.push((key, value));
-        }
-    }
-
-    fn value(&mut self, depth: usize) -> Option<Value> {
-        let depth = depth.checked_sub(1)?;
-        self.skip();
-        if self.take(b'[') {
-            let mut values = Vec::new();
-            loop {
-                self.skip();
-                if self.take(b']') {
-                    return Some(Value::List(values));
-                }
-                values.push(self.value(depth)?);
-                self.skip();
-                self.take(b',');
-            }
-        }
-        if self.take(b'"') {
-            return self.quoted();
-        }
-        let word = self.word();
-        let is_empty = word.is_empty();
-        (!is_empty).then(|| word.parse().map_or(Value::Odd, Value::Number))
-    }
-
-    fn quoted(&mut self) -> Option<Value> {
-        let mut text = Vec::new();
-        loop {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            match byte {
-                b'"' => return Some(Value::Text(String::from_utf8_lossy(&text).into_owned())),
-                b'\\' => {
-                    let (byte, rest) = self.rest.split_first()?;
-                    self.rest = rest;
-                    text.push(*byte);
-                }
-                other => text.push(*other),
-            }
-        }
-    }
-
-    fn word(&mut self) -> String {
-        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"+_.-".contains(byte);
-        let end = self.rest.iter().position(|byte| !is_word(byte)).unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        String::from_utf8_lossy(word).into_owned()
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let rest = self.rest.strip_prefix(&[byte]);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
-    }
-
-    /// Skips blanks and comments.
-    fn skip(&mut self) {
-        while let Some((byte, rest)) = self.rest.split_first() {
-            if byte.is_ascii_whitespace() {
-                self.rest = rest;
-            } else if *byte == b'#' {
-                let end = self.rest.iter().position(|byte| *byte == b'\n');
-                self.rest = &self.rest[end.unwrap_or(self.rest.len())..];
-            } else {
-                return;
-            }
-        }
     }
 }
 
@@ -490,5 +335,20 @@ mod tests {
             look(disk(&deep.repeat(1000)[..5000.min(deep.len() * 1000)], 512)).unwrap_err();
         }
         assert!(look(vec![0; 4096]).is_err() && look(Vec::new()).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics_and_no_volume_leaves_its_partition(
+            text in "([a-z]{1,3} (\\{|= (-?[0-9]{1,20}|\"[a-z]{0,3}\\\\?\"|\\[)) ?|\\}|\\]|,|#|\n){0,80}",
+            first in 0_u64.., count in 0_u64.., extent in 0_u64..,
+        ) {
+            drop(group(text.as_bytes(), OWN, 4 << 20));
+            let volumes = volume("root", &linear("pv0", first, count));
+            let whole = self::text(PLAIN, &volumes).replace("extent_size = 8", &format!("extent_size = {extent}"));
+            for one in group(whole.as_bytes(), OWN, 4 << 20).unwrap().volumes {
+                assert!(one.size > 0 && one.start + one.size <= 4 << 20);
+            }
+        }
     }
 }

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, io};
 
 use devices::{
     Course,
-    nvme::{Config, Controller, Deallocated, Failure, FormatAttributes, Namespace},
+    nvme::{
+        Config, Controller, Deallocated, Failure, FormatAttributes, Namespace, SanitizeCapabilities,
+    },
 };
 use disk::command::{Data, NvmeCommand, NvmeFailure};
 use protocol::wipe::Expected;
@@ -157,6 +159,26 @@ fn every_sanitize_erases_every_namespace_and_the_spare_room() {
         assert!(outcome.milliseconds >= 100_000 && outcome.milliseconds < 120_000);
         assert!(sent(&outcome, "GET LOG PAGE 81h") <= 5, "{:#?}", outcome.commands);
         assert!(watch.progress.lock().unwrap().len() > 50);
+    }
+}
+
+#[test]
+fn a_controller_that_has_one_way_is_sent_that_one_and_no_other() {
+    for technique in SANITIZES {
+        let sanitize = SanitizeCapabilities {
+            crypto_erase: technique == Technique::NvmeSanitizeCrypto,
+            block_erase: technique == Technique::NvmeSanitizeBlock,
+            overwrite: technique == Technique::NvmeSanitizeOverwrite,
+            ..Config::default().sanitize.unwrap()
+        };
+        let config = Config { sanitize: Some(sanitize), format: None, ..Config::default() };
+        assert_eq!(offered(&Simulated::new(config.clone()).examine()), [technique]);
+        for tried in SANITIZES {
+            let device = Simulated::new(config.clone());
+            let ended = if tried == technique { Ended::Done } else { Ended::Failed };
+            assert_eq!(device.apply(tried).ended, ended, "{tried:?} of {technique:?}");
+            assert_eq!(device.left() == 0, tried == technique);
+        }
     }
 }
 

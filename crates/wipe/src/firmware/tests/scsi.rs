@@ -4,7 +4,7 @@ use std::io;
 
 use devices::{
     Course,
-    scsi::{Config, Disk, Protection, SenseFormat},
+    scsi::{Config, Disk, Protection, SanitizeCapabilities, SenseFormat},
 };
 use disk::command::{Data, ScsiAnswer};
 use protocol::wipe::Expected;
@@ -137,6 +137,26 @@ fn every_sanitize_erases_the_blocks_that_were_replaced_too() {
             assert!(outcome.milliseconds >= 100_000 && outcome.milliseconds < 120_000);
             assert!(outcome.commands.len() < 15, "{:#?}", outcome.commands);
             assert!(watch.progress.lock().unwrap().len() > 50);
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_has_one_way_is_sent_that_one_and_no_other() {
+    for technique in SANITIZES {
+        let sanitize = SanitizeCapabilities {
+            overwrite: technique == Technique::ScsiSanitizeOverwrite,
+            block_erase: technique == Technique::ScsiSanitizeBlock,
+            cryptographic_erase: technique == Technique::ScsiSanitizeCrypto,
+            time: Duration::from_secs(100),
+        };
+        let config = Config { sanitize: Some(sanitize), formats: false, ..Config::solid_state() };
+        assert_eq!(offered(&Simulated::new(config.clone()).examine()), [technique]);
+        for tried in SANITIZES {
+            let disk = Simulated::new(config.clone());
+            let ended = if tried == technique { Ended::Done } else { Ended::Failed };
+            assert_eq!(disk.apply(tried).ended, ended, "{tried:?} of {technique:?}");
+            assert_eq!(disk.left() == 0, tried == technique);
         }
     }
 }

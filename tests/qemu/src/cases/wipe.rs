@@ -99,7 +99,8 @@ pub(super) fn four_disks(lab: &Lab) -> Result<()> {
     let step = Step { level: "redline", verdict, reached, options: &options };
     wiped(&mut server, &known, &two, &step)?;
     booted.switches_off(BOOT_PATIENCE)?;
-    ensure!(booted.restarts() == 1, "it restarted {} times, not once", booted.restarts());
+    let boots = booted.console()?.matches("HerculesOS ").count();
+    ensure!(boots == 1, "every order of {boots} boots of HerculesOS, not of one");
     is_zeros(&file(0))?;
     is_zeros(&file(1))?;
     keeps(&booted)?;
@@ -109,7 +110,8 @@ pub(super) fn four_disks(lab: &Lab) -> Result<()> {
 /// The power is cut in the middle of a pass: the next boot goes on there, and the certificate says so.
 pub(super) fn power_cut(lab: &Lab) -> Result<()> {
     let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
-    let slow = |disk: Disk| Disk { size_bytes: 4 * SMALL, bytes_per_second: Some(8 << 20), ..disk };
+    // What was written is told every ten seconds.
+    let slow = |disk: Disk| Disk { size_bytes: 4 * SMALL, bytes_per_second: Some(4 << 20), ..disk };
     let machine = Machine::bios("tug")
         .disk(slow(Disk::of_ones(Bus::Nvme)))
         .disk(Disk { size_bytes: SMALL, ..Disk::bootable(Bus::Sata) });
@@ -132,7 +134,7 @@ pub(super) fn power_cut(lab: &Lab) -> Result<()> {
     is_zeros(&booted.machine.disk_file(lab, 0))?;
     booted.machine.has_unchanged_disk(lab, 1)?;
     let certificates = server.certificates(&lab.scratch(""))?;
-    let says = certificates.iter().any(|(_, one)| one.to_string().contains("continued"));
+    let says = certificates.iter().any(|(_, one)| one.to_string().contains("by an earlier boot"));
     ensure!(says, "no certificate says that an earlier boot began it: {certificates:?}");
     Ok(())
 }

@@ -162,6 +162,9 @@ pub struct CertifiedOrder {
     pub missing: Vec<DiskIdentity>,
     /// The boots that it was given to; each after the first continued.
     pub boots: Vec<Session>,
+    /// How many of them continued what an earlier one had begun; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued_boots: Option<usize>,
     /// What they told before each step; of a disk's certificate, its own.
     pub journal: Vec<WipeStep>,
 }

@@ -17,6 +17,7 @@ pub(crate) fn listed(serial: u64, disk: &str, verdict: Verdict) -> Listed {
     Listed {
         serial,
         sha256: String::new(),
+        previous: None,
         at: 0,
         machine: "one".to_owned(),
         order: OrderId([1; 16]),

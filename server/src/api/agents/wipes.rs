@@ -1,7 +1,10 @@
 //! What agents say of wipes: steps are on disk before they go on, reports are judged and certified before they are thanked.
 
 use axum::{http::StatusCode, response::Response};
-use protocol::wipe::{WipeReport, canonical};
+use protocol::{
+    EventKind,
+    wipe::{WipeReport, WipeStepKind, canonical},
+};
 use serde_json::Value;
 
 use super::{Harbour, refuse};
@@ -37,6 +40,12 @@ pub(super) fn refuse_step(error: StepError) -> Response {
         StepError::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
     };
     refuse(status, &error)
+}
+
+/// Holds for a step that only says how far a pass is: it stands in the order, and would fill the machine's story.
+pub(super) fn is_watermark(kind: &EventKind) -> bool {
+    let EventKind::WipeStep { step, .. } = kind else { return false };
+    matches!(step.kind, WipeStepKind::Watermark { .. })
 }
 
 /// Judges and certifies a report; returns why not, if so. Whether that is on disk, is asked after it.

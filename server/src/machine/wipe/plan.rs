@@ -413,6 +413,7 @@ impl WipePlan {
                     finish: self.finish,
                     ticket: request.ticket.clone(),
                     wipe: Some(Box::new(wipe)),
+                    seed: Some(seed),
                     inherited: self.inherited.clone(),
                     journal: Vec::new(),
                     begun: None,

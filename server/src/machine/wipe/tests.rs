@@ -36,6 +36,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
                 finish: WipeFinish::Reboot,
                 ticket: Some("T-1".to_owned()),
                 wipe: None,
+                seed: Some(Seed([1; 32])),
                 inherited: vec![],
                 journal: vec![],
                 begun: None,

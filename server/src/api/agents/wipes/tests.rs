@@ -125,6 +125,7 @@ fn wiped(agent: &Agent, wipe: &Wipe, change: impl FnOnce(&mut WipeReport)) -> Ev
     report.inventory = InventoryDigest::of(&inventory);
     report.disks.truncate(1);
     report.disks[0].disk = disk;
+    report.disks[0].verification.as_mut().unwrap().seed = wipe.seed;
     change(&mut report);
     let signature = certificate::tests::base64(&agent.sign(&canonical(&report).unwrap()));
     EventKind::Wiped { report: Box::new(report), signature }

@@ -210,9 +210,8 @@ impl WipeWork {
                 WipeStepKind::AtaPassword { .. } if !left.contains(&step.kind) => {
                     left.push(step.kind.clone());
                 }
-                WipeStepKind::Over { verdict: Verdict::Erased | Verdict::ErasedWithExceptions } => {
-                    left.clear();
-                }
+                // An exception may be that the password did not come off.
+                WipeStepKind::Over { verdict: Verdict::Erased } => left.clear(),
                 _ => {}
             }
         }

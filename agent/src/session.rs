@@ -455,11 +455,14 @@ struct Duty {
     work: Option<oneshot::Receiver<After>>,
 }
 
-/// Holds for answers that say that the question itself is wrong.
+/// Holds for answers that say that the question itself is wrong, or that it is about an order that is over.
 fn is_final(status: StatusCode) -> bool {
     matches!(
         status,
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
+        StatusCode::BAD_REQUEST
+            | StatusCode::GONE
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY
     )
 }
 

@@ -219,6 +219,10 @@ pub struct SeenDisk {
     pub first: i64,
     /// When it was last seen there.
     pub last: i64,
+    /// When something was last recognised on it there, or nobody could look: milliseconds since 1970. Noise is nothing:
+    /// a cryptographic erase leaves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_data: Option<i64>,
 }
 
 /// What is on a disk.
@@ -370,10 +374,13 @@ impl Machine {
                 continue;
             }
             let before = self.seen_disks.iter().position(|seen| seen.identity == known.identity);
-            let first = before.map_or(at, |place| self.seen_disks.remove(place).first);
+            let before = before.map(|place| self.seen_disks.remove(place));
+            let first = before.as_ref().map_or(at, |seen| seen.first);
+            let last_data = before.and_then(|seen| seen.last_data);
+            let last_data = if evidence::holds_data(disk) { Some(at) } else { last_data };
             let named = DiskIdentity::of(disk);
             let identity = known.identity;
-            self.seen_disks.push(SeenDisk { identity, named, first, last: at });
+            self.seen_disks.push(SeenDisk { identity, named, first, last: at, last_data });
         }
         let bound = if self.ever_approved { SEEN_DISKS } else { SEEN_DISKS_OF_A_STRANGER };
         let surplus = self.seen_disks.len().saturating_sub(bound);

@@ -179,12 +179,15 @@ async fn nothing_is_said_to_a_server_with_another_key() {
 
 #[tokio::test]
 async fn events_that_the_server_will_never_take_hold_up_no_instruction() {
-    let (harbour, voyage) = moored().await;
-    harbour.says("POST /v1/events", "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
-    voyage.session.note(Level::Info, EventKind::Obeys { sequence: 1 });
-    harbour.waits_for("POST /v1/events", 1).await;
-    harbour.instructs(Answer::json(r#"{"sequence": 1, "verb": {"kind": "reboot"}}"#));
-    assert_eq!(voyage.ends().await, End::Restart);
+    for status in ["400 Bad Request", "410 Gone"] {
+        let (harbour, voyage) = moored().await;
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        harbour.says("POST /v1/events", &answer);
+        voyage.session.note(Level::Info, EventKind::Obeys { sequence: 1 });
+        harbour.waits_for("POST /v1/events", 1).await;
+        harbour.instructs(Answer::json(r#"{"sequence": 1, "verb": {"kind": "reboot"}}"#));
+        assert_eq!(voyage.ends().await, End::Restart, "{status}");
+    }
 }
 
 #[tokio::test]

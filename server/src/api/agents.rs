@@ -187,21 +187,25 @@ async fn events(
     let address = ipv4(peer.address);
     let mut is_over = false;
     let mut is_in_vain = false;
+    let mut refusal = None;
     for Told { mut event, raw } in events {
         match &event.kind {
             EventKind::WipeStep { order, step } => {
                 if let Err(error) = harbour.registry.journal_step(peer.session, *order, step) {
-                    return wipes::refuse_step(error);
+                    // What comes after it may be the report, which is taken all the same.
+                    refusal.get_or_insert_with(|| wipes::refuse_step(error));
+                    continue;
                 }
                 // The agent takes the step when it hears that it is on disk.
                 is_over = true;
             }
             EventKind::Wiped { report, signature } => {
                 let told = wipes::Handed { report, signature, event: &raw };
-                if let Some(refusal) = wipes::certify(&harbour, peer, &key, told).await {
-                    return refusal;
+                match wipes::certify(&harbour, peer, &key, told).await {
+                    None => is_over = true,
+                    Some(again) if again.status().is_server_error() => return again,
+                    Some(never) => refusal = refusal.or(Some(never)),
                 }
-                is_over = true;
                 // What it came to stands in the journal already, and its words in the certificate.
                 continue;
             }
@@ -233,6 +237,9 @@ async fn events(
         if !matches!(stored, Ok(Ok(()))) {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, &"not stored yet: say it again");
         }
+    }
+    if let Some(refusal) = refusal {
+        return refusal;
     }
     if is_in_vain {
         // It was given up: the agent writes no more, and the disk does not become bootable.

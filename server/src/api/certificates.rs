@@ -42,10 +42,13 @@ pub struct Accounted {
     /// When it was last seen: milliseconds since 1970; absent where only a certificate knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<i64>,
+    /// When something was last recognised on it, or nobody could look: milliseconds since 1970; absent where never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_data: Option<i64>,
     /// Its newest certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Listed>,
-    /// Whether it went away and nothing says that it was erased.
+    /// Whether it went away and no certificate says that it was erased (clear at least) after it last held data.
     pub is_gone_without_proof: bool,
 }
 
@@ -89,7 +92,7 @@ async fn show(State(bridge): State<Bridge>, Path(serial): Path<u64>) -> Response
 fn account(machines: &[Overview], certificates: &[Listed]) -> Vec<Accounted> {
     let mut disks: BTreeMap<String, Accounted> = BTreeMap::new();
     for machine in machines.iter().map(|overview| &overview.machine) {
-        for SeenDisk { identity, named, first: _, last } in &machine.seen_disks {
+        for SeenDisk { identity, named, first: _, last, last_data } in &machine.seen_disks {
             let is_there = machine.disks.iter().any(|disk| disk.identity == *identity);
             let one = Accounted {
                 identity: identity.clone(),
@@ -97,14 +100,17 @@ fn account(machines: &[Overview], certificates: &[Listed]) -> Vec<Accounted> {
                 machine: machine.name.clone(),
                 is_there,
                 last_seen: Some(*last),
+                last_data: *last_data,
                 certificate: None,
                 is_gone_without_proof: false,
             };
             // It moves from machine to machine: where it was seen last, it is.
             let known = disks.entry(identity.clone()).or_insert_with(|| one.clone());
+            let last_data = known.last_data.max(one.last_data);
             if (known.is_there, known.last_seen) < (one.is_there, one.last_seen) {
                 *known = one;
             }
+            known.last_data = last_data;
         }
     }
     for certificate in certificates {
@@ -117,6 +123,7 @@ fn account(machines: &[Overview], certificates: &[Listed]) -> Vec<Accounted> {
             machine: certificate.machine.clone(),
             is_there: false,
             last_seen: None,
+            last_data: None,
             certificate: None,
             is_gone_without_proof: false,
         });
@@ -124,7 +131,10 @@ fn account(machines: &[Overview], certificates: &[Listed]) -> Vec<Accounted> {
     }
     let mut disks: Vec<Accounted> = disks.into_values().collect();
     for disk in &mut disks {
-        let is_proven = disk.certificate.as_ref().is_some_and(Listed::proves_erasure);
+        let is_proven = disk.certificate.as_ref().is_some_and(|certificate| {
+            let is_empty_since = disk.last_data.is_none_or(|seen| seen <= certificate.at);
+            certificate.proves_erasure() && is_empty_since
+        });
         disk.is_gone_without_proof = !disk.is_there && !is_proven;
     }
     disks
@@ -147,6 +157,7 @@ mod tests {
             named: DiskIdentity::default(),
             first: 0,
             last: *last,
+            last_data: None,
         });
         let there = there.iter().map(|identity| KnownDisk {
             identity: (*identity).to_owned(),
@@ -162,6 +173,28 @@ mod tests {
             ..Machine::default()
         };
         Overview { machine, online: false, strength: Strength::Weak }
+    }
+
+    #[test]
+    fn a_disk_that_only_reads_as_nothing_or_held_data_since_is_not_proven() {
+        use protocol::wipe::Outcome;
+
+        let is_gone = |reached, last_data| {
+            let mut one = machine("one", &[("a", 1)], &[]);
+            let mut two = machine("two", &[("a", 5)], &[]);
+            // Of two machines the one that it was seen in last does not hide what the other saw.
+            one.machine.seen_disks[0].last_data = last_data;
+            two.machine.seen_disks[0].last_data = None;
+            let certificate = Listed { reached, at: 10, ..listed(1, "a", Verdict::Erased) };
+            account(&[one, two], &[certificate])[0].is_gone_without_proof
+        };
+        for reached in [Outcome::None, Outcome::Signatures, Outcome::Logical] {
+            assert!(is_gone(reached, None), "{reached:?}");
+        }
+        for reached in [Outcome::Clear, Outcome::Purge] {
+            assert!(!is_gone(reached, None) && !is_gone(reached, Some(10)), "{reached:?}");
+            assert!(is_gone(reached, Some(11)), "{reached:?}");
+        }
     }
 
     #[test]

@@ -97,7 +97,8 @@ fn sections(verified: &Verified) -> Vec<(String, Vec<Row>)> {
     sections.push(("Machine".to_owned(), machine(certificate)));
     sections.push(("Order".to_owned(), order(certificate)));
     sections.push(("Signatures".to_owned(), signatures(verified)));
-    for (_, rows) in &mut sections {
+    for (title, rows) in &mut sections {
+        *title = one_line(title);
         for (_, value) in rows {
             *value = one_line(value);
         }

@@ -18,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Certificate, CertifiedAgent, CertifiedMachine, CertifiedOrder, CertifiedPolicy,
-    CertifiedServer, DOMAIN, EMULATED, HandedIn, Signed, SigningKey, Subject, Verified, digits,
-    key::SigningKeyError, policy, verify,
+    CertifiedServer, DOMAIN, EMULATED, HandedIn, Problem, Signed, SigningKey, Subject, Verified,
+    digits, key::SigningKeyError, policy, verify,
 };
 use crate::{
     api::key::write_new,
@@ -87,9 +87,11 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Holds where it says that the disk was erased, with exceptions or without.
+    /// Holds where it says that the disk was erased, with exceptions or without, and overwritten or more: what only reads
+    /// as nothing may still be there.
     pub fn proves_erasure(&self) -> bool {
-        matches!(self.verdict, Verdict::Erased | Verdict::ErasedWithExceptions)
+        let is_erased = matches!(self.verdict, Verdict::Erased | Verdict::ErasedWithExceptions);
+        is_erased && self.reached >= Outcome::Clear
     }
 }
 
@@ -115,6 +117,9 @@ pub enum CertificateError {
     /// It could not be signed.
     #[error("signing a certificate")]
     Sign(#[source] rcgen::Error),
+    /// It would not verify: the report holds something that does not read back as it was written.
+    #[error("the certificate of this report would not verify, so none is made")]
+    Unsound(#[source] Problem),
     /// The order is no wipe.
     #[error("the order is no wipe")]
     NoWipe,
@@ -279,6 +284,7 @@ impl Certificates {
         let mut text = String::from_utf8(canonical(&signed).map_err(CertificateError::Form)?)
             .expect("JSON is UTF-8");
         text.push('\n');
+        verify(text.as_bytes(), Some(self.fingerprint())).map_err(CertificateError::Unsound)?;
         let path = self.path(signed.certificate.serial);
         // Whole and on disk, or not at all; and never over another.
         write_new(&path, &text).map_err(|source| CertificateError::Io {

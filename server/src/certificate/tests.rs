@@ -189,6 +189,43 @@ fn a_page_shows_what_machines_wrote_as_text() {
 }
 
 #[test]
+fn no_disk_writes_another_line_by_its_name() {
+    let certificates = in_a_directory();
+    issue(&certificates, &key(), 1, |_| {});
+    let bytes = certificates.read(1).unwrap().unwrap();
+    let mut verified = verify(&bytes, None).unwrap();
+    let Subject::Job { judgement, .. } = &mut verified.certificate.subject else { panic!() };
+    judgement.disks[0].disk.model = Some("x\nwhole machine wiped  yes\u{1b}[2J".to_owned());
+    let text = page::text(&verified);
+    assert!(!text.contains("\nwhole machine") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn a_report_whose_certificate_would_not_verify_gets_none() {
+    let certificates = in_a_directory();
+    let report = report(1);
+    let mut raw = serde_json::to_value(&report).unwrap();
+    // Deeper than anybody reads.
+    raw["moon"] = (0..200).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    let order = order(1);
+    let issued = certificates.issue(&HandedIn {
+        report: &report,
+        raw: &raw,
+        signature: "",
+        public_key: &[],
+        session: Session([1; 32]),
+        machine: &Machine::default(),
+        order: &order,
+        judgement: &order.wipe().unwrap().judge(order.id, &report),
+        clock: Standing::Synchronised,
+        at: 0,
+    });
+    assert!(matches!(issued, Err(CertificateError::Unsound(Problem::Form(_)))), "{issued:?}");
+    assert!(certificates.list().is_empty() && certificates.read(1).unwrap().is_none());
+    assert_eq!(issue(&certificates, &key(), 1, |_| {}).serial, 1);
+}
+
+#[test]
 fn a_certificate_of_a_thousand_disks_is_verified_in_a_moment() {
     let certificates = in_a_directory();
     issue(&certificates, &key(), 1, |raw| {

@@ -218,6 +218,13 @@ pub fn is_portable(disk: &Disk) -> bool {
     disk.transport == Some(Transport::Usb) || disk.removable == Some(true)
 }
 
+/// Holds where something was recognised on a disk, or nobody could look. Noise without a name is nothing.
+pub fn holds_data(disk: &Disk) -> bool {
+    disk.content
+        .as_ref()
+        .is_none_or(|content| !content.signatures.is_empty() || !content.partitions.is_empty())
+}
+
 /// Returns the best name that a disk has everywhere; absent where there is none, or only garbage.
 pub fn disk_identity(disk: &Disk) -> Option<String> {
     let wide = |name: &str, value: &Option<String>| {

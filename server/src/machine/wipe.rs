@@ -4,7 +4,7 @@ use protocol::{
     InventoryDigest, OrderId,
     order::{DiskIdentity, MachineEvidence},
     wipe::{
-        Extra, Outcome, PowerLevel, Verdict, Wipe, WipeFinish, WipeOptions, WipePhase,
+        Extra, Outcome, PowerLevel, Seed, Verdict, Wipe, WipeFinish, WipeOptions, WipePhase,
         WipeProgress, WipeReport, WipeStep, WipeStepKind,
     },
 };
@@ -60,6 +60,9 @@ pub struct WipeWork {
     /// What its agent is told, but for the journal. Only while it is open: it may hold secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wipe: Option<Box<Wipe>>,
+    /// What all that is random in it is made from: reports are held against it, late ones too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Seed>,
     /// Passwords that earlier orders left on disks of this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inherited: Vec<WipeStep>,
@@ -183,6 +186,7 @@ impl WipeWork {
             inventory: self.inventory,
             level: self.level,
             options: &self.options,
+            seed: self.seed,
             disks: &disks,
             missing: &self.missing,
             others: &self.others,
@@ -206,9 +210,8 @@ impl WipeWork {
                 WipeStepKind::AtaPassword { .. } if !left.contains(&step.kind) => {
                     left.push(step.kind.clone());
                 }
-                WipeStepKind::Over { verdict: Verdict::Erased | Verdict::ErasedWithExceptions } => {
-                    left.clear();
-                }
+                // An exception may be that the password did not come off.
+                WipeStepKind::Over { verdict: Verdict::Erased } => left.clear(),
                 _ => {}
             }
         }

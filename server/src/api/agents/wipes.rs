@@ -104,6 +104,11 @@ pub(super) async fn certify(
             }
             None => "the certificate is not of a job".to_owned(),
         },
+        Ok(Err(error @ CertificateError::Unsound(_))) => {
+            // It never will be, and the boot shall not say it for ever.
+            tracing::error!(problem = chain(&error), "a wipe is not certified");
+            return Some(refuse(StatusCode::UNPROCESSABLE_ENTITY, &chain(&error)));
+        }
         Ok(Err(error)) => chain(&error),
         Err(error) => chain(&error),
     };

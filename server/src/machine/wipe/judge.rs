@@ -6,12 +6,18 @@ use protocol::{
     InventoryDigest, OrderId,
     order::{DiskIdentity, MachineEvidence},
     wipe::{
-        DiskReport, Ended, Outcome, PowerLevel, Verdict, VerificationPlan, WipeOptions, WipeReport,
+        DiskReport, Ended, Expected, Outcome, PowerLevel, Seed, Verdict, Verification,
+        VerificationPlan, WipeOptions, WipeReport,
     },
 };
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::policy;
+
+/// What a place that is read back has at least.
+const PLACE_BYTES: u64 = 4096;
+/// Places by chance that find one unerased place in ten thousand in 99 of 100 cases: ln(0.01) / ln(1 - 0.0001).
+const SAMPLES: u64 = 46_050;
 
 /// What was asked, as far as a report is held against it.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +32,8 @@ pub struct Asked<'a> {
     pub level: PowerLevel,
     /// What differs from the level's own way.
     pub options: &'a WipeOptions,
+    /// What places and canaries follow from; absent where the order was made by a server that did not keep it.
+    pub seed: Option<Seed>,
     /// The disks, in the order's order.
     pub disks: &'a [DiskIdentity],
     /// Disks that are known to be gone.
@@ -152,7 +160,7 @@ fn of_disk(asked: &Asked<'_>, told: &DiskReport, is_foreign: bool) -> Judged {
     if is_foreign {
         sink(Verdict::NotErased, "the report is not that of this order");
     }
-    if asked.level == PowerLevel::Idle {
+    if !asked.level.destroys() {
         sink(Verdict::NotErased, "nothing is erased at this level");
     }
     if told.techniques.iter().any(|one| one.ended == Ended::Unknown) {
@@ -204,13 +212,52 @@ fn verified(asked: &Asked<'_>, told: &DiskReport, sink: &mut impl FnMut(Verdict,
     if seen.unreadable > 0 {
         sink(Verdict::ErasedWithExceptions, "places could not be read");
     }
-    let is_probe = matches!(seen.plan, VerificationPlan::Probe {});
-    if is_probe && asked.level > PowerLevel::Working {
-        sink(Verdict::NotErased, "only tables and signatures were looked for");
+    if asked.seed.is_some_and(|seed| seed != seen.seed) {
+        sink(Verdict::NotErased, "it was read back by another seed than the order's");
+    }
+    if seen.expected == Expected::NoCanary && seen.canaries == 0 {
+        sink(Verdict::NotErased, "only canaries were looked for, and there were none");
+    }
+    if asked.level > PowerLevel::Working {
+        if seen.expected == Expected::NoSignature {
+            sink(Verdict::NotErased, "only tables and signatures were looked for");
+        }
+        if !is_enough(asked.level, told, seen) {
+            sink(Verdict::NotErased, "less was read back than the level does");
+        }
     }
     if asked.options.verify_whole && !matches!(seen.plan, VerificationPlan::Whole {}) {
         sink(Verdict::ErasedWithExceptions, "not all of it was read back, which was ordered");
     }
+}
+
+/// Holds where as much was looked at as the level does: every byte, or at `redline` a sample.
+fn is_enough(level: PowerLevel, told: &DiskReport, seen: &Verification) -> bool {
+    match seen.plan {
+        VerificationPlan::Whole {} => {
+            let lacking = told.accessible_bytes.0.saturating_sub(seen.bytes_read.0);
+            lacking <= left_out(told, seen)
+        }
+        VerificationPlan::Sample { samples, .. } => {
+            let needed = SAMPLES.min(told.accessible_bytes.0 / PLACE_BYTES);
+            let looked_at = seen.places_read.saturating_add(seen.unreadable);
+            let is_excused = told.exceptions.iter().any(|one| one.code == "badRanges");
+            level == PowerLevel::Redline && samples >= needed && (looked_at >= needed || is_excused)
+        }
+        VerificationPlan::Probe {} => false,
+    }
+}
+
+/// Returns how many bytes need not be read back, since exceptions say that they could not: places that could not be
+/// read, and bad ranges with what lies beside them in their first and last places (`512 bytes in 1 places …`).
+fn left_out(told: &DiskReport, seen: &Verification) -> u64 {
+    let bad = told.exceptions.iter().filter(|one| one.code == "badRanges").map(|one| {
+        let mut numbers = one.words.split(' ').filter_map(|word| word.parse::<u64>().ok());
+        let (bytes, ranges) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        bytes.saturating_add(ranges.saturating_mul(2 * PLACE_BYTES))
+    });
+    let unreadable = seen.unreadable.saturating_mul(PLACE_BYTES);
+    bad.fold(unreadable, u64::saturating_add)
 }
 
 #[cfg(test)]

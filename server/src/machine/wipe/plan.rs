@@ -158,15 +158,16 @@ pub enum WipeRefusal {
         other: String,
     },
     /// A disk that stays could not be opened any more.
-    #[error(
-        "the TPM may hold the key of a disk that the order does not name, which holds {kind}: {disk}"
-    )]
+    #[error("the TPM may hold the key of a disk that keeps what it holds, which is {kind}: {disk}")]
     Sealed {
         /// The disk.
         disk: String,
         /// What it holds.
         kind: String,
     },
+    /// At `idle` nothing is changed, beside the disks neither.
+    #[error("at idle nothing is done, so no extras either")]
+    IdleExtras,
     /// Nothing is known of a disk that is to be missing.
     #[error("no disk of this name was ever seen in this machine: {0}")]
     NeverSeen(String),
@@ -249,8 +250,15 @@ pub(in crate::machine) fn plan(
             return Err(WipeRefusal::Namespaces { disk, other });
         }
     }
-    if request.extras.contains(&Extra::Tpm) && request.level > PowerLevel::Idle {
+    if request.level == PowerLevel::Idle && !request.extras.is_empty() {
+        return Err(WipeRefusal::IdleExtras);
+    }
+    if request.extras.contains(&Extra::Tpm) {
         spare_the_sealed(&others)?;
+        if !request.level.destroys() {
+            // What is ordered keeps its data too.
+            spare_the_sealed(&chosen.iter().map(|(_, disk)| *disk).collect::<Vec<_>>())?;
+        }
     }
     for psid in &request.options.psids {
         check_psid(psid, &chosen)?;
@@ -405,6 +413,7 @@ impl WipePlan {
                     finish: self.finish,
                     ticket: request.ticket.clone(),
                     wipe: Some(Box::new(wipe)),
+                    seed: Some(seed),
                     inherited: self.inherited.clone(),
                     journal: Vec::new(),
                     begun: None,

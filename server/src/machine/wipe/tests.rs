@@ -36,6 +36,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
                 finish: WipeFinish::Reboot,
                 ticket: Some("T-1".to_owned()),
                 wipe: None,
+                seed: Some(Seed([1; 32])),
                 inherited: vec![],
                 journal: vec![],
                 begun: None,
@@ -131,8 +132,10 @@ fn a_password_is_left_until_its_disk_is_erased() {
     work.note(&step(1, password("aa")), 1).unwrap();
     assert_eq!(work.passwords("serial::b"), [password("aa")]);
     assert!(work.passwords("serial::a").is_empty() && work.may_lock());
-    work.note(&step(1, WipeStepKind::Over { verdict: Verdict::NotErased }), 2).unwrap();
-    assert_eq!(work.passwords("serial::b"), [password("aa")]);
+    for verdict in [Verdict::NotErased, Verdict::ErasedWithExceptions] {
+        work.note(&step(1, WipeStepKind::Over { verdict }), 2).unwrap();
+        assert_eq!(work.passwords("serial::b"), [password("aa")], "{verdict:?}");
+    }
     work.note(&step(1, WipeStepKind::Over { verdict: Verdict::Erased }), 3).unwrap();
     assert!(work.passwords("serial::b").is_empty() && !work.may_lock());
 }

@@ -97,8 +97,12 @@ impl Yard {
     }
 
     async fn says(&self, agent: &Agent, kind: EventKind) -> StatusCode {
-        let event = Event { uptime_milliseconds: 1, level: Level::Info, kind };
-        let body = serde_json::to_vec(&[event]).unwrap();
+        self.says_all(agent, [kind]).await
+    }
+
+    async fn says_all<const N: usize>(&self, agent: &Agent, kinds: [EventKind; N]) -> StatusCode {
+        let event = |kind| Event { uptime_milliseconds: 1, level: Level::Info, kind };
+        let body = serde_json::to_vec(&kinds.map(event).to_vec()).unwrap();
         agent.ask(self.open.address, "POST", "/v1/events", body).await.unwrap().0
     }
 
@@ -121,6 +125,7 @@ fn wiped(agent: &Agent, wipe: &Wipe, change: impl FnOnce(&mut WipeReport)) -> Ev
     report.inventory = InventoryDigest::of(&inventory);
     report.disks.truncate(1);
     report.disks[0].disk = disk;
+    report.disks[0].verification.as_mut().unwrap().seed = wipe.seed;
     change(&mut report);
     let signature = certificate::tests::base64(&agent.sign(&canonical(&report).unwrap()));
     EventKind::Wiped { report: Box::new(report), signature }
@@ -206,6 +211,19 @@ async fn a_wipe_that_was_cancelled_ends_with_its_next_word_and_its_report_is_kep
     });
     assert_eq!(yard.says(&agent, report).await, StatusCode::NO_CONTENT);
     assert!(matches!(yard.state(id), OrderState::Wiped { .. }));
+}
+
+#[tokio::test]
+async fn a_report_behind_a_step_that_is_refused_is_taken() {
+    let (yard, agent, wipe) = Yard::open().await;
+    let id = wipe.order.id;
+    yard.says(&agent, step(id, WipeStepKind::Canaries {})).await;
+    yard.registry.cancel_order(id, "uid 0").unwrap();
+    let over = step(id, WipeStepKind::Over { verdict: Verdict::NotErased });
+    let report = wiped(&agent, &wipe, |_| {});
+    assert_eq!(yard.says_all(&agent, [over, report]).await, StatusCode::GONE, "of the step");
+    assert!(matches!(yard.state(id), OrderState::Wiped { .. }));
+    assert_eq!(yard.certificates.list().len(), 2);
 }
 
 #[tokio::test]

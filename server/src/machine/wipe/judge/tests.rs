@@ -91,6 +91,7 @@ fn judged(level: PowerLevel, change: impl FnOnce(&mut WipeReport)) -> Judgement 
         inventory: InventoryDigest([7; 32]),
         level,
         options: &options,
+        seed: Some(Seed([1; 32])),
         disks: &[identity("a"), identity("b")],
         missing: &[identity("gone")],
         others: &[],
@@ -174,10 +175,101 @@ fn overwriting_is_clear_whatever_was_claimed() {
 }
 
 #[test]
-fn nothing_is_erased_at_idle() {
-    let judgement = judged(PowerLevel::Idle, |_| {});
-    assert!(judgement.disks.iter().all(|disk| disk.verdict == Verdict::NotErased));
-    assert!(!judgement.is_complete);
+fn nothing_is_erased_at_idle_nor_at_harbour() {
+    for level in [PowerLevel::Idle, PowerLevel::Harbour] {
+        let judgement = judged(level, |report| {
+            report.disks.iter_mut().for_each(|told| told.asked = Outcome::None);
+        });
+        assert!(judgement.disks.iter().all(|disk| disk.verdict == Verdict::NotErased), "{level:?}");
+        assert!(!judgement.is_complete);
+    }
+}
+
+/// Judges what was read back of a disk that is said to be erased.
+fn read_back(level: PowerLevel, change: impl FnOnce(&mut DiskReport)) -> Verdict {
+    let judgement = judged(level, |report| {
+        let told = &mut report.disks[0];
+        (told.asked, told.reached) = (level.asked(), level.asked());
+        told.techniques[0].technique = Technique::NvmeSanitizeBlock;
+        change(told);
+    });
+    judgement.disks[0].verdict
+}
+
+fn seen(told: &mut DiskReport) -> &mut Verification {
+    told.verification.as_mut().unwrap()
+}
+
+fn bad_ranges(told: &mut DiskReport, words: &str) {
+    told.exceptions.push(Exception { code: "badRanges".to_owned(), words: words.to_owned() });
+}
+
+#[test]
+fn full_reads_every_byte_back_but_what_exceptions_name() {
+    let full = |change: fn(&mut DiskReport)| read_back(PowerLevel::Full, change);
+    assert_eq!(full(|_| {}), Verdict::Erased);
+    assert_eq!(full(|told| seen(told).bytes_read.0 -= 1), Verdict::NotErased);
+    let sample = |told: &mut DiskReport| {
+        seen(told).plan = VerificationPlan::Sample { samples: 46_050, detects_per_100_000: 10 };
+        seen(told).places_read = 46_050;
+    };
+    assert_eq!(full(sample), Verdict::NotErased);
+    let named = |told: &mut DiskReport| {
+        seen(told).bytes_read.0 -= 8 << 20;
+        bad_ranges(told, "8388608 bytes in 2 places could not be written");
+    };
+    assert_eq!(full(named), Verdict::ErasedWithExceptions);
+    let more = |told: &mut DiskReport| {
+        seen(told).bytes_read.0 -= 9 << 20;
+        bad_ranges(told, "8388608 bytes in 2 places could not be written");
+    };
+    assert_eq!(full(more), Verdict::NotErased);
+    let unreadable = |told: &mut DiskReport| {
+        seen(told).bytes_read.0 -= 4096;
+        seen(told).unreadable = 1;
+    };
+    assert_eq!(full(unreadable), Verdict::ErasedWithExceptions);
+}
+
+#[test]
+fn redline_reads_everything_back_or_as_many_places_as_find_one_in_ten_thousand() {
+    let sampled = |samples, places_read, bytes: u64| {
+        read_back(PowerLevel::Redline, |told| {
+            told.accessible_bytes = Bytes(bytes);
+            let seen = seen(told);
+            seen.plan = VerificationPlan::Sample { samples, detects_per_100_000: 10 };
+            (seen.places_read, seen.bytes_read) = (places_read, Bytes(places_read * 4096));
+        })
+    };
+    assert_eq!(sampled(46_050, 47_000, 1 << 30), Verdict::Erased);
+    assert_eq!(sampled(4605, 47_000, 1 << 30), Verdict::NotErased);
+    assert_eq!(sampled(46_050, 46_049, 1 << 30), Verdict::NotErased);
+    // It has as many places, and is smaller than was ordered.
+    assert_eq!(sampled(256, 256, 1 << 20), Verdict::ErasedWithExceptions);
+    assert_eq!(sampled(255, 255, 1 << 20), Verdict::NotErased);
+    assert_eq!(read_back(PowerLevel::Redline, |_| {}), Verdict::Erased, "the whole disk");
+}
+
+#[test]
+fn what_was_looked_for_could_have_been_found() {
+    type Change = fn(&mut DiskReport);
+    let changes: [Change; 3] = [
+        |told| (seen(told).expected, seen(told).canaries) = (Expected::NoCanary, 0),
+        |told| seen(told).expected = Expected::NoSignature,
+        |told| seen(told).seed = Seed([2; 32]),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        for level in [PowerLevel::Full, PowerLevel::Redline] {
+            assert_eq!(read_back(level, change), Verdict::NotErased, "change {number}, {level:?}");
+        }
+    }
+    let marked = |told: &mut DiskReport| seen(told).expected = Expected::NoCanary;
+    assert_eq!(read_back(PowerLevel::Redline, marked), Verdict::Erased);
+    let working = |told: &mut DiskReport| {
+        (seen(told).expected, seen(told).plan) =
+            (Expected::NoSignature, VerificationPlan::Probe {});
+    };
+    assert_eq!(read_back(PowerLevel::Working, working), Verdict::Erased);
 }
 
 #[test]

@@ -109,7 +109,19 @@ fn a_tpm_is_not_cleared_while_a_sealed_disk_stays() {
         let refused = planned(disks.clone(), &tpm);
         assert!(matches!(refused, Err(WipeRefusal::Sealed { .. })), "{kind}: {refused:?}");
         let all = WipeRequest { all: true, disks: vec![], ..tpm };
-        assert!(planned(disks, &all).is_ok(), "{kind}");
+        assert!(planned(disks.clone(), &all).is_ok(), "{kind}");
+        let kept = planned(disks, &WipeRequest { level: PowerLevel::Harbour, ..all });
+        assert!(matches!(kept, Err(WipeRefusal::Sealed { .. })), "{kind}: {kept:?}");
+    }
+}
+
+#[test]
+fn nothing_is_done_beside_the_disks_at_idle() {
+    for extra in [Extra::StaleBootEntries, Extra::Pstore, Extra::Tpm] {
+        let mut look = request(PowerLevel::Idle, &["S3Z1NB0K1"]);
+        look.extras = vec![extra];
+        let refused = planned(vec![disk("1", Transport::Ata)], &look);
+        assert_eq!(refused.unwrap_err(), WipeRefusal::IdleExtras);
     }
 }
 

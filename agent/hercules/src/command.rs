@@ -7,7 +7,7 @@ mod terminal;
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -179,7 +179,8 @@ impl WipeCommand {
         let used = Used::kept_in(USED);
         let cleared = permit::check_wipe(&order, &circumstances(&place, &used))
             .map_err(|refusal| Refused(chain(&refusal)))?;
-        let keeper: Arc<dyn ::wipe::job::Keeper> = Arc::new(TerminalKeeper::default());
+        let keeper: Arc<dyn ::wipe::job::Keeper> =
+            Arc::new(TerminalKeeper::new(self.passwords(&order), &disks));
         let report = wipe::perform(&order, cleared, &keeper, &clock).map_err(Refused)?;
         self.tell(&report)?;
         let is = |verdict: Verdict| report.disks.iter().all(|disk| disk.verdict == verdict);
@@ -205,6 +206,12 @@ impl WipeCommand {
                 .with_context(|| format!("writing the report to {}", path.display())),
             None => Ok(()),
         }
+    }
+
+    /// Returns the file that ATA passwords are kept in: beside the report, or where the command runs.
+    fn passwords(&self, wipe: &Wipe) -> PathBuf {
+        let beside = self.report.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        beside.join(format!("hercules-ata-passwords-{}.txt", wipe.order.id))
     }
 
     fn options(&self) -> WipeOptions {

@@ -27,7 +27,7 @@ use inventory::Root;
 use protocol::{
     EventKind, Inventory, Level, OrderId, Verb, Wipe,
     order::DiskIdentity,
-    wipe::{PowerLevel, WipeFinish, WipeReport, canonical},
+    wipe::{Extra, PowerLevel, WipeFinish, WipeReport, canonical},
 };
 use wipe::job::{self, Keeper};
 
@@ -122,7 +122,12 @@ pub(crate) fn perform(
     let disks = job::run(units, wipe, keeper);
     let mut report = result::report(wipe, beside, disks, clock);
     let after = inventory::collect(&Root::live());
-    report.extras = wipe.extras.iter().map(|extra| extras::perform(*extra, &after)).collect();
+    let against = extras::against(wipe, keeper.stopped(), &report.disks);
+    let extra = |extra: &Extra| match &against {
+        Some(why) => extras::not_done(*extra, why),
+        None => extras::perform(*extra, &after),
+    };
+    report.extras = wipe.extras.iter().map(extra).collect();
     report.ended_unix_milliseconds = linux::clock::unix_milliseconds();
     Ok(report)
 }

@@ -215,3 +215,6 @@ fn unanswered(
 fn is_long(phase: WipePhase) -> bool {
     phase == WipePhase::Erasing
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,10 @@ pub trait Watch: fmt::Debug + Sync {
     /// Says what is being done from now on. Who tells nobody needs not listen.
     fn phase(&self, _phase: WipePhase, _technique: Option<Technique>) {}
 
+    /// Says that the disk just answered, well or not. For work that asks [`check`](Self::check) whatever the disk does, or
+    /// that says nothing of its progress for long.
+    fn heard(&self) {}
+
     /// Says how far the present phase is.
     fn progress(&self, done: u64, total: u64, bad_ranges: u32);
 }
@@ -38,6 +42,9 @@ pub enum Stopped {
     /// Its time is over.
     #[error("its time was over")]
     Deadline,
+    /// Its disk did not answer for so long that it was reported without it.
+    #[error("the disk did not answer, and was given up")]
+    GivenUp,
     /// The server could not be told what was about to happen.
     #[error("the server could not be told what was about to be done")]
     Unjournaled,

@@ -3,7 +3,7 @@
 use protocol::{
     Inventory, InventoryDigest,
     order::{DiskIdentity, OrderedDisk},
-    wipe::{Obstacle, PowerLevel, Wipe},
+    wipe::{Obstacle, PowerLevel, Wipe, WipeStep, WipeStepKind},
 };
 
 use super::place;
@@ -58,11 +58,12 @@ impl Purpose for Wipe {
     }
 
     fn is_begun(&self, number: usize) -> bool {
-        self.journal.iter().any(|step| usize::try_from(step.disk).is_ok_and(|disk| disk == number))
+        let is_its = |step: &&WipeStep| usize::try_from(step.disk).is_ok_and(|disk| disk == number);
+        self.journal.iter().filter(is_its).any(begins)
     }
 
     fn is_continued(&self) -> bool {
-        !self.journal.is_empty()
+        self.journal.iter().any(begins)
     }
 
     fn may_lose(&self, ordered: &OrderedDisk) -> bool {
@@ -82,6 +83,12 @@ impl Purpose for Wipe {
     fn is_missing(&self, disk: &DiskIdentity) -> bool {
         self.missing.contains(disk)
     }
+}
+
+/// Holds for a step after which the order has begun with its disk. Passwords are passed on from earlier orders, and of the
+/// order's own there is none without a technique that was begun before.
+fn begins(step: &WipeStep) -> bool {
+    !matches!(step.kind, WipeStepKind::AtaPassword { .. })
 }
 
 /// Holds when a level uses the device's own erasure, which can reach further than one disk of it.

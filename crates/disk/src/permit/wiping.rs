@@ -28,7 +28,7 @@ pub struct Cleared {
 /// Checks a wipe on this machine, now: all that [`check`](super::check) does, and what its level and extras destroy
 /// beside the disks. The first reason against any of them ends it; then nothing was written, and the order was not begun.
 ///
-/// An order that an earlier boot has begun (its journal is not empty) may be late, and what is on the disks that were
+/// An order that an earlier boot has begun (its journal holds more than passwords of earlier orders) may be late, and what is on the disks that were
 /// begun with is not looked at. Disks that the order calls missing need not be there, and do not count where they are.
 pub fn check_wipe(wipe: &Wipe, circumstances: &Circumstances<'_>) -> Result<Cleared, Refusal> {
     let machine = Machine { root: Root::live(), kernel: Arc::new(Live) };

@@ -386,7 +386,11 @@ impl Walk<'_> {
 
     fn check(&mut self) -> Result<(), Stopped> {
         self.steps += 1;
-        if self.steps % CHECK_EVERY == 1 { self.watch.check() } else { Ok(()) }
+        if self.steps % CHECK_EVERY != 1 {
+            return Ok(());
+        }
+        self.watch.heard();
+        self.watch.check()
     }
 
     /// Returns how long the path was.

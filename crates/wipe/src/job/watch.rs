@@ -14,11 +14,17 @@ use protocol::{
 use super::{Keeper, is_long};
 use crate::{Stopped, Watch, plan::is_devices};
 
-/// A disk that says nothing for so long hangs. The kernel gives a command half a minute, six times.
-const SILENCE: Duration = Duration::from_mins(10);
+/// How long a disk is waited for that says nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// The kernel gives a command half a minute, six times.
+    pub(super) usual: Duration,
+    /// While a disk may be erasing itself in one command: the longest time that a disk of today announces.
+    pub(super) erasing: Duration,
+}
 
-/// The same while a disk may be erasing itself in one command: the longest time that a disk of today announces.
-const LONG_SILENCE: Duration = Duration::from_hours(72);
+const PATIENCE: Patience =
+    Patience { usual: Duration::from_mins(10), erasing: Duration::from_hours(72) };
 
 /// How often it is looked whether to stop while something waits.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
@@ -31,6 +37,7 @@ pub struct DiskWatch {
     number: u32,
     keeper: Arc<dyn Keeper>,
     begun: Instant,
+    patience: Patience,
     state: Mutex<State>,
     /// Never told: who waits here waits for the time.
     pause: Condvar,
@@ -45,7 +52,12 @@ struct State {
     bad: u32,
     /// When, and how much was done then: the start of the present rate's time, and of the one before.
     marks: [(Instant, u64); 2],
+    /// When the disk last answered.
     heard: Instant,
+    /// How many steps wait for who keeps the order: meanwhile it is not the disk that is silent.
+    journaling: u32,
+    /// Nobody waits for it any more: whoever still works on it is to do nothing more.
+    is_given_up: bool,
     verdict: Option<Verdict>,
 }
 
@@ -58,6 +70,10 @@ impl fmt::Debug for DiskWatch {
 impl DiskWatch {
     /// Makes one for a disk, by its number in the order.
     pub fn new(number: u32, keeper: Arc<dyn Keeper>) -> Self {
+        Self::with_patience(number, keeper, PATIENCE)
+    }
+
+    pub(super) fn with_patience(number: u32, keeper: Arc<dyn Keeper>, patience: Patience) -> Self {
         let now = Instant::now();
         let state = State {
             phase: WipePhase::Waiting,
@@ -67,9 +83,12 @@ impl DiskWatch {
             bad: 0,
             marks: [(now, 0); 2],
             heard: now,
+            journaling: 0,
+            is_given_up: false,
             verdict: None,
         };
-        Self { number, keeper, begun: now, state: Mutex::new(state), pause: Condvar::new() }
+        let (state, pause) = (Mutex::new(state), Condvar::new());
+        Self { number, keeper, begun: now, patience, state, pause }
     }
 
     /// Returns how far it is.
@@ -97,11 +116,11 @@ impl DiskWatch {
     pub(super) fn is_silent(&self) -> bool {
         let state = self.state();
         let patience = if is_long(state.phase) && state.technique.is_some_and(is_devices) {
-            LONG_SILENCE
+            self.patience.erasing
         } else {
-            SILENCE
+            self.patience.usual
         };
-        state.verdict.is_none() && state.heard.elapsed() > patience
+        state.verdict.is_none() && state.journaling == 0 && state.heard.elapsed() > patience
     }
 
     /// Holds while the disk may be erasing itself.
@@ -110,10 +129,15 @@ impl DiskWatch {
         state.phase == WipePhase::Erasing && state.technique.is_some_and(is_devices)
     }
 
-    /// Says what the disk came to, in place of who wiped it.
+    /// Says what the disk came to, in place of who wiped it. Who comes back to it after that does nothing more.
     pub(super) fn over(&self, verdict: Verdict) {
         self.note(WipeStepKind::Over { verdict });
         self.phase(WipePhase::Over, None);
+        self.state().is_given_up = true;
+    }
+
+    fn given_up(&self) -> Result<(), Stopped> {
+        if self.state().is_given_up { Err(Stopped::GivenUp) } else { Ok(()) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -127,7 +151,7 @@ impl DiskWatch {
 
 impl Watch for DiskWatch {
     fn check(&self) -> Result<(), Stopped> {
-        self.state().heard = Instant::now();
+        self.given_up()?;
         self.keeper.stopped().map_or(Ok(()), Err)
     }
 
@@ -135,6 +159,8 @@ impl Watch for DiskWatch {
         let end = Instant::now() + time;
         loop {
             self.check()?;
+            // Who waits has asked the disk, and asks it again.
+            self.heard();
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
@@ -149,24 +175,40 @@ impl Watch for DiskWatch {
     }
 
     fn journal(&self, step: WipeStepKind) -> Result<(), Stopped> {
+        self.given_up()?;
+        self.state().journaling += 1;
         let journaled = self.keeper.journal(self.step(step));
+        let mut state = self.state();
         // However long that took, it was not the disk that was silent.
-        self.state().heard = Instant::now();
-        journaled
+        (state.journaling, state.heard) = (state.journaling - 1, Instant::now());
+        drop(state);
+        self.given_up().and(journaled)
     }
 
     fn note(&self, step: WipeStepKind) {
-        if let WipeStepKind::Over { verdict } = step {
-            self.state().verdict = Some(verdict);
+        let mut state = self.state();
+        if state.is_given_up {
+            return;
         }
+        if let WipeStepKind::Over { verdict } = step {
+            state.verdict = Some(verdict);
+        }
+        drop(state);
         self.keeper.note(self.step(step));
     }
 
     fn phase(&self, phase: WipePhase, technique: Option<Technique>) {
         let mut state = self.state();
+        if state.is_given_up {
+            return;
+        }
         let now = Instant::now();
         (state.phase, state.technique, state.heard) = (phase, technique, now);
         (state.done, state.total, state.marks) = (0, 0, [(now, 0); 2]);
+    }
+
+    fn heard(&self) {
+        self.state().heard = Instant::now();
     }
 
     fn progress(&self, done: u64, total: u64, bad_ranges: u32) {
@@ -175,6 +217,10 @@ impl Watch for DiskWatch {
         if now.duration_since(state.marks[1].0) > RATE_PERIOD {
             state.marks = [state.marks[1], (now, done)];
         }
-        (state.done, state.total, state.bad, state.heard) = (done, total, bad_ranges, now);
+        // Said again and again, it says nothing of the disk.
+        if (state.done, state.bad) != (done, bad_ranges) {
+            state.heard = now;
+        }
+        (state.done, state.total, state.bad) = (done, total, bad_ranges);
     }
 }

@@ -91,6 +91,7 @@ impl Shared<'_> {
             let begun = watch.elapsed();
             let result = transfer(buffer, piece.clone());
             let time = watch.elapsed().saturating_sub(begun);
+            watch.heard();
             let mut course = self.course();
             match result {
                 Ok(()) => course.succeed(&piece, time),

@@ -154,6 +154,7 @@ impl Work<'_> {
             return Ok(());
         }
         for piece in pieces(piece, STEP) {
+            self.watch.heard();
             self.watch.check()?;
             self.write(&piece)?;
         }
@@ -167,6 +168,7 @@ impl Work<'_> {
             Err(error) if is_gone(&error) => return Err(Ended::Gone),
             Err(_) => {
                 for small in pieces(piece, self.small_step()) {
+                    self.watch.heard();
                     self.watch.check()?;
                     match self.medium.write(small.start, &self.zeros[..in_memory(&small)]) {
                         Ok(()) => self.cleared.ranges.push(small),
@@ -188,6 +190,7 @@ impl Work<'_> {
                     continue;
                 }
                 for small in pieces(&piece, self.small_step()) {
+                    self.watch.heard();
                     self.watch.check()?;
                     match self.reads_as(&small)? {
                         Some(true) => {}

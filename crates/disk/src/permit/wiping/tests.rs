@@ -308,6 +308,28 @@ fn what_an_earlier_boot_began_goes_on_whatever_is_left_on_the_disk() {
 }
 
 #[test]
+fn a_password_that_an_earlier_order_left_begins_nothing() {
+    let mut spec = spec();
+    spec.disks[0].content = vec![(700, vec![1])];
+    spec.disks[1].keys = 1;
+    let machine = Simulated::new(&spec);
+    let password = |disk| {
+        let kind = WipeStepKind::AtaPassword { password: "a5".repeat(32) };
+        WipeStep { disk, kind }
+    };
+    let mut wipe = wipe(&machine, &[0, 1], PowerLevel::Redline);
+    wipe.order.disks[0].overwrite = false;
+    wipe.journal = vec![password(0)];
+    assert_eq!(code(&machine, &wipe), "has-data");
+    wipe.order.disks[0].overwrite = true;
+    wipe.journal = vec![password(0), password(1)];
+    assert_eq!(code(&machine, &wipe), "reserved");
+    let late = Setting { now: 2 * 3_600_000, ..Setting::good() };
+    let late = late.with(|it| check_wipe_on(&machine.machine(), &wipe, it));
+    assert_eq!(late.unwrap_err().code(), "deadline-over");
+}
+
+#[test]
 fn all_that_stands_in_the_way_is_listed_and_the_order_is_not_used_up() {
     let mut spec = spec();
     spec.disks[0].holder = Some("dm-0");

@@ -30,7 +30,7 @@ pub(crate) fn against(
         // The checks refuse to clear the TPM while a disk is kept that it may hold the key of.
         return None;
     }
-    if let Some(disk) = disks.iter().find(|disk| !is_over_well(disk)) {
+    if let Some(disk) = disks.iter().find(|disk| !is_over_well(wipe.level, disk)) {
         return Some(format!("{} is not erased", disk.name));
     }
     // Of a disk that nobody reported, nobody knows.

@@ -98,7 +98,7 @@ impl Orders {
                 Act::Announce
             }
             // After the work the server says how it goes on.
-            Verb::Install(_) | Verb::Wipe(_) => Act::Work(Box::new(verb.clone())),
+            order => Act::Work(Box::new(order.clone())),
         }
     }
 }

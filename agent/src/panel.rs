@@ -55,9 +55,7 @@ fn state(welcome: &Welcome) -> String {
         protocol::Verb::RebootAfter { seconds } => format!("restarting in {seconds} seconds"),
         protocol::Verb::Reboot {} => "restarting".to_owned(),
         protocol::Verb::PowerOff {} => "switching off".to_owned(),
-        protocol::Verb::Wait {} | protocol::Verb::Announce {} => "waiting".to_owned(),
-        protocol::Verb::Install(_) => "installing".to_owned(),
-        protocol::Verb::Wipe(_) => "wiping".to_owned(),
+        other => other.work().unwrap_or("waiting").to_owned(),
     };
     match &welcome.notice {
         Some(notice) => format!("{verb}: {notice}"),

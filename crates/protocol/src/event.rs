@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "wipe")]
+use crate::wipe::{WipeProgress, WipeReport, WipeStep};
 use crate::{
     OrderId,
     install::{InstallReport, Progress},
-    wipe::{WipeProgress, WipeReport, WipeStep},
 };
 
 /// Something that happened on the machine. `POST /v1/events` takes a JSON array of them.
@@ -89,8 +90,10 @@ pub enum EventKind {
         touched: bool,
     },
     /// How far a wipe is; a later one replaces it.
+    #[cfg(feature = "wipe")]
     WipeProgress(Box<WipeProgress>),
     /// A step of a wipe is about to happen. Its agent does not go on before the server has taken this.
+    #[cfg(feature = "wipe")]
     WipeStep {
         /// Which order.
         order: OrderId,
@@ -98,6 +101,7 @@ pub enum EventKind {
         step: Box<WipeStep>,
     },
     /// A wipe is over, whatever came of it.
+    #[cfg(feature = "wipe")]
     Wiped {
         /// What was done and seen.
         report: Box<WipeReport>,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Install, Wipe};
+use crate::Install;
+#[cfg(feature = "wipe")]
+use crate::Wipe;
 
 /// One instruction. Read strictly: whatever is not understood whole is not done.
 ///
@@ -37,5 +39,22 @@ pub enum Verb {
     /// Puts an image on a disk.
     Install(Box<Install>),
     /// Wipes disks.
+    #[cfg(feature = "wipe")]
     Wipe(Box<Wipe>),
+}
+
+impl Verb {
+    /// Returns what a machine that carries out an order does, in a word; nothing for verbs without an order.
+    pub fn work(&self) -> Option<&'static str> {
+        match self {
+            Self::Install(_) => Some("installing"),
+            #[cfg(feature = "wipe")]
+            Self::Wipe(_) => Some("wiping"),
+            Self::Wait {}
+            | Self::Reboot {}
+            | Self::RebootAfter { .. }
+            | Self::PowerOff {}
+            | Self::Announce {} => None,
+        }
+    }
 }

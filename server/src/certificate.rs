@@ -10,7 +10,10 @@
 use protocol::{
     OrderId, Pin,
     order::{DiskIdentity, MachineEvidence},
-    wipe::{Extra, PowerLevel, Verdict, WipeFinish, WipeOptions, WipeReport, WipeStep},
+    wipe::{
+        DiskReport, Ended, Extra, PowerLevel, Verdict, WipeFinish, WipeOptions, WipeReport,
+        WipeStep,
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -162,6 +165,9 @@ pub struct CertifiedOrder {
     pub missing: Vec<DiskIdentity>,
     /// The boots that it was given to; each after the first continued.
     pub boots: Vec<Session>,
+    /// How many of them continued what an earlier one had begun; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued_boots: Option<usize>,
     /// What they told before each step; of a disk's certificate, its own.
     pub journal: Vec<WipeStep>,
 }
@@ -252,7 +258,7 @@ impl Certificate {
         let is_done = if level.destroys() {
             !judgement.disks.is_empty() && judgement.disks.iter().all(is_erased)
         } else {
-            is_without_exceptions(report, disks.len())
+            is_done_as_told(level, report, disks.len())
         };
         Some(WipeResult {
             level,
@@ -265,10 +271,14 @@ impl Certificate {
     }
 }
 
-/// Holds for a report of so many disks in which no disk has exceptions.
-fn is_without_exceptions(report: &Value, disks: usize) -> bool {
+/// Holds for a report of so many disks at a level that erases nothing: at `harbour` each was gone through to its end.
+/// What is said beside that may be notes only.
+fn is_done_as_told(level: PowerLevel, report: &Value, disks: usize) -> bool {
     let told = WipeReport::deserialize(report).map(|report| report.disks).unwrap_or_default();
-    told.len() == disks && told.iter().all(|told| told.exceptions.is_empty())
+    let is_cleaned = |told: &DiskReport| {
+        !told.techniques.is_empty() && told.techniques.iter().all(|one| one.ended == Ended::Done)
+    };
+    told.len() == disks && (level == PowerLevel::Idle || told.iter().all(is_cleaned))
 }
 
 /// Writes bytes as lower-case digits.

@@ -169,23 +169,23 @@ impl WipeCommand {
         }
         let identities: Vec<DiskIdentity> =
             disks.iter().map(|disk| DiskIdentity::of(disk)).collect();
-        let wipe = Arc::new(self.wipe(inventory, &identities, self.level.into())?);
+        let order = Arc::new(self.wipe(inventory, &identities, self.level.into())?);
         let mut terminal = io::stdin().lock();
         let typed =
-            confirm::ask(&disks, wipe.level, &mut terminal, &mut io::stderr()).map_err(Refused)?;
+            confirm::ask(&disks, order.level, &mut terminal, &mut io::stderr()).map_err(Refused)?;
         drop(terminal);
         let clock = Clockwork::begin(Clock::SetByServer);
         let place = Place::person(typed);
         let used = Used::kept_in(USED);
-        let cleared = permit::check_wipe(&wipe, &circumstances(&place, &used))
+        let cleared = permit::check_wipe(&order, &circumstances(&place, &used))
             .map_err(|refusal| Refused(chain(&refusal)))?;
         let keeper: Arc<dyn ::wipe::job::Keeper> = Arc::new(TerminalKeeper::default());
-        let report = wipe::perform(&wipe, cleared, &keeper, &clock).map_err(Refused)?;
+        let report = wipe::perform(&order, cleared, &keeper, &clock).map_err(Refused)?;
         self.tell(&report)?;
         let is = |verdict: Verdict| report.disks.iter().all(|disk| disk.verdict == verdict);
         Ok(match () {
             () if is(Verdict::Erased) => 0,
-            () if report.disks.iter().all(wipe::is_over_well) => 3,
+            () if report.disks.iter().all(|disk| wipe::is_over_well(order.level, disk)) => 3,
             () => 1,
         })
     }

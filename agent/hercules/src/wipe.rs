@@ -65,7 +65,7 @@ fn run(job: &Job) -> After {
     let (after, level, kind, words) = match carry_out(job, wipe) {
         Ok((report, signature)) => {
             let words = screen::report(&report);
-            let is_good = report.disks.iter().all(is_over_well);
+            let is_good = report.disks.iter().all(|disk| is_over_well(wipe.level, disk));
             let (after, level) = match (is_good, wipe.finish) {
                 (false, _) => (After::Stay, Level::Error),
                 (true, WipeFinish::Stay) => (After::Stay, Level::Info),

@@ -30,7 +30,7 @@ mod volume;
 mod zfs;
 
 use self::region::Reader;
-pub use self::region::{READ_LIMIT, Source, Unreadable};
+pub use self::region::{READ_LIMIT, SURVEY_READ_LIMIT, Source, Unreadable};
 
 /// What is on a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

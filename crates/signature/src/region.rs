@@ -11,7 +11,10 @@ pub const READ_LIMIT: u64 = 256 << 20;
 pub(crate) const FAILURE_LIMIT: usize = 3;
 
 /// The same for who has a person's order to go on.
-const PATIENT_LIMIT: usize = 8;
+const PATIENT_FAILURE_LIMIT: usize = 8;
+
+/// The most bytes that a survey, or a look for everything, reads: a MiB of each area, and twice that of tables.
+pub const SURVEY_READ_LIMIT: u64 = 1 << 30;
 
 /// The most bytes that one read asks for.
 const PIECE_LIMIT: u64 = 2 << 20;
@@ -36,18 +39,26 @@ pub struct Unreadable {
 pub(crate) struct Reader<'source> {
     source: &'source mut dyn Source,
     read: u64,
+    read_limit: u64,
     failure_limit: usize,
     unreadable: Vec<Unreadable>,
 }
 
 impl<'source> Reader<'source> {
     pub(crate) fn new(source: &'source mut dyn Source) -> Self {
-        Self { source, read: 0, failure_limit: FAILURE_LIMIT, unreadable: Vec::new() }
+        Self {
+            source,
+            read: 0,
+            read_limit: READ_LIMIT,
+            failure_limit: FAILURE_LIMIT,
+            unreadable: Vec::new(),
+        }
     }
 
-    /// Gives up later than others do.
+    /// Reads more than others, and gives up later.
     pub(crate) fn patient(source: &'source mut dyn Source) -> Self {
-        Self { failure_limit: PATIENT_LIMIT, ..Self::new(source) }
+        let (read_limit, failure_limit) = (SURVEY_READ_LIMIT, PATIENT_FAILURE_LIMIT);
+        Self { read_limit, failure_limit, ..Self::new(source) }
     }
 
     /// Returns the region of `size` bytes from `start`, with `end` bytes of both its ends in memory.
@@ -79,7 +90,7 @@ impl<'source> Reader<'source> {
 
     fn try_read(&mut self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
         self.read = self.read.saturating_add(length);
-        if length > PIECE_LIMIT || self.read > READ_LIMIT {
+        if length > PIECE_LIMIT || self.read > self.read_limit {
             return Err(io::Error::other("more would be read than a probe may read"));
         }
         let length = usize::try_from(length).map_err(io::Error::other)?;

@@ -135,7 +135,7 @@ impl Notes<'_> {
 }
 
 /// Looks where on a disk of `size` bytes, whose tables count in sectors of `sector` bytes, something may be found.
-/// Reads at most [`READ_LIMIT`](crate::READ_LIMIT) bytes.
+/// Reads at most [`SURVEY_READ_LIMIT`](crate::SURVEY_READ_LIMIT) bytes.
 pub fn survey(source: &mut dyn Source, size: u64, sector: u32) -> Survey {
     let sector = u64::from(sector).clamp(512, 65_536);
     let mut reader = Reader::patient(source);

@@ -3,6 +3,7 @@
 //! ```text
 //! working areas FILE SECTOR          says what is or was a device on it: start, length, what made it
 //! working wipe FILE SECTOR           clears it; fails where something is still found
+//! working release DISK...            takes down what the kernel has built on disks, by their names: sda
 //! working plant zfs|ceph FILE START LENGTH   writes such labels into a part of it
 //! ```
 #![forbid(unsafe_code)]
@@ -20,7 +21,7 @@ use disk::PlainFile;
 use protocol::wipe::WipeStepKind;
 use wipe::{
     Stopped, Watch,
-    working::{clear, plan, probe},
+    working::{clear, holders, plan, probe},
 };
 
 #[path = "../src/working/tests/labels.rs"]
@@ -38,7 +39,8 @@ impl Watch for Patient {
         Ok(())
     }
 
-    fn wait(&self, _: Duration) -> Result<(), Stopped> {
+    fn wait(&self, time: Duration) -> Result<(), Stopped> {
+        std::thread::park_timeout(time);
         Ok(())
     }
 
@@ -65,13 +67,18 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         ["wipe", file, sector] => wipe(&open(file, sector)?)?,
+        ["release", disks @ ..] => {
+            for holder in holders::release(Path::new("/"), disks, &Patient(Instant::now()))? {
+                println!("took down {}: {:?}", holder.name, holder.kind);
+            }
+        }
         ["plant", kind, file, start, length] => {
             let file = OpenOptions::new().write(true).open(file)?;
             plant(kind, &file, start.parse()?, length.parse()?)?;
         }
         _ => {
             return Err(
-                "working areas|wipe FILE SECTOR, or working plant zfs|ceph FILE START LENGTH"
+                "working areas|wipe FILE SECTOR, working release DISK..., or working plant zfs|ceph FILE START LENGTH"
                     .into(),
             );
         }

@@ -334,6 +334,9 @@ pub fn apply(
 ) -> TechniqueOutcome {
     run(technique, watch, |tape| {
         use Technique as T;
+        if let Err(stopped) = watch.check() {
+            return Ending::failed(format!("not begun: {stopped}"));
+        }
         match (technique, *device, opal) {
             (T::OpalPsidRevert | T::OpalSidRevert, _, Some(opal)) => {
                 opal::apply(opal, technique, settings, watch, tape)
@@ -440,10 +443,7 @@ fn run(
 ) -> TechniqueOutcome {
     let begun = watch.elapsed();
     let mut tape = Tape::default();
-    let ending = match watch.check() {
-        Ok(()) => work(&mut tape),
-        Err(stopped) => Ending::failed(format!("not begun: {stopped}")),
-    };
+    let ending = work(&mut tape);
     let took = watch.elapsed().saturating_sub(begun);
     TechniqueOutcome {
         technique,

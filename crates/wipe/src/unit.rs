@@ -12,8 +12,8 @@ mod judged;
 mod ways;
 
 use protocol::wipe::{
-    CleanedFilesystem, DiskReport, Ended, Exception, Expected, Technique, TechniqueOutcome,
-    Verification, Wipe, WipePhase, WipeStepKind,
+    CleanedFilesystem, DiskReport, Ended, Exception, Expected, Outcome, Technique,
+    TechniqueOutcome, Verification, Wipe, WipePhase, WipeStepKind,
 };
 
 use crate::{
@@ -43,7 +43,8 @@ impl std::fmt::Debug for Terms<'_> {
 
 /// Wipes, and says what came of each disk. Blocks for hours.
 pub fn wipe(parts: &[Part<'_>], terms: Terms<'_>) -> Vec<DiskReport> {
-    let mut runs: Vec<Run<'_>> = parts.iter().map(|part| Run::new(part, terms)).collect();
+    let is_alone = parts.len() < 2;
+    let mut runs: Vec<Run<'_>> = parts.iter().map(|part| Run::new(part, terms, is_alone)).collect();
     runs.iter_mut().for_each(Run::examine);
     match terms.gate.pass(runs.iter().any(Run::is_frozen)) {
         Opening::Go => {}
@@ -56,7 +57,13 @@ pub fn wipe(parts: &[Part<'_>], terms: Terms<'_>) -> Vec<DiskReport> {
     }
     runs.iter_mut().for_each(Run::prepare);
     together(&mut runs);
-    runs.iter_mut().for_each(Run::take_ways);
+    for index in 0..runs.len() {
+        // What may still erase one of them may still erase all.
+        if runs.iter().any(|run| run.standing == Standing::Unknown) {
+            runs.iter_mut().for_each(Run::share_unknown);
+        }
+        runs[index].take_ways();
+    }
     runs.into_iter().map(Run::report).collect()
 }
 
@@ -80,7 +87,8 @@ fn together(runs: &mut [Run<'_>]) {
         })
         .collect();
     for technique in techniques {
-        if runs.iter().any(Run::is_over) || runs.iter().all(Run::is_good) {
+        // Where one of them is done, what is left is done to the others alone.
+        if runs.iter().any(|run| run.is_over() || run.is_good()) {
             return;
         }
         device(runs, technique);
@@ -112,6 +120,8 @@ fn device(runs: &mut [Run<'_>], technique: Technique) {
 struct Run<'r> {
     part: &'r Part<'r>,
     terms: Terms<'r>,
+    /// Whether the device has no other disk in the order.
+    is_alone: bool,
     begun: i64,
     journal: Journal,
     examined: Examined,
@@ -141,10 +151,11 @@ enum Standing {
 }
 
 impl<'r> Run<'r> {
-    fn new(part: &'r Part<'r>, terms: Terms<'r>) -> Self {
+    fn new(part: &'r Part<'r>, terms: Terms<'r>, is_alone: bool) -> Self {
         Self {
             part,
             terms,
+            is_alone,
             begun: (terms.now)(),
             journal: Journal::of(terms.wipe, part.number),
             examined: Examined::default(),
@@ -204,23 +215,38 @@ impl<'r> Run<'r> {
         self.part.watch.phase(WipePhase::Erasing, Some(technique));
     }
 
+    /// The same device erases another disk, and nobody can say how that stands.
+    fn share_unknown(&mut self) {
+        if self.asks_to_erase() {
+            self.standing = Standing::Unknown;
+        }
+    }
+
+    fn asks_to_erase(&self) -> bool {
+        self.terms.wipe.level.asked() > Outcome::None
+    }
+
     /// Takes one way after the other until one is seen to have worked.
     fn take_ways(&mut self) {
-        for way in self.plan.ways.clone() {
+        let mut tried: Vec<Way> = Vec::new();
+        // Planned anew after each: a disk that was locked may not be any more.
+        while let Some(way) = self.plan.ways.iter().find(|way| !tried.contains(way)).cloned() {
             if self.is_good() || self.is_over() {
                 return;
             }
             if let Err(stopped) = self.part.watch.check() {
                 return self.halt(stopped);
             }
+            tried.push(way.clone());
             match way {
                 Way::Ephemeral => self.ephemeral(),
                 Way::Signatures { discard } => self.signatures(discard),
                 Way::Offload => self.offload(),
                 Way::Passes(count) => self.passes(count),
                 Way::Device(technique) => {
-                    let was_tried = self.techniques.iter().any(|one| one.technique == technique);
-                    if !was_tried {
+                    let reach = self.offered(technique).map(|one| one.reach);
+                    // With other disks of the device that was done to all of them, or must not be done at all.
+                    if self.is_alone || reach == Some(Reach::Addressed) {
                         device(std::slice::from_mut(self), technique);
                     }
                 }

@@ -58,16 +58,17 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
         );
         return none(Verdict::NotErased, vec![exception("dataSurvived", &words)]);
     }
+    if !says_enough(verification) {
+        let words = format!(
+            "{} places could be read back, and {} could not",
+            verification.places_read, verification.unreadable
+        );
+        return none(Verdict::NotErased, vec![exception("notReadBack", &words)]);
+    }
     let mut exceptions = Vec::new();
     if verification.unreadable > 0 {
         let words = format!("{} places could not be read back", verification.unreadable);
         exceptions.push(exception("unreadable", &words));
-    }
-    if verification.places_read == 0 {
-        return none(
-            Verdict::NotErased,
-            vec![exception("notReadBack", "nothing could be read back")],
-        );
     }
     let reached = way.reaches(seen.medium);
     if reached < asked {
@@ -80,6 +81,13 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
         (false, _) => Verdict::ErasedWithExceptions,
     };
     Judgement { verdict, reached, exceptions }
+}
+
+/// Holds when what was read back is enough to say anything: at most one place of a thousand may be missing, and no canary
+/// was met.
+pub(crate) fn says_enough(verification: &Verification) -> bool {
+    let Verification { places_read, unreadable, canaries_found, .. } = verification;
+    *places_read > 0 && *canaries_found == 0 && unreadable.saturating_mul(1000) <= *places_read
 }
 
 fn below(asked: Outcome, medium: MediumKind) -> Exception {
@@ -169,6 +177,8 @@ mod tests {
             assert_eq!(at(done, Some(bad)), not);
         }
         let unreadable = Verification { unreadable: 1, ..verification() };
+        assert_eq!(at(done, Some(&unreadable)), not);
+        let unreadable = Verification { unreadable: 1, places_read: 1000, ..verification() };
         assert_eq!(at(done, Some(&unreadable)), (Verdict::ErasedWithExceptions, Outcome::Purge));
     }
 

@@ -81,11 +81,6 @@ impl Reading {
 }
 
 impl Plan {
-    /// Returns how many canaries there are on a medium once they are planted.
-    pub fn canaries_on(&self, medium: &dyn Medium) -> u64 {
-        u64::try_from(self.canaries(&self.places(medium)).len()).unwrap_or(u64::MAX)
-    }
-
     fn places(&self, medium: &dyn Medium) -> Places {
         Places::new(self.seed, self.disk, medium.size_bytes(), medium.sector_bytes())
     }

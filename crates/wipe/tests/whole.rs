@@ -13,7 +13,10 @@ use devices::{
     Course,
     nvme::{Config, FormatAttributes, Namespace, SanitizeCapabilities},
 };
-use protocol::wipe::{DiskReport, Ended, Outcome, PowerLevel, Technique, Verdict, WipeStepKind};
+use protocol::{
+    Bytes,
+    wipe::{DiskReport, Ended, Outcome, PowerLevel, Technique, Verdict, WipeStep, WipeStepKind},
+};
 
 use self::{nvme::Simulated, watcher::order};
 
@@ -157,4 +160,50 @@ fn without_a_server_nothing_is_begun() {
         assert_eq!(codes(&report), ["stopped"]);
         assert_eq!(disk.left(), disk.held());
     }
+}
+
+#[test]
+fn a_disk_that_takes_no_write_is_not_erased() {
+    for level in [PowerLevel::Working, PowerLevel::Full] {
+        let disk = Simulated::new(Config::default()).worn_out();
+        let report = only(disk.wipe(&order(level)));
+        assert_eq!(
+            (report.verdict, report.reached),
+            (Verdict::NotErased, Outcome::None),
+            "{report:#?}"
+        );
+        assert_eq!(disk.left(), disk.held());
+    }
+}
+
+#[test]
+fn a_disk_that_says_nothing_after_its_own_erasure_was_begun_is_unknown() {
+    let disk = Simulated::new(Config::default());
+    disk.go_silent();
+    let mut wipe = order(PowerLevel::Redline);
+    let kind = WipeStepKind::Begin { technique: Technique::NvmeSanitizeBlock };
+    wipe.journal = vec![WipeStep { disk: 0, kind }];
+    let report = only(disk.wipe(&wipe));
+    assert_eq!(report.verdict, Verdict::UnknownStillRunning, "{report:#?}");
+    assert_eq!(tried(&report), []);
+}
+
+#[test]
+fn passes_go_on_where_an_earlier_boot_was() {
+    let disk = Simulated::new(Config::default());
+    let half = Bytes(32 << 10);
+    let mut wipe = order(PowerLevel::Full);
+    let steps = [
+        WipeStepKind::Canaries {},
+        WipeStepKind::Begin { technique: Technique::Zeros },
+        WipeStepKind::Watermark { pass: 0, bytes: half },
+    ];
+    wipe.journal = steps.into_iter().map(|kind| WipeStep { disk: 0, kind }).collect();
+    // What was journaled is not taken on trust: that half was never written here, and it is seen.
+    let report = only(disk.wipe(&wipe));
+    assert_eq!(report.verdict, Verdict::NotErased, "{report:#?}");
+    assert_eq!(codes(&report), ["dataSurvived"]);
+    let reason = report.techniques[0].reason.as_deref().unwrap_or_default();
+    assert!(reason.contains("earlier boot"), "{reason}");
+    assert_eq!(disk.readable_left(), disk.held() / 2);
 }

@@ -225,7 +225,7 @@ async fn events(
         };
         if let Some(order) = going_on {
             is_in_vain |= !harbour.registry.may_go_on(peer.session, order);
-        } else {
+        } else if !wipes::is_watermark(&event.kind) {
             let entry = Entry::about(mac, address, What::Agent(event)).of_machine(&machine);
             harbour.journal.record(entry);
         }

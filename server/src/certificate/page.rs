@@ -225,7 +225,8 @@ fn order(certificate: &Certificate) -> Vec<Row> {
     rows.put("order", order.id.to_string());
     rows.put("given", format!("{} by {}", moment::show(order.at), order.by));
     order.ticket.iter().for_each(|ticket| rows.put("ticket", ticket.clone()));
-    rows.put("boots", order.boots.len().to_string());
+    let continued = order.continued_boots.unwrap_or_default();
+    rows.put("boots", format!("{}, of which {continued} continued it", order.boots.len()));
     rows.put("steps journaled", order.journal.len().to_string());
     rows.0
 }

@@ -58,6 +58,9 @@ pub struct Listed {
     pub serial: u64,
     /// SHA-256 of its file.
     pub sha256: String,
+    /// SHA-256 of the one before it, as it says; absent in the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
     /// When it was made: milliseconds since 1970.
     pub at: i64,
     /// The machine.
@@ -156,6 +159,13 @@ impl Certificates {
             }
         }
         chain.listed.sort_by_key(|one| one.serial);
+        for (before, after) in chain.listed.iter().zip(chain.listed.iter().skip(1)) {
+            let is_next = before.serial.checked_add(1) == Some(after.serial);
+            if !is_next || after.previous.as_ref() != Some(&before.sha256) {
+                let (before, after) = (before.serial, after.serial);
+                tracing::error!(before, after, "the chain of certificates is broken between these");
+            }
+        }
         Ok(Self(Arc::new(Shared { directory, key, chain: Mutex::new(chain) })))
     }
 
@@ -334,6 +344,7 @@ fn order_of(handed_in: &HandedIn<'_>, wipe: &WipeWork, subject: &Subject) -> Cer
         },
         missing: wipe.missing.clone(),
         boots: wipe.boots.clone(),
+        continued_boots: wipe.boots.len().checked_sub(1).filter(|continued| *continued > 0),
         journal: wipe.inherited.iter().chain(&wipe.journal).filter(is_its).cloned().collect(),
     }
 }
@@ -393,6 +404,7 @@ fn list(certificate: &Certificate, bytes: &[u8]) -> Listed {
     Listed {
         serial: certificate.serial,
         sha256: digits(&Sha256::digest(bytes)),
+        previous: certificate.previous.clone(),
         at: certificate.server.at,
         machine: certificate.machine.name.clone(),
         order: certificate.order.id,

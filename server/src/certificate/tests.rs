@@ -17,6 +17,7 @@ pub(crate) fn listed(serial: u64, disk: &str, verdict: Verdict) -> Listed {
     Listed {
         serial,
         sha256: String::new(),
+        previous: None,
         at: 0,
         machine: "one".to_owned(),
         order: OrderId([1; 16]),
@@ -238,4 +239,17 @@ fn a_certificate_of_a_thousand_disks_is_verified_in_a_moment() {
     verify(&bytes, None).unwrap();
     // Without optimisation, and beside other tests: 50 ms is the aim of the program as it is shipped.
     assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_level_that_erases_nothing_is_done_where_every_disk_was_gone_through() {
+    let mut report = serde_json::to_value(report(1)).unwrap();
+    assert!(is_done_as_told(PowerLevel::Harbour, &report, 2));
+    assert!(!is_done_as_told(PowerLevel::Harbour, &report, 3), "one is not spoken of");
+    report["disks"][0]["techniques"][0]["ended"] = "failed".into();
+    assert!(!is_done_as_told(PowerLevel::Harbour, &report, 2));
+    report["disks"][0]["techniques"] = serde_json::json!([]);
+    assert!(!is_done_as_told(PowerLevel::Harbour, &report, 2));
+    assert!(is_done_as_told(PowerLevel::Idle, &report, 2));
+    assert!(!is_done_as_told(PowerLevel::Idle, &Value::Null, 2));
 }

@@ -184,28 +184,10 @@ impl WipeCommand {
         if self.level != Level::Idle {
             self.confirm(&plans)?;
         }
-        let Some((first, others)) = plans.split_first() else { return Ok(()) };
-        let order = self.order(first, &request)?;
-        if self.detach {
-            return self.show(&order);
+        if let (true, [plan]) = (self.detach, plans.as_slice()) {
+            return self.show(&self.order(plan, &request)?);
         }
-        self.end(&order)?;
-        if others.is_empty() {
-            return Ok(());
-        }
-        output::say(&format!("the first machine ended well; now the other {}", others.len()));
-        let orders = others
-            .iter()
-            .map(|plan| self.order(plan, &request))
-            .collect::<anyhow::Result<Vec<OrderOverview>>>()?;
-        let mut last = Ok(());
-        for order in &orders {
-            if let Err(error) = self.end(order) {
-                output::say(&format!("{}: {error:#}", order.machine));
-                last = Err(error);
-            }
-        }
-        last
+        in_waves(&plans, |plan| self.order(plan, &request), |order| self.end(order))
     }
 
     fn machines(&self) -> anyhow::Result<Vec<String>> {
@@ -338,6 +320,39 @@ impl WipeCommand {
     }
 }
 
+/// Orders the first, and the others only when that one ended well. Returns the last failure of those.
+fn in_waves<P, O>(
+    plans: &[P],
+    order: impl Fn(&P) -> anyhow::Result<O>,
+    end: impl Fn(&O) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some((first, others)) = plans.split_first() else { return Ok(()) };
+    end(&order(first)?)?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    output::say(&format!("the first machine ended well; now the other {}", others.len()));
+    // One that is not taken keeps nobody from looking after those that were.
+    let mut last = Ok(());
+    let mut note = |failed: anyhow::Error| {
+        output::say(&format!("{failed:#}"));
+        last = Err(failed);
+    };
+    let mut orders = Vec::new();
+    for plan in others {
+        match order(plan) {
+            Ok(order) => orders.push(order),
+            Err(error) => note(error),
+        }
+    }
+    for order in &orders {
+        if let Err(error) = end(order) {
+            note(error);
+        }
+    }
+    last
+}
+
 /// Says how an order ended.
 fn outcome(order: &OrderOverview, level: PowerLevel) -> anyhow::Result<()> {
     match &order.order.state {
@@ -417,5 +432,53 @@ impl From<Level> for PowerLevel {
             Level::Full => Self::Full,
             Level::Redline => Self::Redline,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use protocol::wipe::Obstacle;
+
+    use super::*;
+
+    /// Orders machines of which these fail; returns in which order what was done, and whether all went well.
+    fn waves(machines: &[&str], failing: &[&str]) -> (Vec<String>, bool) {
+        let done = RefCell::new(Vec::new());
+        let order = |machine: &&str| {
+            done.borrow_mut().push(format!("order {machine}"));
+            Ok((*machine).to_owned())
+        };
+        let end = |machine: &String| {
+            done.borrow_mut().push(format!("end {machine}"));
+            if failing.contains(&machine.as_str()) {
+                bail!("failed: {machine}");
+            }
+            Ok(())
+        };
+        let is_good = in_waves(machines, order, end).is_ok();
+        (done.into_inner(), is_good)
+    }
+
+    #[test]
+    fn the_first_machine_ends_well_before_any_other_is_ordered() {
+        let (done, is_good) = waves(&["a", "b", "c"], &[]);
+        assert_eq!(done, ["order a", "end a", "order b", "order c", "end b", "end c"]);
+        assert!(is_good);
+        let (done, is_good) = waves(&["a", "b", "c"], &["a"]);
+        assert_eq!((done, is_good), (vec!["order a".to_owned(), "end a".to_owned()], false));
+        let (done, is_good) = waves(&["a", "b", "c"], &["b"]);
+        assert_eq!((done.len(), is_good), (6, false), "the others are looked after");
+    }
+
+    #[test]
+    fn an_obstacle_and_a_psid_belong_to_a_disk() {
+        let read = despite("S3Z1NB0K=bootMedium").unwrap();
+        assert_eq!((read.disk.as_str(), read.obstacle), ("S3Z1NB0K", Obstacle::BootMedium));
+        for text in ["bootMedium", "S3Z1NB0K=boot", "S3Z1NB0K="] {
+            assert!(despite(text).is_err(), "{text}");
+        }
+        assert!(psid("S3Z1NB0K").is_err() && psid("S3Z1NB0K=/nowhere").is_err());
     }
 }

@@ -96,7 +96,7 @@ pub struct Restarts {
 pub struct WipeResult {
     /// How thoroughly it was ordered.
     pub level: PowerLevel,
-    /// Whether what was ordered was done: every disk erased, or at a level that erases nothing, no disk with exceptions.
+    /// Whether what was ordered was done: every disk erased, or at a level that erases nothing, every disk gone through.
     pub is_done: bool,
     /// Whether the whole machine is wiped.
     pub is_complete: bool,

@@ -6,7 +6,7 @@ use disk::permit::Clock;
 use protocol::{
     Inventory, InventoryDigest, Wipe,
     order::{DiskIdentity, MachineEvidence},
-    wipe::{DiskReport, Verdict, WipeReport},
+    wipe::{DiskReport, Ended, PowerLevel, Verdict, WipeReport},
 };
 use wipe::verdict;
 
@@ -23,9 +23,19 @@ impl Clockwork {
     }
 }
 
-/// Holds for a disk after which nobody has to look.
-pub(crate) fn is_over_well(disk: &DiskReport) -> bool {
-    matches!(disk.verdict, Verdict::Erased | Verdict::ErasedWithExceptions)
+/// Holds for a disk after which nobody has to look: what the level is for was done.
+pub(crate) fn is_over_well(level: PowerLevel, disk: &DiskReport) -> bool {
+    match level {
+        PowerLevel::Idle => true,
+        // It erases nothing, so that the verdict says nothing of it.
+        PowerLevel::Harbour => {
+            !disk.techniques.is_empty()
+                && disk.techniques.iter().all(|one| one.ended == Ended::Done)
+        }
+        PowerLevel::Working | PowerLevel::Full | PowerLevel::Redline => {
+            matches!(disk.verdict, Verdict::Erased | Verdict::ErasedWithExceptions)
+        }
+    }
 }
 
 /// What the checks saw of the machine beside the disks that were ordered.
@@ -107,7 +117,7 @@ mod tests {
         Bytes, Order, OrderId,
         inventory::Disk,
         order::OrderedDisk,
-        wipe::{PowerLevel, Seed, WipeFinish, WipeOptions},
+        wipe::{Seed, WipeFinish, WipeOptions},
     };
 
     use super::*;

@@ -1,11 +1,41 @@
 //! Where signatures live, and that nothing on a disk makes more of it than there is.
 
+use std::io::{self, Read, Seek, SeekFrom};
+
 use proptest::prelude::*;
 use signature::survey::{AREA_LIMIT, PLACE_LIMIT, Survey, find_everything, survey};
 
-use crate::image::{Image, MIB};
+use crate::image::{Image, MIB, crc32};
 
 const GIB: u64 = 1 << 30;
+
+/// A disk of which only the start is not zero, and is quick to read: it has many partitions.
+struct Head {
+    bytes: Vec<u8>,
+    position: u64,
+    bytes_read: u64,
+}
+
+impl Read for Head {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        buffer.fill(0);
+        let start = usize::try_from(self.position).unwrap_or(usize::MAX).min(self.bytes.len());
+        let held = (self.bytes.len() - start).min(buffer.len());
+        buffer[..held].copy_from_slice(&self.bytes[start..start + held]);
+        let length = u64::try_from(buffer.len()).map_err(io::Error::other)?;
+        self.position += length;
+        self.bytes_read += length;
+        Ok(buffer.len())
+    }
+}
+
+impl Seek for Head {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let SeekFrom::Start(position) = to else { return Err(io::ErrorKind::Unsupported.into()) };
+        self.position = position;
+        Ok(position)
+    }
+}
 
 fn survey_of(image: &mut Image) -> Survey {
     let size = image.size();
@@ -94,6 +124,34 @@ fn a_table_in_a_table_in_a_table_ends() {
     let survey = survey_of(&mut image);
     assert!(survey.is_cut);
     assert!(survey.areas.len() < 10, "{}", survey.areas.len());
+}
+
+#[test]
+fn a_table_full_of_partitions_is_within_what_may_be_read() {
+    // As many as are looked at, of a GiB each.
+    let mut entries = vec![0; 1024 * 128];
+    for (number, entry) in (0_u64..).zip(entries.chunks_mut(128)) {
+        entry[..16].fill(1);
+        entry[32..40].copy_from_slice(&((number + 1) << 21).to_le_bytes());
+        entry[40..48].copy_from_slice(&(((number + 2) << 21) - 1).to_le_bytes());
+    }
+    let mut header = b"EFI PART\0\0\x01\0\x5c\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0".to_vec();
+    header.resize(72, 0);
+    header.extend([2, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 128, 0, 0, 0]);
+    header.extend(crc32(&entries).to_le_bytes());
+    let sum = crc32(&header);
+    header[16..20].copy_from_slice(&sum.to_le_bytes());
+    let mut bytes = vec![0; 1024];
+    bytes[512..604].copy_from_slice(&header);
+    bytes.extend(entries);
+    let mut image = Head { bytes, position: 0, bytes_read: 0 };
+    let survey = survey(&mut image, 2048 * GIB, 512);
+    assert_eq!((survey.areas.len(), survey.is_cut, survey.unreadable), (AREA_LIMIT, true, vec![]));
+    let before = image.bytes_read;
+    let (_, unreadable) = find_everything(&mut image, 512, &survey.areas);
+    assert_eq!(unreadable, []);
+    let read = before.max(image.bytes_read - before);
+    assert!(read < signature::SURVEY_READ_LIMIT, "{read}");
 }
 
 proptest! {

@@ -2,11 +2,13 @@
 
 use std::error::Error;
 
-use protocol::wipe::{Ended, Outcome};
+use protocol::wipe::{Ended, Expected, Outcome};
 
 use super::{Run, Standing};
 use crate::{
-    firmware::{self, FirmwareError, Obstacle, PATIENCE, Reach, Recovered, Recovery, Settings},
+    firmware::{
+        self, Examined, FirmwareError, Obstacle, PATIENCE, Reach, Recovered, Recovery, Settings,
+    },
     part::password,
     plan::{self, Facts, Way, is_devices},
 };
@@ -17,10 +19,18 @@ impl Run<'_> {
         part.watch.phase(protocol::wipe::WipePhase::Examining, None);
         match firmware::examine(&part.device, part.opal, part.watch) {
             Ok(examined) => self.examined = examined,
-            Err(FirmwareError::Stopped(stopped)) => return self.halt(stopped),
             Err(error) => {
-                let words = format!("what the disk can is not known: {}", chain(&error));
-                self.except("notExamined", &words);
+                // What an earlier boot began may still run: then nothing may be tried, and nothing be said.
+                if self.journal.begun.is_some_and(is_devices) {
+                    self.standing = Standing::Unknown;
+                }
+                return match error {
+                    FirmwareError::Stopped(stopped) if !self.is_over() => self.halt(stopped),
+                    error => {
+                        let words = format!("what the disk can is not known: {}", chain(&error));
+                        self.except("notExamined", &words);
+                    }
+                };
             }
         }
         // What answers commands must be what was ordered; a bridge may answer for something else.
@@ -31,8 +41,7 @@ impl Run<'_> {
             let words = format!(
                 "what answers commands calls itself {says:?}, not {ordered:?}: none was sent that erases"
             );
-            self.examined.techniques.clear();
-            self.examined.running = None;
+            self.examined = Examined::default();
             self.except("otherSerial", &words);
         }
         if part.may == Reach::Addressed {
@@ -58,6 +67,12 @@ impl Run<'_> {
         if self.is_over() {
             return;
         }
+        self.plan();
+        self.resume();
+    }
+
+    /// Decides what is done, from what the device says now.
+    pub(super) fn plan(&mut self) {
         let is_shut = |one: &Obstacle| {
             matches!(one, Obstacle::Locked | Obstacle::WriteProtected | Obstacle::OpalLocked)
         };
@@ -69,7 +84,6 @@ impl Run<'_> {
         };
         let wipe = self.terms.wipe;
         self.plan = plan::plan(wipe.level, &wipe.options, &facts);
-        self.resume();
     }
 
     fn rejoin(&mut self) {
@@ -91,7 +105,7 @@ impl Run<'_> {
     }
 
     /// Takes an ATA password off that an earlier boot set, and a power cut left. A password of somebody else is not tried.
-    fn recover(&mut self) {
+    pub(super) fn recover(&mut self) {
         let is_set = |one: &Obstacle| matches!(one, Obstacle::Locked | Obstacle::PasswordSet);
         let (Some(password), true) =
             (self.journal.passwords.first(), self.examined.obstacles.iter().any(is_set))
@@ -149,7 +163,8 @@ impl Run<'_> {
         }
     }
 
-    /// Reads back what an earlier boot began and this one saw the end of.
+    /// Reads back what an earlier boot began and this one saw the end of. Where only canaries could tell, that boot's are
+    /// not relied on: whether all were planted nobody knows, and it is done again.
     fn resume(&mut self) {
         let Some(last) = self.techniques.last() else { return };
         let (technique, ended) = (last.technique, last.ended);
@@ -159,10 +174,9 @@ impl Run<'_> {
             return;
         }
         let Some(expected) = self.offered(technique).map(|one| one.expected) else { return };
-        // Canaries were all in their places before it began: that was journaled in this order.
-        self.marks_all = expected == protocol::wipe::Expected::NoCanary;
-        self.planted = if self.journal.canaries { self.canaries() } else { 0 };
-        self.device_done(technique, expected);
+        if matches!(expected, Expected::Zeros | Expected::Ones) {
+            self.device_done(technique, expected);
+        }
     }
 
     pub(super) fn settings(&self) -> Settings {

@@ -11,11 +11,16 @@ use protocol::{
 use super::{Run, Standing, examined::chain};
 use crate::{
     harbour,
+    part::password,
     pass::{self, BadRanges, Gear, Key, Offload, Pass, PassOutcome, Pattern},
     plan::Way,
+    verdict::says_enough,
     verification::{self, Content, Marking, Reading},
-    working::{self, source::Source},
+    working::{self, BadReason, source::Source},
 };
+
+/// One byte of so many may be left unwritten, where it is known which, and the disk still count as erased with exceptions.
+const LARGEST_BAD_SHARE: u64 = 1000;
 
 /// How much is discarded between two looks whether to stop.
 const DISCARD_STEP: u64 = 8 << 30;
@@ -35,11 +40,6 @@ impl Run<'_> {
             marking,
             gear: Gear::default(),
         }
-    }
-
-    /// Returns how many canaries an earlier boot planted by the same plan.
-    pub(super) fn canaries(&self) -> u64 {
-        self.verification_plan().canaries_on(self.part.medium)
     }
 
     /// Plants canaries, unless an erasure was begun already: what they would mark is gone.
@@ -73,6 +73,14 @@ impl Run<'_> {
                 let expected = self.offered(technique).map(|one| one.expected);
                 self.device_done(technique, expected.unwrap_or(Expected::NoCanary));
             }
+            Ended::Failed if is_security(technique) => {
+                // The password may still be set: it is journaled, and comes off.
+                let password = password(&self.terms.wipe.seed, self.part.number);
+                self.journal.passwords.insert(0, password);
+                self.examine();
+                self.recover();
+                self.plan();
+            }
             Ended::Failed => {}
             Ended::Unknown => {
                 self.standing = Standing::Unknown;
@@ -92,8 +100,17 @@ impl Run<'_> {
             Expected::Ones => Content::Ones,
             Expected::KeyedStream | Expected::NoCanary | Expected::NoSignature => Content::NoCanary,
         };
+        let can_tell = content.expected() != Expected::NoCanary || self.planted > 0;
         let is_clean = self.read_back(content, &BadRanges::default());
-        if !is_clean && !self.is_over() {
+        if !can_tell && !self.is_over() {
+            self.except(
+                "notMarked",
+                "nothing could be marked before, so that reading back tells nothing: another way was taken",
+            );
+            // What was locked may be open now.
+            self.examine();
+            self.plan();
+        } else if !is_clean && !self.is_over() {
             let words = format!(
                 "the device says that {technique:?} is done, and what is read back says that it is not: another way was \
                  taken"
@@ -114,8 +131,7 @@ impl Run<'_> {
             verification::look(self.part.medium, &plan, content, self.planted, left_out, watch);
         let can_tell = content.expected() != Expected::NoCanary || self.planted > 0;
         let seen = &look.verification;
-        let is_clean =
-            look.is_complete && can_tell && seen.canaries_found == 0 && seen.differing == 0;
+        let is_clean = look.is_complete && can_tell && seen.differing == 0 && says_enough(seen);
         if look.lost {
             self.lose();
         } else if let Some(stopped) = look.stopped {
@@ -136,7 +152,9 @@ impl Run<'_> {
     pub(super) fn passes(&mut self, count: u8) {
         let (first, from) = self.journal.passes();
         let count = u32::from(count);
-        let (first, from) = if first < count { (first, from) } else { (0, 0) };
+        // Marks of this boot are everywhere, also where an earlier one had written.
+        let is_resumed = first < count && self.planted == 0 && self.techniques.is_empty();
+        let (first, from) = if is_resumed { (first, from) } else { (0, 0) };
         if (first, from) == (0, 0) {
             self.mark(false);
         }
@@ -162,6 +180,7 @@ impl Run<'_> {
                 None => return,
             };
         }
+        let way = Way::Passes(u8::try_from(count).unwrap_or(u8::MAX));
         if !bad.ranges.is_empty() {
             let words = format!(
                 "{} bytes in {} places could not be written{}",
@@ -170,8 +189,13 @@ impl Run<'_> {
                 if bad.exact { "" } else { ", or lie beside such places" }
             );
             self.except("badRanges", &words);
+            // Some sectors are an exception; a part of the disk is no erasure.
+            if !bad.exact || bad.bytes > self.part.medium.size_bytes() / LARGEST_BAD_SHARE {
+                self.taken = Some((way, Ended::Failed));
+                self.standing = Standing::Over;
+                return;
+            }
         }
-        let way = Way::Passes(u8::try_from(count).unwrap_or(u8::MAX));
         self.taken = Some((way, Ended::Done));
         if !self.read_back(Content::Zeros, &bad) {
             self.standing = Standing::Over;
@@ -280,15 +304,18 @@ impl Run<'_> {
                 return self.except("notPlanned", &chain(&error));
             }
         };
-        if !self.clear(&places, &way) {
-            return;
+        let Some(mut wrong) = self.clear(&places, &way) else { return };
+        if !places.unreadable.is_empty() || places.is_cut {
+            let words = "not all of the old tables could be read, so that places which they lead to may not be known";
+            self.except("unreadable", words);
         }
         let mut left = None;
         if discard && self.discard() {
             let seen = working::probe(part.medium, &places);
             // What is discarded may read as anything: then zeros are written again.
-            if !seen.is_nothing() && !self.clear(&places, &way) {
-                return;
+            if !seen.is_nothing() {
+                let Some(again) = self.clear(&places, &way) else { return };
+                wrong = again;
             }
             left = seen.is_nothing().then_some(seen);
         }
@@ -304,21 +331,21 @@ impl Run<'_> {
             plan: VerificationPlan::Probe {},
             expected: Expected::NoSignature,
             seed: self.terms.wipe.seed,
-            places_read: count(ranges.len()),
-            bytes_read: Bytes(ranges.iter().map(|range| range.end - range.start).sum()),
+            places_read: count(ranges.len()).saturating_sub(wrong.unread),
+            bytes_read: Bytes(wrong.cleared_bytes),
             canaries: 0,
             canaries_found: 0,
-            differing: count(left.found.len()),
+            differing: count(left.found.len()).saturating_add(wrong.not_zero),
             unreadable: count(left.unreadable.len()),
             first_offsets: Vec::new(),
         });
         self.taken = Some((way, Ended::Done));
-        let is_clear = left.found.is_empty();
+        let is_clear = left.found.is_empty() && wrong.not_zero == 0;
         self.standing = if is_clear { Standing::Good } else { Standing::Over };
     }
 
-    /// Clears places. Returns whether it goes on.
-    fn clear(&mut self, places: &working::Places, way: &Way) -> bool {
+    /// Clears places. Returns what is not as it should be; nothing where it does not go on.
+    fn clear(&mut self, places: &working::Places, way: &Way) -> Option<Wrong> {
         let (watch, begun) = (self.part.watch, self.part.watch.elapsed());
         let cleared = working::clear(self.part.medium, places, watch);
         let took = watch.elapsed().saturating_sub(begun);
@@ -341,7 +368,15 @@ impl Run<'_> {
         } else if let Some(stopped) = cleared.stopped {
             self.halt(stopped);
         }
-        is_through
+        let of = |reasons: &[BadReason]| {
+            let bad = cleared.bad.iter().filter(|bad| reasons.contains(&bad.reason));
+            u64::try_from(bad.count()).unwrap_or(u64::MAX)
+        };
+        is_through.then(|| Wrong {
+            not_zero: of(&[BadReason::NotZero]),
+            unread: of(&[BadReason::Unreadable, BadReason::Unwritable, BadReason::Unflushed]),
+            cleared_bytes: cleared.bytes,
+        })
     }
 
     /// Has the disk discard all of itself. No erasure, so that it fails nothing.
@@ -394,6 +429,21 @@ impl Run<'_> {
         self.filesystems = report.filesystems();
         self.exceptions.extend(report.exceptions());
     }
+}
+
+/// What of the places that were to be cleared is not clear.
+#[derive(Debug, Clone, Copy)]
+struct Wrong {
+    /// How many read as something else.
+    not_zero: u64,
+    /// How many could not be written or read.
+    unread: u64,
+    /// How much is clear.
+    cleared_bytes: u64,
+}
+
+fn is_security(technique: Technique) -> bool {
+    matches!(technique, Technique::AtaSecurityErase | Technique::AtaSecurityEraseEnhanced)
 }
 
 /// Returns what a pass writes: zeros last.

@@ -20,6 +20,9 @@ use crate::{Stopped, Watch};
 /// How long the kernel may take to let go of a device after it was told to: a cache is written back first.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long something may be busy: whoever looks at new devices, udev for one, opens them for a moment.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long is waited before looking again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -134,7 +137,7 @@ pub fn release(
     }
     for holder in &holders {
         watch.check()?;
-        take_down(root, holder)?;
+        take_down(root, holder, watch)?;
         // What lies below is free only then.
         let since = watch.elapsed();
         while order(root, disks)?.iter().any(|other| other.name == holder.name) {
@@ -147,22 +150,32 @@ pub fn release(
     Ok(holders)
 }
 
-fn take_down(root: &Path, holder: &Holder) -> Result<(), HoldersError> {
-    let done = match &holder.kind {
+fn take_down(root: &Path, holder: &Holder, watch: &dyn Watch) -> Result<(), HoldersError> {
+    let since = watch.elapsed();
+    loop {
+        let source = match try_down(root, holder) {
+            Ok(()) => return Ok(()),
+            // It went by itself when what lay on it did.
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => error,
+        };
+        let is_over = watch.elapsed().saturating_sub(since) > BUSY_PATIENCE;
+        if is_over || source.kind() != io::ErrorKind::ResourceBusy {
+            return Err(HoldersError::Refused { name: holder.name.clone(), source });
+        }
+        watch.wait(PAUSE)?;
+    }
+}
+
+fn try_down(root: &Path, holder: &Holder) -> io::Result<()> {
+    match &holder.kind {
         HolderKind::Array => {
             fs::File::open(root.join("dev").join(&holder.name)).and_then(linux::md::stop)
         }
         HolderKind::Mapped { name } => linux::device_mapper::remove(name),
         HolderKind::Bcache { directory } => linux::bcache::stop(directory),
         HolderKind::CacheSet { directory } => linux::bcache::unregister(directory),
-        HolderKind::Other => return Err(HoldersError::Unknown { name: holder.name.clone() }),
-    };
-    match done {
-        Err(source) if !is_absent(&source) => {
-            Err(HoldersError::Refused { name: holder.name.clone(), source })
-        }
-        // It went by itself when what lay on it did.
-        Ok(()) | Err(_) => Ok(()),
+        HolderKind::Other => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -211,6 +224,10 @@ impl Walk<'_> {
 
     /// What bcache keeps hold of although no device of it is there.
     fn bcache(&mut self, place: &Path) -> Result<(), HoldersError> {
+        // A cached device has a link of that name to the disk's.
+        if place.file_name().is_some_and(|name| name.to_string_lossy().starts_with("bcache")) {
+            return Ok(());
+        }
         let directory = place.join("bcache");
         let set = directory.join("set");
         if let Ok(directory) = fs::canonicalize(&set) {
@@ -415,7 +432,7 @@ mod tests {
     fn a_cache_is_let_go_of_after_what_it_caches() {
         let tree = Tree::new();
         let (cache, backing) = (tree.device("", "sda"), tree.device("", "sdb"));
-        tree.device("", "bcache0");
+        let cached = tree.device("", "bcache0");
         tree.hold("bcache0", &["sda", "sdb"]);
         let set = tree.0.path().join("sys/fs/bcache/5ca1ab1e");
         fs::create_dir_all(&set).unwrap();
@@ -424,6 +441,7 @@ mod tests {
         }
         symlink(&set, cache.join("bcache/set")).unwrap();
         fs::write(backing.join("bcache/stop"), "").unwrap();
+        symlink(backing.join("bcache"), cached.join("bcache")).unwrap();
         tree.check(&["sda", "sdb"], "bcache bcache0, set 5ca1ab1e");
         // Without its cache it has no device, and is held all the same.
         fs::remove_file(backing.join("holders/bcache0")).unwrap();

@@ -31,6 +31,7 @@ pub(crate) struct Simulated {
     controller: Mutex<Controller>,
     journal: Mutex<Vec<WipeStepKind>>,
     has_server: bool,
+    takes_writes: bool,
     serial: String,
 }
 
@@ -50,11 +51,27 @@ impl Simulated {
             controller.write(nsid, 0, &vec![SECRET; bytes]).unwrap();
         }
         let journal = Mutex::default();
-        Self { controller: Mutex::new(controller), journal, has_server: true, serial }
+        Self {
+            controller: Mutex::new(controller),
+            journal,
+            has_server: true,
+            takes_writes: true,
+            serial,
+        }
     }
 
     pub(crate) fn without_server(self) -> Self {
         Self { has_server: false, ..self }
+    }
+
+    /// A worn out disk: it reads, and takes no write.
+    pub(crate) fn worn_out(self) -> Self {
+        Self { takes_writes: false, ..self }
+    }
+
+    /// A controller that answers nothing any more.
+    pub(crate) fn go_silent(&self) {
+        self.with(|controller| controller.go_silent_after(0));
     }
 
     pub(crate) fn journal(&self) -> Vec<WipeStepKind> {
@@ -207,6 +224,9 @@ impl Medium for Space<'_> {
     }
 
     fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
+        if !self.of.takes_writes {
+            return Err(io::Error::other("the device refused"));
+        }
         self.of.with(|controller| controller.write(self.nsid, lba(offset), buffer)).map_err(failed)
     }
 

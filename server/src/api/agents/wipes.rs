@@ -1,7 +1,10 @@
 //! What agents say of wipes: steps are on disk before they go on, reports are judged and certified before they are thanked.
 
 use axum::{http::StatusCode, response::Response};
-use protocol::wipe::{WipeReport, canonical};
+use protocol::{
+    EventKind,
+    wipe::{WipeReport, WipeStepKind, canonical},
+};
 use serde_json::Value;
 
 use super::{Harbour, refuse};
@@ -12,6 +15,9 @@ use crate::{
     moment,
     text::chain,
 };
+
+/// The most disks that a report speaks of.
+const DISKS: usize = 4096;
 
 /// A report as an agent hands it in.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +31,21 @@ pub(super) struct Handed<'a> {
 }
 
 /// Says why a step is not taken: the agent must not take it either.
+///
+/// Never 410 or 503: the agent says such events again, and its report waits behind them.
 pub(super) fn refuse_step(error: StepError) -> Response {
     let status = match error {
-        StepError::NotItsOrder => StatusCode::GONE,
+        StepError::NotItsOrder => StatusCode::UNPROCESSABLE_ENTITY,
         StepError::Nonsense => StatusCode::BAD_REQUEST,
         StepError::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
     };
     refuse(status, &error)
+}
+
+/// Holds for a step that only says how far a pass is: it stands in the order, and would fill the machine's story.
+pub(super) fn is_watermark(kind: &EventKind) -> bool {
+    let EventKind::WipeStep { step, .. } = kind else { return false };
+    matches!(step.kind, WipeStepKind::Watermark { .. })
 }
 
 /// Judges and certifies a report; returns why not, if so. Whether that is on disk, is asked after it.
@@ -45,11 +59,12 @@ pub(super) async fn certify(
     let Some((machine, order)) = harbour.registry.reports(session, id) else {
         // The thanks for it were lost.
         let is_known = harbour.registry.has_reported(session, id);
-        let refusal = || refuse(StatusCode::GONE, &"no order to wipe that this boot was given");
+        let problem = "no order to wipe that this boot was given";
+        let refusal = || refuse(StatusCode::UNPROCESSABLE_ENTITY, &problem);
         return (!is_known).then(refusal);
     };
     let Some(wipe) = order.wipe() else {
-        return Some(refuse(StatusCode::GONE, &"the order is no wipe"));
+        return Some(refuse(StatusCode::UNPROCESSABLE_ENTITY, &"the order is no wipe"));
     };
     let raw = told.event.get("report").cloned().unwrap_or_default();
     let is_signed = canonical(&raw).is_ok_and(|text| verify_agent(&key.0, &text, told.signature));
@@ -58,12 +73,16 @@ pub(super) async fn certify(
         let problem = "the signature is not this agent's over the report's canonical JSON";
         return Some(refuse(StatusCode::BAD_REQUEST, &problem));
     }
-    let judgement = wipe.judge(id, told.report);
+    if told.report.disks.len() > DISKS {
+        let problem = format!("more than {DISKS} disks");
+        return Some(refuse(StatusCode::PAYLOAD_TOO_LARGE, &problem));
+    }
     let names: Vec<String> = wipe.disks.iter().map(|disk| disk.identity.clone()).collect();
     let (report, signature) = (told.report.clone(), told.signature.to_owned());
     let (certificates, clock) = (harbour.certificates.clone(), harbour.clock.clone());
     let public_key = key.clone();
     let issuing = tokio::task::spawn_blocking(move || {
+        let judgement = order.wipe().ok_or(CertificateError::NoWipe)?.judge(id, &report);
         certificates.issue(&HandedIn {
             report: &report,
             raw: &raw,

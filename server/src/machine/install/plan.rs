@@ -134,7 +134,7 @@ pub enum InstallRefusal {
     #[error("no machine of this name: {0}")]
     NoMachine(String),
     /// Another controller owns it.
-    #[error("the machine belongs to {owner}, which alone may install it: {machine}")]
+    #[error("the machine belongs to {owner}, which alone may order this: {machine}")]
     Claimed {
         /// The machine.
         machine: String,

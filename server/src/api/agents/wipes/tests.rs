@@ -144,7 +144,7 @@ async fn a_wipe_goes_from_the_order_to_its_certificate() {
     assert_eq!(shown.wipe().unwrap().journal.len(), 1, "before the agent hears of it");
     assert!(matches!(shown.state, OrderState::Running { .. }));
     let other = step(OrderId([9; 16]), WipeStepKind::Canaries {});
-    assert_eq!(yard.says(&agent, other).await, StatusCode::GONE);
+    assert_eq!(yard.says(&agent, other).await, StatusCode::UNPROCESSABLE_ENTITY);
     let report = wiped(&agent, &wipe, |_| {});
     assert_eq!(yard.says(&agent, report.clone()).await, StatusCode::NO_CONTENT);
     assert_eq!(yard.says(&agent, report).await, StatusCode::NO_CONTENT, "the thanks were lost");
@@ -199,7 +199,12 @@ async fn a_wipe_that_was_cancelled_ends_with_its_next_word_and_its_report_is_kep
         StatusCode::NO_CONTENT
     );
     yard.registry.cancel_order(id, "uid 0").unwrap();
-    assert_eq!(yard.says(&agent, step(id, WipeStepKind::Verify {})).await, StatusCode::GONE);
+    let verify = step(id, WipeStepKind::Verify {});
+    assert_eq!(yard.says(&agent, verify).await, StatusCode::UNPROCESSABLE_ENTITY);
+    let progress =
+        protocol::wipe::WipeProgress { order: id, elapsed_milliseconds: 1, disks: vec![] };
+    let progress = EventKind::WipeProgress(Box::new(progress));
+    assert_eq!(yard.says(&agent, progress).await, StatusCode::GONE);
     let report = wiped(&agent, &wipe, |report| {
         report.disks[0].verdict = Verdict::NotErased;
         report.is_complete = false;

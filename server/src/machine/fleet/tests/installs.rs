@@ -393,10 +393,10 @@ fn a_disk_that_two_machines_show_is_nobodys_target() {
 }
 
 /// Numbers that look like chance and are the same each time (splitmix64).
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -404,7 +404,7 @@ impl Chance {
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub(super) fn of<T: Clone>(&mut self, choices: &[T]) -> T {
         let index = self.below(u64::try_from(choices.len()).unwrap());
         choices[usize::try_from(index).unwrap()].clone()
     }

@@ -164,6 +164,9 @@ impl Fleet {
         let running = |machine: &&Machine| {
             machine.session.as_ref().is_some_and(|boot| boot.session == session)
         };
+        if let EventKind::WipeProgress(progress) = kind {
+            self.hold_where_replaced_still_wipes(session, progress.order, now, effects);
+        }
         if let Some(name) = self.of_session(session).filter(running).map(|one| one.name.clone()) {
             self.happens(&name, &OrderEvent::Says { session, kind }, now, effects);
         }

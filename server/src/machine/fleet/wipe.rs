@@ -60,6 +60,7 @@ impl Fleet {
     ) -> Result<(), StepError> {
         let name = self.of_session(session).map(|machine| machine.name.clone());
         let name = name.ok_or(StepError::NotItsOrder)?;
+        self.hold_where_replaced_still_wipes(session, id, now, effects);
         let machine = self.machines.get_mut(name.as_str()).ok_or(StepError::NotItsOrder)?;
         let is_running = machine.session.as_ref().is_some_and(|boot| boot.session == session);
         let order = machine
@@ -73,6 +74,26 @@ impl Fleet {
         let kind = EventKind::WipeStep { order: id, step: Box::new(step.clone()) };
         self.happens(&name, &OrderEvent::Says { session, kind: &kind }, now, effects);
         Ok(())
+    }
+
+    /// Holds a machine where a boot that another has replaced is still at the wipe that this one has, or is to continue: it
+    /// did not restart, so there are two.
+    pub(super) fn hold_where_replaced_still_wipes(
+        &mut self,
+        session: Session,
+        id: OrderId,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Some(machine) = self.of_session(session) else { return };
+        let is_replaced = machine.session.as_ref().is_none_or(|boot| boot.session != session);
+        let is_its = |order: &DiskOrder| {
+            order.id == id && order.wipe().is_some_and(|wipe| wipe.boots.contains(&session))
+        };
+        if is_replaced && machine.open_order().is_some_and(is_its) {
+            let name = machine.name.clone();
+            self.hold_two_sessions(&name, now, effects);
+        }
     }
 
     /// Returns a wipe whose report a session may hand in, and its machine: one that it was given, also when its time is over

@@ -136,8 +136,6 @@ fn the_boot_after_a_power_cut_continues_with_the_journal_until_the_deadline() {
     assert_eq!(wipe.order.id, id);
     assert_eq!(wipe.journal, [WipeStep { disk: 0, kind: password() }]);
     assert_eq!(wipe.seed, Seed([1; 32]), "what the boot before wrote is known");
-    let gone = story.journals(2, id, WipeStepKind::Verify {});
-    assert_eq!(gone, Err(StepError::NotItsOrder), "whoever had it is over");
     let boots = story.fleet.find_order(id).unwrap().1.wipe().unwrap().boots.clone();
     assert_eq!(boots, [Session([2; 32]), Session([3; 32])]);
     story.journals(3, id, WipeStepKind::Verify {}).unwrap();
@@ -149,6 +147,36 @@ fn the_boot_after_a_power_cut_continues_with_the_journal_until_the_deadline() {
         panic!("{:?}", story.state(id))
     };
     assert!(reason.starts_with("interrupted"), "{reason}");
+}
+
+#[test]
+fn who_still_wipes_after_it_was_replaced_holds_the_machine() {
+    let progress = |id| {
+        let progress =
+            protocol::wipe::WipeProgress { order: id, elapsed_milliseconds: 1, disks: vec![] };
+        EventKind::WipeProgress(Box::new(progress))
+    };
+    for (is_given, says_step) in [(false, true), (false, false), (true, true), (true, false)] {
+        let mut story = Story::new();
+        let (name, data, id) = ordered(&mut story);
+        let welcome = story.boots_hercules(2, &data);
+        story.given_wipe(2, welcome.sequence).unwrap();
+        story.journals(2, id, password()).unwrap();
+        let welcome = story.boots_hercules(3, &data);
+        assert!(matches!(story.state(id), OrderState::Interrupted { .. }));
+        if is_given {
+            story.given_wipe(3, welcome.sequence).unwrap();
+        }
+        assert!(story.fleet.get(&name).unwrap().is_approved());
+        if says_step {
+            let gone = story.journals(2, id, WipeStepKind::Verify {});
+            assert_eq!(gone, Err(StepError::NotItsOrder), "whoever had it is over");
+        } else {
+            story.tells(2, &progress(id));
+        }
+        assert!(!story.fleet.get(&name).unwrap().is_approved(), "there are two");
+        assert_eq!(story.given_wipe(3, welcome.sequence), None);
+    }
 }
 
 #[test]

@@ -19,6 +19,8 @@ const GARBAGE_SERIAL: &str = "To be filled by O.E.M.";
 
 /// Fewer threads than the kernel has when the agent starts, and more than both ever have.
 const FEWEST_THREADS: (usize, usize) = (30, 130);
+/// How often a panic is looked for near the number with which the agent begins to live.
+const TRIES_NEAR: usize = 14;
 /// What the agent says on the console when a thread has panicked, when it ends for whatever reason, and when it waits.
 const PANIC: &str = "panic in thread";
 const CANNOT_GO_ON: &str = "this system cannot go on";
@@ -52,28 +54,54 @@ pub(super) fn server_restarts_while_agent_waits(lab: &Lab) -> Result<()> {
     obeys(&mut server, &known, 2)
 }
 
+/// How a boot with few threads goes.
+#[derive(PartialEq, Eq)]
+enum Going {
+    /// The agent does not come far enough to panic.
+    Ends,
+    /// It panics, and its machine has restarted.
+    Panics,
+    /// It has all the threads that it needs.
+    Lives,
+}
+
 /// Without a back door: the kernel is told how many threads there may be, and refuses the agent one that it cannot do
-/// without. How many the kernel needs itself is found by trying.
+/// without. How many the kernel needs itself is found by trying; it is not the same in each boot, so that near the
+/// place where the agent begins to live more than one number is tried.
 pub(super) fn panic_restarts(lab: &Lab) -> Result<()> {
     let server = Server::start(lab, Mode::Authoritative)?;
     let machine = Machine::bios("tug");
     let kernel = Kernel::of(&server, &machine)?;
+    let goes =
+        |threads: usize| -> Result<Going> {
+            let line = format!("{} sysctl.kernel.threads-max={threads}", kernel.command_line);
+            let kernel = Kernel { command_line: line, ..kernel.clone() };
+            let mut booted = machine.clone().kernel(kernel).boot(lab)?;
+            booted.says("how it goes", BOOT_PATIENCE, |console| {
+                console.contains(CANNOT_GO_ON) || console.contains(WAITS)
+            })?;
+            let console = booted.console()?;
+            if console.contains(PANIC) {
+                wait::until("its restart", BOOT_PATIENCE, || {
+                    Ok((booted.restarts() > 0).then_some(()))
+                })?;
+                return Ok(Going::Panics);
+            }
+            Ok(if console.contains(WAITS) { Going::Lives } else { Going::Ends })
+        };
     let (mut too_few, mut enough) = FEWEST_THREADS;
     while enough - too_few > 1 {
         let threads = usize::midpoint(too_few, enough);
-        let line = format!("{} sysctl.kernel.threads-max={threads}", kernel.command_line);
-        let kernel = Kernel { command_line: line, ..kernel.clone() };
-        let mut booted = machine.clone().kernel(kernel).boot(lab)?;
-        booted.says("how it goes", BOOT_PATIENCE, |console| {
-            console.contains(CANNOT_GO_ON) || console.contains(WAITS)
-        })?;
-        let console = booted.console()?;
-        if console.contains(PANIC) {
-            return wait::until("its restart", BOOT_PATIENCE, || {
-                Ok((booted.restarts() > 0).then_some(()))
-            });
+        match goes(threads)? {
+            Going::Panics => return Ok(()),
+            Going::Lives => enough = threads,
+            Going::Ends => too_few = threads,
         }
-        if console.contains(WAITS) { enough = threads } else { too_few = threads }
+    }
+    for threads in (too_few - 3..enough + 3).rev().cycle().take(TRIES_NEAR) {
+        if goes(threads)? == Going::Panics {
+            return Ok(());
+        }
     }
     bail!("with {too_few} threads it does not start, with {enough} it lives, and never panics")
 }

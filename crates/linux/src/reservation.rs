@@ -5,14 +5,18 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, RawFd},
-    ptr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    time::Duration,
 };
 
-use nix::libc;
+use crate::{
+    nvme,
+    scsi::{self, ScsiAnswer},
+    transfer::Data,
+};
 
 /// How long a disk may take to answer.
-const PATIENCE_MILLISECONDS: u32 = 10_000; // A disk that has to wake up answers this one without its medium.
+const PATIENCE: Duration = Duration::from_secs(10); // A disk that has to wake up answers this one without its medium.
 
 /// As much of an answer as is asked for; how many keys there are stands at its start.
 const ANSWER_BYTES: usize = 4096;
@@ -20,33 +24,6 @@ const ANSWER_BYTES: usize = 4096;
 /// A buffer that the kernel can hand to a device without a copy.
 #[repr(C, align(4096))]
 struct Answer([u8; ANSWER_BYTES]);
-
-/// Linux, `include/scsi/sg.h`, `struct sg_io_hdr`.
-#[repr(C)]
-struct ScsiCommand {
-    interface_id: libc::c_int,
-    direction: libc::c_int,
-    command_length: u8,
-    sense_limit: u8,
-    vectors: u16,
-    data_length: u32,
-    data: *mut u8,
-    command: *const u8,
-    sense: *mut u8,
-    timeout_milliseconds: u32,
-    flags: u32,
-    pack_id: libc::c_int,
-    user: *mut libc::c_void,
-    status: u8,
-    masked_status: u8,
-    message_status: u8,
-    sense_length: u8,
-    host_status: u16,
-    driver_status: u16,
-    residual: libc::c_int,
-    duration_milliseconds: u32,
-    info: u32,
-}
 
 /// Linux, `include/uapi/linux/nvme_ioctl.h`, `struct nvme_passthru_cmd`.
 #[repr(C)]
@@ -73,10 +50,8 @@ struct NvmeCommand {
 }
 
 mod raw {
-    use super::{NvmeCommand, ScsiCommand};
+    use super::NvmeCommand;
 
-    nix::ioctl_readwrite_bad!(scsi, 0x2285, ScsiCommand);
-    nix::ioctl_none_bad!(nvme_namespace, nix::request_code_none!(b'N', 0x40));
     nix::ioctl_readwrite!(nvme_admin, b'N', 0x41, NvmeCommand);
     nix::ioctl_readwrite!(nvme_io, b'N', 0x43, NvmeCommand);
 }
@@ -87,70 +62,27 @@ mod raw {
 pub fn scsi(disk: impl AsFd) -> io::Result<u64> {
     // A disk tells of a reset, or of another's change, in place of the first answer after it.
     for _ in 0..3 {
-        if let Some(keys) = scsi_keys(&read_keys(disk.as_fd().as_raw_fd())?)? {
+        let (answer, keys) = read_keys(disk.as_fd())?;
+        if let Some(keys) = scsi_keys(&answer, &keys.0[..answer.transferred])? {
             return Ok(keys);
         }
     }
     Err(io::Error::other("the disk answers with nothing but unit attentions"))
 }
 
-/// What a SCSI disk answered.
-struct ScsiAnswer {
-    status: u8,
-    host_status: u16,
-    sense: Vec<u8>,
-    data: Vec<u8>,
-}
-
-fn read_keys(disk: RawFd) -> io::Result<ScsiAnswer> {
-    let mut answer = Box::new(Answer([0; ANSWER_BYTES]));
-    let mut sense = [0_u8; 64];
+fn read_keys(disk: BorrowedFd<'_>) -> io::Result<(ScsiAnswer, Box<Answer>)> {
+    let mut keys = Box::new(Answer([0; ANSWER_BYTES]));
     let [.., high, low] = ANSWER_BYTES.to_be_bytes();
     let command = [0x5e, 0, 0, 0, 0, 0, 0, high, low, 0];
-    let mut header = ScsiCommand {
-        interface_id: libc::c_int::from(b'S'),
-        direction: -3, // SG_DXFER_FROM_DEV
-        command_length: 10,
-        sense_limit: 64,
-        vectors: 0,
-        data_length: 4096,
-        data: answer.0.as_mut_ptr(),
-        command: command.as_ptr(),
-        sense: sense.as_mut_ptr(),
-        timeout_milliseconds: PATIENCE_MILLISECONDS,
-        flags: 0,
-        pack_id: 0,
-        user: ptr::null_mut(),
-        status: 0,
-        masked_status: 0,
-        message_status: 0,
-        sense_length: 0,
-        host_status: 0,
-        driver_status: 0,
-        residual: 0,
-        duration_milliseconds: 0,
-        info: 0,
-    };
-    // SAFETY: `SG_IO` reads `command_length` bytes at `command`, writes at most `data_length` bytes at `data` and at
-    // most `sense_limit` at `sense`, and the header itself; all four outlive the call and are as long as they say.
-    unsafe { raw::scsi(disk, &raw mut header) }?;
-    let length = ANSWER_BYTES.saturating_sub(usize::try_from(header.residual).unwrap_or(0));
-    Ok(ScsiAnswer {
-        status: header.status,
-        host_status: header.host_status,
-        sense: sense.into_iter().take(usize::from(header.sense_length)).collect(),
-        data: answer.0.into_iter().take(length).collect(),
-    })
+    let answer = scsi::execute(disk, &command, Data::In(&mut keys.0), PATIENCE)?;
+    Ok((answer, keys))
 }
 
 /// Returns the number of keys; `None` where the disk is to be asked again.
-fn scsi_keys(answer: &ScsiAnswer) -> io::Result<Option<u64>> {
-    if answer.host_status != 0 {
-        return Err(io::Error::other(format!("the host adapter says {:#x}", answer.host_status)));
-    }
+fn scsi_keys(answer: &ScsiAnswer, data: &[u8]) -> io::Result<Option<u64>> {
     match answer.status {
         0 => {
-            let field = answer.data.get(4..8).and_then(|field| field.try_into().ok());
+            let field = data.get(4..8).and_then(|field| field.try_into().ok());
             let length =
                 field.map(u32::from_be_bytes).ok_or_else(|| io::Error::other("a short answer"))?;
             Ok(Some(u64::from(length).div_ceil(8)))
@@ -184,10 +116,8 @@ fn sense(sense: &[u8]) -> Option<(u8, u8)> {
 /// reservations (`NVME_IOCTL_ADMIN_CMD` with Identify, `NVME_IOCTL_IO_CMD` with Reservation Report; NVM Command Set
 /// Specification 1.0 §3, Base Specification 2.0 §7.8). Needs `CAP_SYS_ADMIN`.
 pub fn nvme(disk: impl AsFd) -> io::Result<u64> {
+    let namespace = nvme::namespace(disk.as_fd())?;
     let disk = disk.as_fd().as_raw_fd();
-    // SAFETY: `NVME_IOCTL_ID` takes no argument and returns a number.
-    let namespace = unsafe { raw::nvme_namespace(disk) }?;
-    let namespace = u32::try_from(namespace).map_err(io::Error::other)?;
     let identify = NvmeCommand { opcode: 0x06, cdw10: 1, ..NvmeCommand::default() };
     let (status, controller) = nvme_command(disk, Queue::Admin, identify)?;
     if status != 0 {
@@ -226,7 +156,7 @@ fn nvme_command(disk: RawFd, queue: Queue, command: NvmeCommand) -> io::Result<(
     let mut command = NvmeCommand {
         data: address.map_err(io::Error::other)?,
         data_length: 4096,
-        timeout_milliseconds: PATIENCE_MILLISECONDS,
+        timeout_milliseconds: nvme::milliseconds(PATIENCE),
         ..command
     };
     let returned = match queue {
@@ -257,25 +187,26 @@ fn nvme_failure(command: &str, status: u16) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use nix::libc;
+
     use super::*;
 
-    fn answer(status: u8, sense: &[u8], data: &[u8]) -> ScsiAnswer {
-        ScsiAnswer { status, host_status: 0, sense: sense.to_vec(), data: data.to_vec() }
+    fn keys(status: u8, sense: &[u8], data: &[u8]) -> io::Result<Option<u64>> {
+        let answer = ScsiAnswer { status, sense: sense.to_vec(), transferred: data.len() };
+        scsi_keys(&answer, data)
     }
 
     #[test]
     fn the_kernels_structures_have_the_kernels_size() {
         assert_eq!(size_of::<NvmeCommand>(), 72);
-        #[cfg(target_pointer_width = "64")]
-        assert_eq!(size_of::<ScsiCommand>(), 88);
     }
 
     #[test]
     fn every_key_counts() {
         let two_keys = [&[0, 0, 0, 9, 0, 0, 0, 16][..], &[7; 16]].concat();
-        assert_eq!(scsi_keys(&answer(0, &[], &two_keys)).unwrap(), Some(2));
-        assert_eq!(scsi_keys(&answer(0, &[], &[0; 8])).unwrap(), Some(0));
-        assert_eq!(scsi_keys(&answer(0x18, &[], &[])).unwrap(), Some(1));
+        assert_eq!(keys(0, &[], &two_keys).unwrap(), Some(2));
+        assert_eq!(keys(0, &[], &[0; 8]).unwrap(), Some(0));
+        assert_eq!(keys(0x18, &[], &[]).unwrap(), Some(1));
         let mut report = Answer([0; ANSWER_BYTES]);
         assert_eq!(registered(&report), 0);
         report.0[4..8].copy_from_slice(&[1, 2, 1, 0]);
@@ -286,8 +217,8 @@ mod tests {
     fn a_disk_that_does_not_know_the_question_has_no_keys() {
         let mut fixed = [0; 18];
         (fixed[0], fixed[2], fixed[12]) = (0x70, 5, 0x20);
-        assert_eq!(scsi_keys(&answer(2, &fixed, &[])).unwrap(), Some(0));
-        assert_eq!(scsi_keys(&answer(2, &[0x72, 5, 0x24, 0], &[])).unwrap(), Some(0));
+        assert_eq!(keys(2, &fixed, &[]).unwrap(), Some(0));
+        assert_eq!(keys(2, &[0x72, 5, 0x24, 0], &[]).unwrap(), Some(0));
         let mut controller = Answer([0; ANSWER_BYTES]);
         assert!(!knows_reservations(&controller));
         controller.0[520] = 0x20;
@@ -296,18 +227,17 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_never_taken_for_none() {
-        for wrong in [
-            answer(0, &[], &[]),
-            answer(0, &[], &[0; 7]),
-            answer(2, &[], &[]),
-            answer(2, &[0x70], &[]),
-            answer(2, &[0x72, 4, 0x44, 0], &[]),
-            answer(8, &[], &[0; 8]),
-            ScsiAnswer { host_status: 3, ..answer(0, &[], &[0; 8]) },
+        for (status, sense, data) in [
+            (0, &[][..], &[][..]),
+            (0, &[], &[0; 7]),
+            (2, &[], &[]),
+            (2, &[0x70], &[]),
+            (2, &[0x72, 4, 0x44, 0], &[]),
+            (8, &[], &[0; 8]),
         ] {
-            assert!(scsi_keys(&wrong).is_err(), "{}", wrong.status);
+            assert!(keys(status, sense, data).is_err(), "{status}");
         }
-        assert_eq!(scsi_keys(&answer(2, &[0x72, 6, 0x29, 0], &[])).unwrap(), None);
+        assert_eq!(keys(2, &[0x72, 6, 0x29, 0], &[]).unwrap(), None);
     }
 
     #[test]

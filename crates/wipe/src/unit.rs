@@ -13,7 +13,7 @@ mod ways;
 
 use protocol::wipe::{
     CleanedFilesystem, DiskReport, Ended, Exception, Expected, Outcome, Technique,
-    TechniqueOutcome, Verification, Wipe, WipePhase, WipeStepKind,
+    TechniqueOutcome, Unwritten, Verification, Wipe, WipePhase, WipeStepKind,
 };
 
 use crate::{
@@ -160,6 +160,8 @@ struct Run<'r> {
     planted: u64,
     marks_all: bool,
     techniques: Vec<TechniqueOutcome>,
+    /// What the last pass could not write.
+    unwritten: Option<Unwritten>,
     exceptions: Vec<Exception>,
     taken: Option<(Way, Ended)>,
     verification: Option<Verification>,
@@ -193,6 +195,7 @@ impl<'r> Run<'r> {
             planted: 0,
             marks_all: false,
             techniques: Vec::new(),
+            unwritten: None,
             exceptions: Vec::new(),
             taken: None,
             verification: None,

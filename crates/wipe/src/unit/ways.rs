@@ -3,8 +3,8 @@
 use protocol::{
     Bytes,
     wipe::{
-        Ended, Expected, Technique, TechniqueOutcome, Verification, VerificationPlan, WipePhase,
-        WipeStepKind,
+        Ended, Expected, Technique, TechniqueOutcome, Unwritten, Verification, VerificationPlan,
+        WipePhase, WipeStepKind,
     },
 };
 
@@ -189,6 +189,8 @@ impl Run<'_> {
                 if bad.exact { "" } else { ", or lie beside such places" }
             );
             self.except("badRanges", &words);
+            let ranges = u64::try_from(bad.ranges.len()).unwrap_or(u64::MAX);
+            self.unwritten = Some(Unwritten { bytes: Bytes(bad.bytes), ranges });
             // Some sectors are an exception; a part of the disk is no erasure.
             if !bad.exact || bad.bytes > self.part.medium.size_bytes() / LARGEST_BAD_SHARE {
                 self.taken = Some((way, Ended::Failed));

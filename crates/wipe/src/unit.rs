@@ -291,3 +291,6 @@ impl<'r> Run<'r> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,12 @@ pub trait Handling: fmt::Debug + Sync {
     /// Has the disk discard a range, in bytes.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
 
+    /// Holds for a disk whose zones can only be written from their start on (host-managed): no place can be overwritten
+    /// by itself.
+    fn is_zoned(&self) -> bool {
+        false
+    }
+
     /// Has the kernel forget what it knows of the disk, after the disk changed by itself; and look again.
     fn refresh(&self) -> io::Result<()>;
 }

@@ -244,12 +244,24 @@ struct Whole<'h> {
     controller: Option<&'h Controller<'h>>,
 }
 
+impl Whole<'_> {
+    /// Reads what the kernel says of the disk's queue (Linux, Documentation/ABI/stable/sysfs-block).
+    fn queue(&self, name: &str) -> Option<String> {
+        let path = format!("/sys/block/{}/queue/{name}", self.held.name());
+        fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+    }
+}
+
 impl Handling for Whole<'_> {
     fn discards(&self) -> bool {
-        // Linux, Documentation/ABI/stable/sysfs-block: zero where the device does not.
-        let path = format!("/sys/block/{}/queue/discard_max_bytes", self.held.name());
-        fs::read_to_string(path)
-            .is_ok_and(|text| text.trim().parse().is_ok_and(|most: u64| most > 0))
+        // Zero where the device does not.
+        let most = self.queue("discard_max_bytes").and_then(|text| text.parse::<u64>().ok());
+        most.is_some_and(|most| most > 0)
+    }
+
+    fn is_zoned(&self) -> bool {
+        // "host-aware" is written like any other.
+        self.queue("zoned").is_some_and(|zoned| zoned == "host-managed")
     }
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {

@@ -87,14 +87,19 @@ impl Run<'_> {
         let is_shut = |one: &Obstacle| {
             matches!(one, Obstacle::Locked | Obstacle::WriteProtected | Obstacle::OpalLocked)
         };
+        let is_zoned = self.part.handling.is_zoned();
         let facts = Facts {
             medium: self.part.kind,
             offered: self.examined.techniques.iter().map(|one| one.technique).collect(),
-            is_writable: !self.examined.obstacles.iter().any(is_shut),
+            is_writable: !is_zoned && !self.examined.obstacles.iter().any(is_shut),
             discards: self.part.handling.discards(),
         };
         let wipe = self.terms.wipe;
         self.plan = plan::plan(wipe.level, &wipe.options, &facts);
+        if is_zoned {
+            // Nothing here writes zone by zone, nor mounts what does.
+            self.plan.ways.retain(|way| matches!(way, Way::Device(_)));
+        }
     }
 
     fn rejoin(&mut self) {

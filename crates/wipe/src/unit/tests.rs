@@ -30,6 +30,8 @@ struct Simulated {
     is_deaf: bool,
     /// Whether it is known where it takes commands.
     takes_commands: bool,
+    /// Whether it takes no write but at the start of a zone.
+    is_zoned: bool,
     journal: Mutex<Vec<WipeStepKind>>,
     now: Mutex<Duration>,
 }
@@ -47,6 +49,7 @@ impl Simulated {
             sectors: Mutex::new(sectors),
             is_deaf: false,
             takes_commands: true,
+            is_zoned: false,
             journal: Mutex::default(),
             now: Mutex::default(),
         }
@@ -160,6 +163,7 @@ impl Medium for Simulated {
     }
 
     fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
+        assert!(!self.is_zoned, "a zone was written to at {offset}");
         self.with(|disk| disk.write(offset / 512, buffer)).map_err(refused)
     }
 
@@ -179,6 +183,10 @@ impl Handling for Simulated {
 
     fn discard(&self, _: u64, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn is_zoned(&self) -> bool {
+        self.is_zoned
     }
 
     fn refresh(&self) -> io::Result<()> {
@@ -264,4 +272,20 @@ fn a_disk_that_nothing_was_begun_on_is_overwritten_where_something_else_answers_
         assert!(codes(&report).contains(&"purgeNotReached"));
         assert_eq!(disk.left(), 0);
     }
+}
+
+#[test]
+fn a_zoned_disk_is_never_written_to_and_only_its_own_erasure_counts() {
+    let zoned = |config| Simulated { is_zoned: true, ..Simulated::new(config) };
+    let unable = Config { sanitize: None, security: None, ..Config::default() };
+    for level in [PowerLevel::Harbour, PowerLevel::Working, PowerLevel::Full, PowerLevel::Redline] {
+        let disk = zoned(unable.clone());
+        let report = disk.wipe(&order(level, &[]));
+        assert_eq!((report.verdict, codes(&report)), (Verdict::NotErased, vec!["zoned"]));
+        assert_eq!((report.techniques.len(), disk.left()), (0, 128));
+    }
+    let disk = zoned(Config::default());
+    let report = disk.wipe(&order(PowerLevel::Redline, &[]));
+    assert_eq!((report.verdict, report.reached), (Verdict::Erased, Outcome::Purge), "{report:#?}");
+    assert_eq!(disk.left(), 0);
 }

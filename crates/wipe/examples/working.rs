@@ -17,11 +17,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disk::PlainFile;
-use protocol::wipe::WipeStepKind;
+use disk::{
+    PlainFile,
+    permit::{self, Circumstances, Clock, Place, Used},
+};
+use inventory::Root;
+use protocol::{
+    InventoryDigest, Order, OrderId, Wipe,
+    order::{DiskIdentity, MachineEvidence, OrderedDisk},
+    wipe::{PowerLevel, Seed, WipeFinish, WipeOptions, WipeStepKind},
+};
 use wipe::{
     Stopped, Watch,
-    working::{clear, holders, plan, probe},
+    working::{self, clear, plan, probe},
 };
 
 #[path = "../src/working/tests/labels.rs"]
@@ -68,9 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ["wipe", file, sector] => wipe(&open(file, sector)?)?,
         ["release", disks @ ..] => {
-            for holder in holders::release(Path::new("/"), disks, &Patient(Instant::now()))? {
-                println!("took down {}: {:?}", holder.name, holder.kind);
-            }
+            release(disks)?;
         }
         ["plant", kind, file, start, length] => {
             let file = OpenOptions::new().write(true).open(file)?;
@@ -82,6 +88,48 @@ fn main() -> Result<(), Box<dyn Error>> {
                     .into(),
             );
         }
+    }
+    Ok(())
+}
+
+/// Orders the disks as a person would who named them all, and has what is built on them taken down.
+fn release(names: &[&str]) -> Result<(), Box<dyn Error>> {
+    let inventory = inventory::collect_fast(&Root::live());
+    let mut disks = Vec::new();
+    for name in names {
+        let disk = inventory.disks.iter().find(|disk| disk.name == *name);
+        let identity = DiskIdentity::of(disk.ok_or("there is no such disk")?);
+        disks.push(OrderedDisk { identity, overwrite: true });
+    }
+    let typed = disks.iter().filter_map(|disk| disk.identity.serial.clone()).collect();
+    let now_unix_milliseconds = linux::clock::unix_milliseconds();
+    let wipe = Wipe {
+        order: Order {
+            id: OrderId([1; 16]),
+            by: "a test".to_owned(),
+            machine: MachineEvidence::of(&inventory),
+            disks,
+            deadline_unix_milliseconds: now_unix_milliseconds + 60_000,
+            inventory: InventoryDigest::of(&inventory),
+        },
+        level: PowerLevel::Working,
+        options: WipeOptions::default(),
+        seed: Seed([1; 32]),
+        missing: Vec::new(),
+        extras: Vec::new(),
+        journal: Vec::new(),
+        finish: WipeFinish::Stay,
+    };
+    let (place, used) = (Place::person(typed), Used::kept_in("/run/working"));
+    let circumstances = Circumstances {
+        place: &place,
+        now_unix_milliseconds,
+        clock: Clock::SetByServer,
+        used: &used,
+    };
+    let right = permit::check_release(&wipe, &circumstances)?.ok_or("nothing is built on them")?;
+    for holder in working::release(right, &Patient(Instant::now()))? {
+        println!("took down {holder}");
     }
     Ok(())
 }

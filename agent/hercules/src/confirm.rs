@@ -49,7 +49,10 @@ pub(crate) fn ask(
         let failed = |error: io::Error| format!("asking for it: {error}");
         words.write_all(question.as_bytes()).map_err(failed)?;
         words.flush().map_err(failed)?;
-        let line = line(answers)?;
+        let line = line(answers).inspect_err(|_| {
+            // Nobody has ended the line that the question is in.
+            let _nobody_reads = writeln!(words);
+        })?;
         if !permit::names(&line, &identity) {
             return Err(format!("{line:?} is not what {} is called", asked.disk.name));
         }
@@ -103,8 +106,10 @@ fn beside(extras: &[Extra]) -> String {
 
 fn shown(asked: &Asked<'_>) -> String {
     let disk = asked.disk;
-    let parts = [disk.vendor.as_deref(), Some(disk.model.as_deref().unwrap_or("no model"))];
-    let model = printable(&parts.into_iter().flatten().collect::<Vec<_>>().join(" "));
+    let model = disk.model.as_deref().unwrap_or("no model");
+    // Some models begin with it.
+    let vendor = disk.vendor.as_deref().filter(|vendor| !model.starts_with(vendor));
+    let model = printable(&vendor.map_or_else(|| model.to_owned(), |it| format!("{it} {model}")));
     let mut text = format!("{}: {model}, {}\n", disk.name, disk.size_bytes);
     let _infallible = writeln!(text, "  holds: {}", printable(&holds(disk)));
     if !asked.built.is_empty() {

@@ -206,7 +206,7 @@ pub(crate) fn clear(
     };
     let watch = DiskWatch::new(0, Arc::clone(keeper));
     let released = release(right, &watch).map_err(|not| {
-        let words = format!("taking down what is built on the disks: {}", chain(&not.source));
+        let words = chain(&not.source);
         NotCleared { words, released: not.released }
     })?;
     match permit::check_wipe(wipe, circumstances) {

@@ -167,12 +167,13 @@ fn claim(
     inventory: &Inventory,
 ) -> Result<Claim, Refusal> {
     let ordered = order.disks.get(number).ok_or(Refusal::NoDisks)?;
+    // First: a disk that has no name cannot be typed.
+    let found = identity::find(inventory, &ordered.identity)?;
     if let place::Kind::Person { typed } = circumstances.place.kind()
         && !typed.iter().any(|typed| names(typed, &ordered.identity))
     {
         return Err(Refusal::NotTyped { disk: label(None, &ordered.identity) });
     }
-    let found = identity::find(inventory, &ordered.identity)?;
     Claim::open(machine, circumstances.place.kind(), purpose, (number, ordered), found)
 }
 

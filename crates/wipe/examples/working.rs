@@ -4,6 +4,7 @@
 //! working areas FILE SECTOR          says what is or was a device on it: start, length, what made it
 //! working wipe FILE SECTOR           clears it; fails where something is still found
 //! working release DISK...            takes down what the kernel has built on disks, by their names: sda
+//! working report FILE                says what a wipe's report says
 //! working plant zfs|ceph FILE START LENGTH   writes such labels into a part of it
 //! ```
 #![forbid(unsafe_code)]
@@ -25,7 +26,7 @@ use inventory::Root;
 use protocol::{
     InventoryDigest, Order, OrderId, Wipe,
     order::{DiskIdentity, MachineEvidence, OrderedDisk},
-    wipe::{PowerLevel, Seed, WipeFinish, WipeOptions, WipeStepKind},
+    wipe::{PowerLevel, Seed, WipeFinish, WipeOptions, WipeReport, WipeStepKind},
 };
 use wipe::{
     Stopped, Watch,
@@ -78,13 +79,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["release", disks @ ..] => {
             release(disks)?;
         }
+        ["report", file] => {
+            let report: WipeReport = serde_json::from_str(&fs::read_to_string(file)?)?;
+            for disk in &report.disks {
+                let serial = disk.disk.serial.as_deref().unwrap_or_default();
+                println!("{serial}: {:?}, reached {:?}", disk.verdict, disk.reached);
+            }
+        }
         ["plant", kind, file, start, length] => {
             let file = OpenOptions::new().write(true).open(file)?;
             plant(kind, &file, start.parse()?, length.parse()?)?;
         }
         _ => {
             return Err(
-                "working areas|wipe FILE SECTOR, working release DISK..., or working plant zfs|ceph FILE START LENGTH"
+                "working areas|wipe FILE SECTOR, working release DISK..., working report FILE, or working plant zfs|ceph FILE START LENGTH"
                     .into(),
             );
         }

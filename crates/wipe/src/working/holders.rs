@@ -38,7 +38,7 @@ pub enum HoldersError {
     /// It is in use, or its driver refuses.
     #[error("taking down {name}")]
     Refused {
-        /// The kernel's name of it.
+        /// What it is.
         name: String,
         /// Why.
         source: io::Error,
@@ -46,7 +46,7 @@ pub enum HoldersError {
     /// The kernel was told and did not let go.
     #[error("{name} still holds the disk {seconds} s after it was taken down", seconds = PATIENCE.as_secs())]
     Stays {
-        /// The kernel's name of it.
+        /// What it is.
         name: String,
     },
     /// The wipe is not to go on.
@@ -78,7 +78,7 @@ fn take_down(holder: &Holder, disks: &[&str], watch: &dyn Watch) -> Result<(), H
         }
         let is_over = watch.elapsed().saturating_sub(since) > BUSY_PATIENCE;
         if is_over || source.kind() != io::ErrorKind::ResourceBusy {
-            return Err(HoldersError::Refused { name: holder.name.clone(), source });
+            return Err(HoldersError::Refused { name: holder.to_string(), source });
         }
         watch.wait(PAUSE)?;
     }
@@ -86,7 +86,7 @@ fn take_down(holder: &Holder, disks: &[&str], watch: &dyn Watch) -> Result<(), H
     let since = watch.elapsed();
     while holders(disks)?.iter().any(|other| other.name == holder.name) {
         if watch.elapsed().saturating_sub(since) > PATIENCE {
-            return Err(HoldersError::Stays { name: holder.name.clone() });
+            return Err(HoldersError::Stays { name: holder.to_string() });
         }
         watch.wait(PAUSE)?;
     }

@@ -136,13 +136,13 @@ fn check(driver: &str, make: &str, mebibytes: u64, usual: u64, share: u64) {
 
 #[test]
 fn what_stays_on_ext4_stays_whenever_power_was_cut() {
-    alone(|| check("ext4", "mkfs.ext4", 24, 10, 1));
+    alone(|| check("ext4", "mkfs.ext4", 24, 6, 1));
 }
 
 #[test]
 fn what_stays_on_xfs_and_btrfs_stays_whenever_power_was_cut() {
     alone(|| {
-        check("xfs", "mkfs.xfs", 300, 3, 4);
-        check("btrfs", "mkfs.btrfs", 112, 3, 4);
+        check("xfs", "mkfs.xfs", 300, 2, 4);
+        check("btrfs", "mkfs.btrfs", 112, 2, 4);
     });
 }

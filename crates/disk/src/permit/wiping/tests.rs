@@ -17,7 +17,7 @@ use super::{
 };
 use crate::permit::Place;
 
-fn wipe(machine: &Simulated, disks: &[usize], level: PowerLevel) -> Wipe {
+pub(in crate::permit) fn wipe(machine: &Simulated, disks: &[usize], level: PowerLevel) -> Wipe {
     Wipe {
         order: machine.order(disks, true),
         level,

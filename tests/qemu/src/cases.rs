@@ -155,7 +155,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "wipe_four_disks",
-        claim: "a machine with NVMe, SATA, SCSI and virtio disks is discovered, goes over the network into HerculesOS, and has two of its four disks wiped at every level; the other two keep every byte, the certificates verify, and it switches off",
+        claim: "a machine with NVMe, SATA, SAS and virtio disks is discovered, goes over the network into HerculesOS, and has two of its four disks wiped at every level; the other two keep every byte, the certificates verify, and it switches off",
         machines: 1,
         when: When::Test,
         run: wipe::four_disks,
@@ -173,6 +173,13 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: wipe::faults,
+    },
+    Case {
+        name: "wipe_devices",
+        claim: "of two namespaces of an NVMe controller one alone is not wiped as a whole, both are; disks that speak SAS, with sectors of 4,096 bytes and behind a RAID controller come to what each can; what is not attached or can only be read keeps every byte",
+        machines: 1,
+        when: When::Test,
+        run: wipe::devices::kinds,
     },
     // Seen red: the machine boots SunshineOS.
     Case {

@@ -382,6 +382,16 @@ impl Machine {
         disks.try_for_each(|(number, disk)| disk.is_unchanged(&self.disk_file(lab, number)))
     }
 
+    /// Puts another disk in the place of one, counted from 0, while it is off. What was on that one is then at the path
+    /// that is returned.
+    pub(crate) fn exchange(&mut self, lab: &Lab, number: usize, disk: Disk) -> Result<PathBuf> {
+        let file = self.disk_file(lab, number);
+        let shelf = file.with_extension("out");
+        fs::rename(&file, &shelf).with_context(|| format!("taking {} out", file.display()))?;
+        self.disks[number] = disk;
+        Ok(shelf)
+    }
+
     /// Returns the file that is one of its disks, counted from 0.
     pub(crate) fn disk_file(&self, lab: &Lab, number: usize) -> PathBuf {
         lab.scratch(&format!("{}-{number}.disk", self.name))

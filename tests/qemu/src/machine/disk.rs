@@ -57,9 +57,11 @@ pub(crate) enum Bus {
     Nvme,
     Sata,
     Scsi,
+    /// Like [`Bus::Scsi`], behind a controller that tells nobody when a disk is exchanged.
+    Silent,
     /// Behind a SAS controller, an LSI 1068.
     Sas,
-    /// A logical drive of a RAID controller, an LSI MegaRAID.
+    /// A logical drive of a RAID controller, an LSI `MegaRAID`.
     Raid,
     /// A namespace of the machine's one NVMe controller that has several, numbered from 1.
     Namespace,
@@ -76,6 +78,7 @@ impl Bus {
     pub(super) fn controller(self) -> Option<&'static str> {
         match self {
             Bus::Scsi => Some("virtio-scsi-pci,id=scsi"),
+            Bus::Silent => Some("virtio-scsi-pci,id=silent,hotplug=off"),
             Bus::Sas => Some("mptsas1068,id=sas"),
             Bus::Raid => Some("megasas,id=raid"),
             Bus::Virtio | Bus::Nvme | Bus::Sata | Bus::Namespace | Bus::Detached => None,
@@ -177,6 +180,7 @@ impl Disk {
             Bus::Nvme => "nvme".to_owned(),
             Bus::Sata => format!("ide-hd,bus=ide.{number},wwn={wwn}"),
             Bus::Scsi => format!("scsi-hd,bus=scsi.0,wwn={wwn}"),
+            Bus::Silent => format!("scsi-hd,bus=silent.0,wwn={wwn}"),
             Bus::Sas => format!("scsi-hd,bus=sas.0,scsi-id={number},wwn={wwn}"),
             Bus::Raid => format!("scsi-hd,bus=raid.0,scsi-id={number},wwn={wwn}"),
             Bus::Namespace => format!("nvme-ns,bus={SPACES},nsid={namespace},eui64={wwn}"),

@@ -1,6 +1,9 @@
 //! Disks of every kind that QEMU has, wiped to their end; and those that must not be touched.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -21,7 +24,6 @@ const EXCEPTIONS: &str = "erasedWithExceptions";
 /// 4,096 bytes, a logical drive of a RAID controller, and a disk that can only be read.
 pub(in crate::cases) fn kinds(lab: &Lab) -> Result<()> {
     let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
-    let of_ones = |bus| Disk { size_bytes: SMALL, ..Disk::of_ones(bus) };
     let first = of_ones(Bus::Namespace);
     let of_same = |bus| Disk { serial: first.serial.clone(), ..of_ones(bus) };
     let machine = Machine::bios("tug")
@@ -164,4 +166,114 @@ fn came_to(machine: &Machine, result: &Value, ends: &Ends) -> Result<()> {
         ensure!(found.get("findings").is_none(), "the report contradicts itself");
     }
     Ok(())
+}
+
+/// A disk is exchanged between the order and its first byte: by a controller that tells it, and by one that does not.
+pub(in crate::cases) fn exchanged(lab: &Lab) -> Result<()> {
+    let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
+    let machine = Machine::bios("tug")
+        .disk(of_ones(Bus::Silent))
+        .disk(of_ones(Bus::Scsi))
+        .disk(of_ones(Bus::Virtio));
+    let kernel = Kernel::of_hercules(&server, &machine)?;
+    let mut booted = machine.kernel(kernel).boot(lab)?;
+    let known = waits_approved(&mut server, &booted)?;
+    let exchanges = [
+        (0, Bus::Silent, "it says another serial number itself"),
+        (1, Bus::Scsi, "is not in this machine"),
+    ];
+    for (disk, bus, why) in exchanges {
+        // It hears of both at the same moment.
+        booted.freeze()?;
+        let serial = booted.machine.disks[disk].serial.clone();
+        let order = server.wipes(&known.name, "redline", &[&serial], &["--overwrite"])?;
+        booted.exchange(disk, of_ones(bus))?;
+        booted.thaw()?;
+        let reason = server.ends_untouched(&order, WIPE_PATIENCE)?;
+        ensure!(reason.contains(why), "{reason}");
+        booted.machine.has_unchanged_disks(lab)?;
+    }
+    Ok(())
+}
+
+/// What a machine is made of changes while it is off, between the order and its next start.
+pub(in crate::cases) fn changed(lab: &Lab) -> Result<()> {
+    let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
+    let machine = Machine::bios("tug").disk(of_ones(Bus::Sas)).disk(of_ones(Bus::Virtio));
+    let kernel = Kernel::of_hercules(&server, &machine)?;
+    let booted = machine.kernel(kernel).boot(lab)?;
+    let known = waits_approved(&mut server, &booted)?;
+    let mut machine = booted.cut_power()?;
+    type Change = fn(&mut Machine, &Lab) -> Result<()>;
+    let changes: [(&str, Change); 3] = [
+        ("another disk", |machine, lab| machine.exchange(lab, 0, of_ones(Bus::Sas)).map(drop)),
+        ("one disk more", |machine, _| {
+            machine.disks.push(of_ones(Bus::Scsi));
+            Ok(())
+        }),
+        ("one disk less", |machine, _| {
+            machine.disks.pop();
+            Ok(())
+        }),
+    ];
+    for (what, change) in changes {
+        let serial = machine.disks[0].serial.clone();
+        let order = server.wipes(&known.name, "redline", &[&serial], &["--overwrite"])?;
+        change(&mut machine, lab)?;
+        let booted = machine.boot(lab)?;
+        let reason = server.ends_untouched(&order, WIPE_PATIENCE).context(what)?;
+        ensure!(reason.contains("its set of disks changed"), "{what}: {reason}");
+        machine.has_unchanged_disks(lab).context(what)?;
+        server.records_of(machine.mac(), |known| known.is_held("approval", "pending"))?;
+        server.approves(&known.name)?;
+        server.orders(&known.name, "wait")?;
+        machine = booted.cut_power()?;
+    }
+    Ok(())
+}
+
+/// A disk hangs for ever in the middle of its wipe: the one beside it is done in its own time, and the report comes.
+pub(in crate::cases) fn hangs(lab: &Lab) -> Result<()> {
+    let mut server = Server::trusting_its_clock(lab, Mode::Authoritative)?;
+    let slow = Disk { bytes_per_second: Some(1 << 20), ..of_ones(Bus::Virtio) };
+    let machine = Machine::bios("tug").disk(slow).disk(of_ones(Bus::Sas));
+    let kernel = Kernel::of_hercules(&server, &machine)?;
+    let mut booted = machine.kernel(kernel).boot(lab)?;
+    let known = waits_approved(&mut server, &booted)?;
+    let serials: Vec<String> =
+        booted.machine.disks.iter().map(|disk| disk.serial.clone()).collect();
+    let both: Vec<&str> = serials.iter().map(String::as_str).collect();
+    let order = server.wipes(&known.name, "full", &both, &["--overwrite"])?;
+    server.is_erasing(&order, 2 << 20, WIPE_PATIENCE)?;
+    booted.hang(0)?;
+    let hung = Instant::now();
+    let mut healthy = None;
+    // The kernel waits for ever; it is given up after ten minutes without a word.
+    let result = server.is_wiped(&order, 3 * WIPE_PATIENCE, |wiping| {
+        let disks = wiping["disks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if disks.iter().any(|disk| disk["phase"] == "over") {
+            healthy.get_or_insert_with(|| hung.elapsed());
+        }
+        Ok(())
+    })?;
+    let healthy = healthy.context("the healthy disk was never over before the report")?;
+    ensure!(healthy < Duration::from_mins(1), "the healthy disk took {healthy:?}");
+    let disks = result["disks"].as_array().context("a result without disks")?;
+    let of = |reached: &str, verdict: &str| {
+        disks.iter().any(|disk| disk["reached"] == reached && disk["verdict"] == verdict)
+    };
+    let is = disks.len() == 2 && of("none", "notErased") && of("logical", EXCEPTIONS);
+    ensure!(is, "a disk that hangs, and a healthy one: {result}");
+    is_zeros(&booted.machine.disk_file(lab, 1))?;
+    let certificates = server.certificates(&lab.scratch(""))?;
+    let says = certificates.iter().any(|(_, one)| one.to_string().contains("\"hangs\""));
+    ensure!(says, "no certificate says why: {certificates:?}");
+    // It is still to be had.
+    server.orders(&known.name, "reboot")?;
+    let is_back = |console: &str| console.matches("HerculesOS ").count() > 1;
+    booted.says("that it starts again", BOOT_PATIENCE, is_back)
+}
+
+fn of_ones(bus: Bus) -> Disk {
+    Disk { size_bytes: SMALL, ..Disk::of_ones(bus) }
 }

@@ -382,14 +382,13 @@ impl Machine {
         disks.try_for_each(|(number, disk)| disk.is_unchanged(&self.disk_file(lab, number)))
     }
 
-    /// Puts another disk in the place of one, counted from 0, while it is off. What was on that one is then at the path
-    /// that is returned.
-    pub(crate) fn exchange(&mut self, lab: &Lab, number: usize, disk: Disk) -> Result<PathBuf> {
+    /// Puts another disk in the place of one, counted from 0, while it is off.
+    pub(crate) fn exchange(&mut self, lab: &Lab, number: usize, disk: Disk) -> Result<()> {
         let file = self.disk_file(lab, number);
-        let shelf = file.with_extension("out");
-        fs::rename(&file, &shelf).with_context(|| format!("taking {} out", file.display()))?;
+        fs::rename(&file, file.with_extension("out"))
+            .with_context(|| format!("taking {} out", file.display()))?;
         self.disks[number] = disk;
-        Ok(shelf)
+        Ok(())
     }
 
     /// Returns the file that is one of its disks, counted from 0.

@@ -18,6 +18,9 @@ use crate::{
 /// What disks shall have come to: number, verdict, how far.
 type Ends = [(usize, &'static str, &'static str)];
 
+/// What happens to a machine that is off.
+type Change = fn(&mut Machine, &Lab) -> Result<()>;
+
 const EXCEPTIONS: &str = "erasedWithExceptions";
 
 /// Two namespaces of one NVMe controller that has a third one attached nowhere, a SAS disk, one of flash with sectors of
@@ -204,9 +207,8 @@ pub(in crate::cases) fn changed(lab: &Lab) -> Result<()> {
     let booted = machine.kernel(kernel).boot(lab)?;
     let known = waits_approved(&mut server, &booted)?;
     let mut machine = booted.cut_power()?;
-    type Change = fn(&mut Machine, &Lab) -> Result<()>;
     let changes: [(&str, Change); 3] = [
-        ("another disk", |machine, lab| machine.exchange(lab, 0, of_ones(Bus::Sas)).map(drop)),
+        ("another disk", |machine, lab| machine.exchange(lab, 0, of_ones(Bus::Sas))),
         ("one disk more", |machine, _| {
             machine.disks.push(of_ones(Bus::Scsi));
             Ok(())

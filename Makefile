@@ -146,6 +146,7 @@ soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test harbour cuts
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
 	image/workshop/check-layouts
+	image/workshop/check-terminal
 	cargo run --locked --package qemu -- soak
 
 # Images are not booted where they are only written.

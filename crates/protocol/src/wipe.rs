@@ -4,6 +4,7 @@
 //! computed from what was done and seen, never from what was accepted.
 
 mod report;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ pub use self::report::{
     RawCommand, RemovedFiles, TechniqueOutcome, Unwritten, Validation, Verification,
     VerificationPlan, WipeReport,
 };
+pub use self::words::{WordError, of_disk};
 
 use crate::{Bytes, Order, OrderId, install::Secret, order::DiskIdentity};
 

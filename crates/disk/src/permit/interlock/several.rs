@@ -53,8 +53,8 @@ pub(super) const MISMATCHES: &[(&str, Mismatch)] = &[
                 3 => identity.eui64 = None,
                 4 => identity.logical_sector_bytes = None,
                 _ => {
-                    let made_up = Some(format!("5000c500{:08x}", dice.below(1 << 30)));
-                    identity.wwn.get_or_insert_with(|| made_up.unwrap_or_default());
+                    let made_up = format!("5000c500{:08x}", dice.below(1 << 30));
+                    identity.wwn.get_or_insert(made_up);
                     identity.eui64.get_or_insert_with(|| "0025385b71b0c8e1".to_owned());
                 }
             }

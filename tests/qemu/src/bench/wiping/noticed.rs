@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     bench::{Figure, median},
@@ -21,6 +21,8 @@ const VERIFIED: f64 = 0.05;
 const SIZE_BYTES: u64 = 256 << 20;
 const BYTES_PER_SECOND: u64 = 12 << 20;
 const PATIENCE: Duration = Duration::from_mins(5);
+/// How often a disk is ordered, at most.
+const ORDERS: usize = 5;
 /// How often a certificate is verified, at least.
 const VERIFIES: usize = 7;
 
@@ -87,12 +89,20 @@ fn all(server: &mut Server, known: &Known, booted: &Booted) -> Result<()> {
 /// Has a disk wiped, until some of it is written.
 fn erasing(server: &mut Server, known: &Known, booted: &Booted, disk: usize) -> Result<Ordered> {
     let serial = booted.machine.disks[disk].serial.clone();
-    // The one before may have to be reported first.
-    let order = wait::until("an order to be taken", PATIENCE, || {
-        Ok(server.wipes(&known.name, "full", &[&serial], &["--overwrite", "--finish", "stay"]).ok())
-    })?;
-    server.is_erasing(&order, 2 * BYTES_PER_SECOND, PATIENCE)?;
-    Ok(order)
+    for _ in 0..ORDERS {
+        // The one before may have to be reported first.
+        let order = wait::until("an order to be taken", PATIENCE, || {
+            let options = ["--overwrite", "--finish", "stay"];
+            Ok(server.wipes(&known.name, "full", &[&serial], &options).ok())
+        })?;
+        match server.is_erasing(&order, 2 * BYTES_PER_SECOND, PATIENCE) {
+            Ok(()) => return Ok(order),
+            // The disk that was pulled out before may not have been missed until then.
+            Err(_) if server.state_of(&order)?["touched"] == false => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bail!("{ORDERS} orders for {serial} were refused");
 }
 
 /// Returns the seconds from something that ends a wipe until its machine has said on its console how the disk stands.

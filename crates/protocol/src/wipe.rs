@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::report::{
     Capability, CleanedFilesystem, DiskReport, Ended, Exception, Expected, ExtraOutcome,
-    RawCommand, RemovedFiles, TechniqueOutcome, Validation, Verification, VerificationPlan,
-    WipeReport,
+    RawCommand, RemovedFiles, TechniqueOutcome, Unwritten, Validation, Verification,
+    VerificationPlan, WipeReport,
 };
 pub use self::words::{WordError, of_disk};
 

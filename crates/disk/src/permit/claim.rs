@@ -87,6 +87,9 @@ impl Claim {
         };
         let seen = claim.confirm(machine)?;
         claim.transport = seen.transport;
+        if facts.size_bytes == 0 {
+            return Err(Refusal::NoSize { disk });
+        }
         let despite = |obstacle| purpose.is_despite(&ordered.identity, obstacle);
         suitable(machine, place, despite, &seen, &disk)?;
         claim.writable(machine, place, &disk)?;

@@ -84,6 +84,8 @@ pub(crate) enum Trick {
     SequenceChanges(usize),
     /// From this call on, it has one sector less.
     Shrinks(usize),
+    /// From this call on, it has one sector more.
+    Grows(usize),
     /// From this call on, it is gone.
     Vanishes(usize),
     /// Somebody has claimed it without a trace.
@@ -316,6 +318,7 @@ impl Kernel for Imitation {
             match trick {
                 Trick::SequenceChanges(from) if asked >= *from => facts.sequence += 1000,
                 Trick::Shrinks(from) if asked >= *from => facts.size_bytes -= 512,
+                Trick::Grows(from) if asked >= *from => facts.size_bytes += 512,
                 Trick::Vanishes(from) if asked >= *from => {
                     return Err(io::Error::from_raw_os_error(6));
                 }

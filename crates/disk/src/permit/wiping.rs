@@ -64,8 +64,12 @@ pub(super) fn check_wipe_on(
         .map(DiskIdentity::of)
         .collect();
     let is_ordered = |disk: &DiskIdentity| order.disks.iter().any(|one| one.identity == *disk);
-    let missing = wipe.missing.iter().filter(|disk| !there.contains(disk)).cloned().collect();
-    let untouched = there.into_iter().filter(|disk| !is_ordered(disk)).collect();
+    let missing: Vec<_> =
+        wipe.missing.iter().filter(|disk| !there.contains(disk)).cloned().collect();
+    let mute = inventory.disks.iter().filter(|disk| disk.size_bytes.0 == 0);
+    let mute = mute.filter(|disk| radius::may_hold_data(disk)).map(DiskIdentity::of);
+    let mute: Vec<_> = mute.filter(|disk| !missing.contains(disk)).collect();
+    let untouched = there.into_iter().chain(mute).filter(|disk| !is_ordered(disk)).collect();
     Ok(Cleared { permits, inventory, missing, untouched })
 }
 

@@ -37,9 +37,8 @@ pub struct Inventoried {
 impl Inventoried {
     /// Says what is wrong; nothing where all are there.
     pub fn problem(&self) -> Option<String> {
-        let run = |(first, last): &(u64, u64)| match first == last {
-            true => first.to_string(),
-            false => format!("{first} to {last}"),
+        let run = |(first, last): &(u64, u64)| {
+            if first == last { first.to_string() } else { format!("{first} to {last}") }
         };
         let list = |numbers: Vec<String>| numbers.join(", ");
         let missing = (!self.missing.is_empty())

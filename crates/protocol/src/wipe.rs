@@ -5,6 +5,7 @@
 
 mod bound;
 mod report;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ pub use self::report::{
     RawCommand, RemovedFiles, TechniqueOutcome, Unwritten, Validation, Verification,
     VerificationPlan, WipeReport,
 };
+pub use self::words::{WordError, of_disk};
 
 use crate::{Bytes, Order, OrderId, install::Secret, order::DiskIdentity};
 
@@ -86,6 +88,9 @@ pub struct WipeOptions {
     /// PSIDs printed on the labels of self-encrypting disks, for those of the order that are locked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub psids: Vec<Psid>,
+    /// Owners' passwords of self-encrypting disks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sids: Vec<Sid>,
     /// What is done in spite of, disk by disk: without it such a disk is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub despite: Vec<Despite>,
@@ -128,6 +133,16 @@ pub struct Psid {
     pub disk: String,
     /// 32 characters.
     pub psid: Secret,
+}
+
+/// The password of a self-encrypting disk's owner, who is called SID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sid {
+    /// The disk's serial number or world wide name.
+    pub disk: String,
+    /// What the disk is given: 1 to 255 bytes. Programs such as sedutil make that from what a person types.
+    pub sid: Secret,
 }
 
 /// 32 bytes that all that is random in a wipe is made from: 64 lower-case hexadecimal digits.

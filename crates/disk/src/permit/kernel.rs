@@ -1,11 +1,16 @@
 //! What the checks ask of the kernel through a descriptor: the one seam at which tests put machines that are not there.
 
-use std::{fmt, fs::File, io, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use linux::{
     belt,
     block::{self, Access, Number},
-    direct, reservation,
+    direct, reservation, scsi,
 };
 use protocol::inventory::Transport;
 
@@ -13,6 +18,12 @@ use protocol::inventory::Transport;
 pub(crate) trait Kernel: fmt::Debug + Send + Sync {
     /// Opens a disk by the kernel's name for it, for reading and writing, and claims it.
     fn claim(&self, name: &str) -> io::Result<File>;
+
+    /// Opens a disk for reading, without a claim.
+    fn look(&self, name: &str) -> io::Result<File>;
+
+    /// Holds when somebody has claimed a device.
+    fn is_claimed(&self, name: &str) -> io::Result<bool>;
 
     /// Reads what a descriptor itself tells.
     fn facts(&self, disk: &File) -> io::Result<Facts>;
@@ -28,6 +39,9 @@ pub(crate) trait Kernel: fmt::Debug + Send + Sync {
 
     /// Makes it read-only again.
     fn put_belt_on(&self, disk: &File) -> io::Result<()>;
+
+    /// Asks a disk that speaks SCSI for the page on which its serial number stands: at most so many bytes of it.
+    fn serial_page(&self, disk: &File, length: u8) -> io::Result<Vec<u8>>;
 
     /// Returns how many keys of persistent reservations are registered with it.
     fn registered_keys(&self, disk: &File, transport: Option<Transport>) -> io::Result<u64>;
@@ -52,8 +66,15 @@ pub(crate) struct Live;
 
 impl Kernel for Live {
     fn claim(&self, name: &str) -> io::Result<File> {
-        // A slash in a device's name is an exclamation mark in sysfs.
-        direct::claim(&Path::new("/dev").join(name.replace('!', "/")))
+        direct::claim(&node(name))
+    }
+
+    fn look(&self, name: &str) -> io::Result<File> {
+        direct::look(&node(name))
+    }
+
+    fn is_claimed(&self, name: &str) -> io::Result<bool> {
+        direct::is_claimed(&node(name))
     }
 
     fn facts(&self, disk: &File) -> io::Result<Facts> {
@@ -81,6 +102,10 @@ impl Kernel for Live {
         belt::put_on(disk)
     }
 
+    fn serial_page(&self, disk: &File, length: u8) -> io::Result<Vec<u8>> {
+        scsi::vital_page(disk, 0x80, length)
+    }
+
     fn registered_keys(&self, disk: &File, transport: Option<Transport>) -> io::Result<u64> {
         match transport {
             Some(Transport::Nvme) => reservation::nvme(disk),
@@ -90,4 +115,9 @@ impl Kernel for Live {
             _ => Ok(0),
         }
     }
+}
+
+/// A slash in a device's name is an exclamation mark in sysfs.
+fn node(name: &str) -> PathBuf {
+    Path::new("/dev").join(name.replace('!', "/"))
 }

@@ -84,10 +84,14 @@ pub(crate) enum Trick {
     SequenceChanges(usize),
     /// From this call on, it has one sector less.
     Shrinks(usize),
+    /// From this call on, it has one sector more.
+    Grows(usize),
     /// From this call on, it is gone.
     Vanishes(usize),
     /// Somebody has claimed it without a trace.
     Claimed,
+    /// Another disk of the same size took its place, and the kernel did not hear of it.
+    Swapped,
 }
 
 /// A machine made of files, gone when it is dropped.
@@ -264,6 +268,11 @@ impl Simulated {
 }
 
 impl Imitation {
+    fn is_held(&self, name: &str) -> bool {
+        let holders = self.directory.join("sys/class/block").join(name).join("holders");
+        fs::read_dir(holders).is_ok_and(|mut holders| holders.next().is_some())
+    }
+
     fn device<T>(&self, disk: &File, with: impl FnOnce(&mut Device) -> T) -> io::Result<T> {
         let inode = disk.metadata()?.ino();
         let mut state = self.state.lock().unwrap();
@@ -281,11 +290,23 @@ impl Kernel for Imitation {
                 _ => {}
             }
         }
-        let path = self.directory.join("dev").join(name);
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        // A lock for a claim: it goes with the descriptor, too.
-        file.try_lock().map_err(|_| io::Error::from_raw_os_error(16))?;
+        let file = self.look(name)?;
+        // A lock for a claim: it goes with the descriptor, too. What is built on a disk has claimed it.
+        let is_held = self.is_held(name);
+        file.try_lock().ok().filter(|()| !is_held).ok_or(io::Error::from_raw_os_error(16))?;
         Ok(file)
+    }
+
+    fn look(&self, name: &str) -> io::Result<File> {
+        let path = self.directory.join("dev").join(name);
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    fn is_claimed(&self, name: &str) -> io::Result<bool> {
+        if self.tricks.contains(&Trick::Claimed) {
+            return Ok(true);
+        }
+        Ok(self.look(name)?.try_lock().is_err() || self.is_held(name))
     }
 
     fn facts(&self, disk: &File) -> io::Result<Facts> {
@@ -299,6 +320,7 @@ impl Kernel for Imitation {
             match trick {
                 Trick::SequenceChanges(from) if asked >= *from => facts.sequence += 1000,
                 Trick::Shrinks(from) if asked >= *from => facts.size_bytes -= 512,
+                Trick::Grows(from) if asked >= *from => facts.size_bytes += 512,
                 Trick::Vanishes(from) if asked >= *from => {
                     return Err(io::Error::from_raw_os_error(6));
                 }
@@ -331,9 +353,23 @@ impl Kernel for Imitation {
         self.device(disk, |device| device.access = Access::ReadOnly)
     }
 
+    fn serial_page(&self, disk: &File, length: u8) -> io::Result<Vec<u8>> {
+        let serial = self.device(disk, |device| device.spec.serial.clone())?.unwrap_or_default();
+        let is_swapped = self.tricks.contains(&Trick::Swapped);
+        let mut page = serial_page(if is_swapped { "OTHER0815" } else { &serial });
+        page.truncate(usize::from(length));
+        Ok(page)
+    }
+
     fn registered_keys(&self, disk: &File, _: Option<Transport>) -> io::Result<u64> {
         self.device(disk, |device| device.spec.keys)
     }
+}
+
+/// The page on which a SCSI disk has its serial number.
+pub(crate) fn serial_page(serial: &str) -> Vec<u8> {
+    let length = u8::try_from(serial.len()).unwrap();
+    [&[0, 0x80, 0, length], serial.as_bytes()].concat()
 }
 
 /// Makes a directory in memory where there is such a place: a machine is many small files.
@@ -446,9 +482,7 @@ impl Tree<'_> {
                 self.file(&format!("{device}/vendor"), vendor);
                 self.file(&format!("{device}/model"), &disk.model);
                 if !serial.is_empty() {
-                    let length = u8::try_from(serial.len()).unwrap();
-                    let page = [&[0, 0x80, 0, length], serial.as_bytes()].concat();
-                    self.file(&format!("{device}/vpd_pg80"), page);
+                    self.file(&format!("{device}/vpd_pg80"), serial_page(serial));
                 }
                 if let Some(wide) = &disk.wide {
                     let name = u64::from_str_radix(wide, 16).unwrap().to_be_bytes();

@@ -2,7 +2,7 @@
 
 use protocol::{
     Bytes,
-    wipe::{DiskReport, Outcome, Validation, WipePhase, WipeStepKind},
+    wipe::{DiskReport, Outcome, PowerLevel, Validation, WipePhase, WipeStepKind},
 };
 
 use super::{Run, Standing};
@@ -54,7 +54,13 @@ impl Run<'_> {
 
     /// Says what stood in the way, where it kept something from being erased.
     fn name_obstacles(&mut self) {
-        let asked = self.terms.wipe.level.asked();
+        let level = self.terms.wipe.level;
+        if level != PowerLevel::Idle && !self.is_good() && self.part.handling.is_zoned() {
+            let words = "its zones can only be written from their start on, which nothing here does: only an erasure of its own \
+                         could have erased it";
+            self.except("zoned", words);
+        }
+        let asked = level.asked();
         if asked < Outcome::Clear {
             return;
         }
@@ -102,7 +108,7 @@ fn words(
         }
         Obstacle::OpalLocked if !is_good => (
             "locked",
-            "the disk is locked by TCG Opal: order it with the PSID on its label".to_owned(),
+            "the disk is locked by TCG Opal: order it with the PSID on its label, or its owner's password".to_owned(),
         ),
         Obstacle::WriteProtected if !is_good => {
             ("writeProtected", "the disk refuses to be written to".to_owned())

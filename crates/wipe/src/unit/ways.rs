@@ -44,7 +44,8 @@ impl Run<'_> {
 
     /// Plants canaries, unless an erasure was begun already: what they would mark is gone.
     pub(super) fn mark(&mut self, marks_all: bool) {
-        if self.is_over() || (self.planted > 0 && (self.marks_all || !marks_all)) {
+        let is_marked = self.planted > 0 && (self.marks_all || !marks_all);
+        if self.is_over() || is_marked || self.part.handling.is_zoned() {
             return;
         }
         self.marks_all = marks_all;

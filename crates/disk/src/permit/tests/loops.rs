@@ -121,6 +121,14 @@ impl Kernel for Through {
         direct::claim(&self.0)
     }
 
+    fn look(&self, _: &str) -> io::Result<File> {
+        direct::look(&self.0)
+    }
+
+    fn is_claimed(&self, _: &str) -> io::Result<bool> {
+        direct::is_claimed(&self.0)
+    }
+
     fn facts(&self, disk: &File) -> io::Result<Facts> {
         Live.facts(disk)
     }
@@ -139,6 +147,10 @@ impl Kernel for Through {
 
     fn put_belt_on(&self, disk: &File) -> io::Result<()> {
         Live.put_belt_on(disk)
+    }
+
+    fn serial_page(&self, _: &File, _: u8) -> io::Result<Vec<u8>> {
+        Ok(simulation::serial_page(spec().disks[0].serial.as_deref().unwrap()))
     }
 
     fn registered_keys(&self, disk: &File, transport: Option<Transport>) -> io::Result<u64> {

@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+mod head;
 mod key;
 pub mod page;
 pub mod policy;
@@ -33,6 +34,7 @@ mod store;
 mod verify;
 
 pub use self::{
+    head::{Head, Inventoried, note},
     key::{SigningKey, fingerprint_of},
     store::{CertificateError, Certificates, KEY_FILE, Listed},
     verify::{Problem, Verified, verify, verify_agent},

@@ -106,7 +106,8 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
     if wipe.level == PowerLevel::Harbour {
         load_filesystems();
     }
-    let report = perform(&Arc::new(wipe.clone()), cleared, &keeper, &clock)?;
+    let mut report = perform(&Arc::new(wipe.clone()), cleared, &keeper, &clock)?;
+    report.shorten();
     let signature = signed(job, &report);
     Ok((report, signature))
 }

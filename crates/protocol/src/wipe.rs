@@ -3,11 +3,13 @@
 //! The words of levels and outcomes are those of IEEE 2883 and NIST SP 800-88 (clear, purge). What a disk reached is
 //! computed from what was done and seen, never from what was accepted.
 
+mod bound;
 mod report;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::bound::{MOST_DISKS, REPORT_BYTES};
 pub use self::report::{
     Capability, CleanedFilesystem, DiskReport, Ended, Exception, Expected, ExtraOutcome,
     RawCommand, RemovedFiles, TechniqueOutcome, Unwritten, Validation, Verification,

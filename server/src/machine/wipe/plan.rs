@@ -4,7 +4,10 @@ use protocol::{
     Inventory, InventoryDigest, OrderId,
     inventory::{Disk, Transport},
     order::{DiskIdentity, MachineEvidence, Order, OrderedDisk},
-    wipe::{Extra, Obstacle, PowerLevel, Psid, Seed, Wipe, WipeFinish, WipeOptions, WipeStep},
+    wipe::{
+        Extra, MOST_DISKS, Obstacle, PowerLevel, Psid, Seed, Wipe, WipeFinish, WipeOptions,
+        WipeStep,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +181,9 @@ pub enum WipeRefusal {
     /// More are missing than one order can name.
     #[error("more than {MISSING} disks are called missing")]
     TooManyMissing,
+    /// More are ordered than one report can speak of.
+    #[error("more than {MOST_DISKS} disks: wipe them by several orders")]
+    TooManyDisks,
     /// A number of passes makes no sense.
     #[error("passes are from 1 to {PASSES}, and at redline only")]
     Passes,
@@ -245,6 +251,9 @@ pub(in crate::machine) fn plan(
         named.map(|one| one.obstacle).collect()
     };
     let (chosen, others) = choose_all(named, inventory, terms, despite, shown_by)?;
+    if chosen.len() > MOST_DISKS {
+        return Err(WipeRefusal::TooManyDisks);
+    }
     if chosen.is_empty() {
         return Err(WipeRefusal::NoDisk(machine.name.clone()));
     }

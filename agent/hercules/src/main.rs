@@ -4,6 +4,7 @@
 #[cfg(feature = "command")]
 mod command;
 mod extras;
+mod forecast;
 mod refusal;
 mod wipe;
 

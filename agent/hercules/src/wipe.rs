@@ -38,7 +38,7 @@ pub(crate) use self::{
     screen::{Screen, report as words},
     units::facts,
 };
-use crate::{chain, extras};
+use crate::{chain, extras, forecast::Against};
 
 /// How long what came of an order may take to reach the server before the machine goes on by itself: it does not, since
 /// who has no certificate has no proof.
@@ -96,13 +96,28 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
         work::Clock::Unknown => permit::Clock::Unset,
     });
     let bulk = job.session.bulk().map_err(|error| chain(&error))?;
-    let cleared = cleared(wipe, &clock)?;
+    let place = Place::own_initramfs().map_err(|error| chain(&error))?;
+    let used = Used::kept_in(USED);
+    let circumstances = Circumstances {
+        place: &place,
+        now_unix_milliseconds: linux::clock::unix_milliseconds(),
+        clock: clock.of,
+        used: &used,
+    };
+    // Before the disks are held: the checks claim each of them for a moment.
+    let against = (wipe.level == PowerLevel::Idle).then(|| Against::find(wipe, &circumstances));
+    let cleared = permit::check_wipe(wipe, &circumstances).map_err(|refusal| chain(&refusal))?;
     let keeper: Arc<dyn Keeper> =
         Arc::new(SessionKeeper::new(job.session.clone(), bulk, wipe.order.id));
-    if wipe.level == PowerLevel::Harbour {
+    if matches!(wipe.level, PowerLevel::Idle | PowerLevel::Harbour) {
         load_filesystems();
     }
-    let report = perform(&Arc::new(wipe.clone()), cleared, &keeper, &clock)?;
+    let mut report = perform(&Arc::new(wipe.clone()), cleared, &keeper, &clock)?;
+    if let Some(against) = against {
+        for (number, disk) in report.disks.iter_mut().enumerate() {
+            disk.forecast.iter_mut().for_each(|forecast| against.add_to(forecast, number));
+        }
+    }
     let signature = signed(job, &report);
     Ok((report, signature))
 }
@@ -147,20 +162,7 @@ fn signed(job: &Job, report: &WipeReport) -> String {
     job.session.sign(&text).map(|bytes| base64::encode(&bytes)).unwrap_or_default()
 }
 
-/// Has everything checked that must hold before a byte is written.
-fn cleared(wipe: &Wipe, clock: &Clockwork) -> Result<Cleared, String> {
-    let place = Place::own_initramfs().map_err(|error| chain(&error))?;
-    let used = Used::kept_in(USED);
-    let circumstances = Circumstances {
-        place: &place,
-        now_unix_milliseconds: linux::clock::unix_milliseconds(),
-        clock: clock.of,
-        used: &used,
-    };
-    permit::check_wipe(wipe, &circumstances).map_err(|refusal| chain(&refusal))
-}
-
-/// Opens all disks for writing, or none.
+/// Opens all disks for what the order may do to them, or none.
 fn held(permits: Vec<Permit>, inventory: &Inventory) -> Result<Vec<Ordered>, String> {
     let mut ordered = Vec::new();
     for (number, permit) in (0..).zip(permits) {

@@ -3,10 +3,12 @@
 //! The words of levels and outcomes are those of IEEE 2883 and NIST SP 800-88 (clear, purge). What a disk reached is
 //! computed from what was done and seen, never from what was accepted.
 
+mod forecast;
 mod report;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::forecast::{DiskForecast, LevelForecast, MediumWord, WayForecast};
 pub use self::report::{
     Capability, CleanedFilesystem, DiskReport, Ended, Exception, Expected, ExtraOutcome,
     RawCommand, RemovedFiles, TechniqueOutcome, Validation, Verification, VerificationPlan,

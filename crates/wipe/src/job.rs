@@ -203,6 +203,7 @@ fn unanswered(
         techniques: Vec::new(),
         verification: None,
         filesystems: Vec::new(),
+        forecast: None,
         exceptions: vec![exception(code, words)],
         out_of_scope: Vec::new(),
         validation: Validation::EmulatedOnly,

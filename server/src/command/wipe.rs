@@ -1,5 +1,7 @@
 //! `drydock wipe`: shows what would be destroyed, has the machine's name said back, gives the order and follows it.
 
+mod forecast;
+
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     path::PathBuf,
@@ -12,6 +14,7 @@ use protocol::{
     wipe::{Despite, Extra, PowerLevel, Psid, WipeFinish, WipeOptions},
 };
 
+pub(super) use self::forecast::Looked;
 use super::{
     Server,
     install::{Outcome, follow, seconds},
@@ -49,9 +52,9 @@ pub(super) struct WipeCommand {
     #[arg(long, value_enum, default_value = "idle")]
     level: Level,
     /// A disk: its serial number, WWN, EUI-64, NGUID or by-id name, or a rule as drydock install has it. Can be repeated.
-    #[arg(long, value_name = "ID|RULE", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "ID|RULE", conflicts_with = "all")]
     disk: Vec<Choice>,
-    /// All fixed disks of the machine.
+    /// All fixed disks of the machine; so it is at idle where none is said.
     #[arg(long)]
     all: bool,
     /// Destroys what is on those disks. Without it only blank disks are written.
@@ -166,6 +169,9 @@ impl WipeCommand {
         if self.detach && machines.len() > 1 {
             bail!("--detach goes with one machine: of several the first is waited for");
         }
+        if self.level != Level::Idle && !self.all && self.disk.is_empty() {
+            bail!("say which disks: --disk, or --all");
+        }
         let request = self.request()?;
         let plans = machines
             .iter()
@@ -221,7 +227,7 @@ impl WipeCommand {
         Ok(WipeRequest {
             level: self.level.into(),
             disks: self.disk.clone(),
-            all: self.all,
+            all: self.all || self.disk.is_empty(),
             overwrite: self.overwrite,
             options: WipeOptions {
                 passes: self.way.passes,
@@ -311,7 +317,7 @@ impl WipeCommand {
     /// Follows an order to its end, and says how that was.
     fn end(&self, order: &OrderOverview) -> anyhow::Result<()> {
         let order = follow(&self.server, order.order.id)?;
-        self.show(&order)?;
+        Looked::show(&self.server, &order, self.output)?;
         outcome(&order, self.level.into())
     }
 

@@ -12,7 +12,7 @@ use disk::{Controller, Held};
 use protocol::{
     inventory::{Disk, Transport},
     order::DiskIdentity,
-    wipe::DiskReport,
+    wipe::{DiskReport, PowerLevel},
 };
 use wipe::{
     Handling, Part,
@@ -137,8 +137,10 @@ fn work(disks: Vec<(Ordered, Arc<DiskWatch>)>, terms: Terms<'_>) -> Vec<DiskRepo
     let reports = if is_nvme { nvme(&disks, terms) } else { alone(&disks, terms) };
     for (disk, _) in disks {
         let name = disk.held.name().to_owned();
-        // The kernel shall not show partitions that are gone. That they are is known by then.
-        let _shown = disk.held.drop_cache().and_then(|()| disk.held.reread_partitions());
+        if terms.wipe.level != PowerLevel::Idle {
+            // The kernel shall not show partitions that are gone. That they are is known by then.
+            let _shown = disk.held.drop_cache().and_then(|()| disk.held.reread_partitions());
+        }
         if let Err(error) = disk.held.release() {
             agent::console::show(&format!("  {name}: it stays writable: {error}\n"));
         }

@@ -44,6 +44,11 @@ pub(super) trait Purpose {
     fn is_missing(&self, _disk: &DiskIdentity) -> bool {
         false
     }
+
+    /// Holds when nothing is written.
+    fn only_looks(&self) -> bool {
+        false
+    }
 }
 
 /// To write an image.
@@ -82,6 +87,10 @@ impl Purpose for Wipe {
 
     fn is_missing(&self, disk: &DiskIdentity) -> bool {
         self.missing.contains(disk)
+    }
+
+    fn only_looks(&self) -> bool {
+        self.level == PowerLevel::Idle
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn check_wipe_on(
     let inventory = for_now(machine, order, wipe, circumstances)?;
     let claims = claims(machine, order, wipe, circumstances, &inventory)?;
     let inventory = apart(machine, wipe, inventory, &claims)?;
-    let permits = permits(machine, order, circumstances, claims)?;
+    let permits = permits(machine, order, wipe, circumstances, claims)?;
     let there: Vec<DiskIdentity> = inventory
         .disks
         .iter()

@@ -142,6 +142,7 @@ test-qemu: deps image drydock cloud ## CASE=name: one case, with the serial cons
 soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package install --test it cuts
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test media cuts
+	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test cuts
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
 	image/workshop/check-layouts
 	cargo run --locked --package qemu -- soak

@@ -63,6 +63,9 @@ const LONGEST_HOURS: i64 = 24;
 
 /// How long after its deadline an order may be continued that an earlier boot has begun in time: three passes over the
 /// largest disks take days.
+///
+/// A second fence. The server hands an order that was begun out again for a day after the last sign of life of the boot
+/// that had it, which may itself be days after the deadline; the agent knows the deadline and no sign of life.
 const LONGEST_WORK_HOURS: i64 = 14 * 24;
 
 const HOUR_MILLISECONDS: i64 = 3_600_000;

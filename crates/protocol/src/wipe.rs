@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub use self::forecast::{DiskForecast, LevelForecast, MediumWord, WayForecast};
 pub use self::report::{
     Capability, CleanedFilesystem, DiskReport, Ended, Exception, Expected, ExtraOutcome,
-    RawCommand, RemovedFiles, TechniqueOutcome, Validation, Verification, VerificationPlan,
-    WipeReport,
+    RawCommand, RemovedFiles, TechniqueOutcome, Unwritten, Validation, Verification,
+    VerificationPlan, WipeReport,
 };
 
 use crate::{Bytes, Order, OrderId, install::Secret, order::DiskIdentity};

@@ -26,6 +26,7 @@ const NOTES: usize = 64;
 const SIGNATURES_SECONDS: u64 = 10;
 
 /// What is known of a disk.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone)]
 pub struct Known<'k> {
     /// What it says of itself.
@@ -38,6 +39,8 @@ pub struct Known<'k> {
     pub is_nvme: bool,
     /// Whether the kernel can have it discard ranges.
     pub discards: bool,
+    /// Whether its zones can only be written from their start on.
+    pub is_zoned: bool,
     /// How far its own erasure may reach.
     pub may: Reach,
     /// What differs from the levels' own ways.
@@ -91,10 +94,13 @@ fn level(level: PowerLevel, known: &Known<'_>) -> LevelForecast {
     let facts = Facts {
         medium: known.kind,
         offered: usable.map(|one| one.technique).collect(),
-        is_writable: !examined.obstacles.iter().any(Obstacle::is_shut),
+        is_writable: !known.is_zoned && !examined.obstacles.iter().any(Obstacle::is_shut),
         discards: known.discards,
     };
-    let plan = plan::plan(level, options, &facts);
+    let mut plan = plan::plan(level, options, &facts);
+    if known.is_zoned {
+        plan.ways.retain(|way| matches!(way, Way::Device(_)));
+    }
     let ways: Vec<WayForecast> =
         plan.ways.iter().map(|way| told(way, &plan.read_back, known)).collect();
     let is_whole = plan.ways.first().is_some_and(|way| match way {
@@ -114,8 +120,11 @@ fn level(level: PowerLevel, known: &Known<'_>) -> LevelForecast {
                 && ways.first().is_none_or(|way| way.reaches < Outcome::Purge)
         }
     };
-    let in_the_way =
+    let mut in_the_way: Vec<String> =
         examined.obstacles.iter().filter(hinders).map(|obstacle| words(obstacle).1).collect();
+    if known.is_zoned && ways.is_empty() {
+        in_the_way.push("its zones (host-managed) are only erased by the disk itself".to_owned());
+    }
     LevelForecast {
         level,
         asked: level.asked(),

@@ -114,7 +114,11 @@ pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
     }
     put("given", format!("{} by {}", moment::show(order.at), order.by));
     if order.is_open() {
-        put("not begun after", moment::show(order.deadline));
+        if order.wipe().is_some_and(|wipe| wipe.begun.is_some()) {
+            put("continued until", moment::show(order.end()));
+        } else {
+            put("not begun after", moment::show(order.deadline));
+        }
     }
     put("state", order.words());
     order.held_back.iter().for_each(|reason| put("waits", reason.clone()));

@@ -74,7 +74,8 @@ pub(super) struct WipeCommand {
     /// What you call this, for the certificate.
     #[arg(long, value_name = "TEXT")]
     ticket: Option<String>,
-    /// How long the order may wait for its machine, and be continued after a restart: 90s, 15m, 1h; at most 24h.
+    /// How long the order may wait to be begun: 90s, 15m, 1h; at most 24h. One that was begun may take as long as it needs,
+    /// and after a power cut is continued if the machine is back within a day.
     #[arg(long, default_value = "1h", value_name = "TIME", value_parser = seconds)]
     within: u64,
     /// Confirms without a question, for scripts: the machine's name exactly; of several machines, how many they are.

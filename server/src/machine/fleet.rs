@@ -193,6 +193,13 @@ impl Fleet {
             .is_some_and(|&heard| now.uptime.saturating_sub(heard) <= ALIVE)
     }
 
+    /// Notes that a session says something.
+    fn hear(&mut self, session: Session, now: Now) {
+        if self.sessions.contains_key(&session) {
+            self.heard.insert(session, now.uptime);
+        }
+    }
+
     /// Returns when a name was taken from its machine.
     pub(super) fn retired(&self) -> impl Iterator<Item = (String, i64)> {
         self.retired.iter().map(|(name, at)| (name.clone(), *at))

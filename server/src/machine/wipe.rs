@@ -72,6 +72,10 @@ pub struct WipeWork {
     /// When the first of them was told: milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<i64>,
+    /// When the boot that has it, or had it last, was last heard of it: a step, a watermark, its progress. Milliseconds since
+    /// 1970; in the database it may be some minutes behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alive: Option<i64>,
     /// The boots that it was given to, oldest first: each after the first continues.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boots: Vec<Session>,
@@ -160,6 +164,7 @@ impl WipeWork {
         if !is_of_order || !is_sound {
             return Err(StepError::Nonsense);
         }
+        self.alive = Some(at);
         let is_its = |known: &&WipeStep| known.disk == step.disk;
         if self.journal.iter().rev().find(is_its) == Some(step) {
             return Ok(false);

@@ -96,7 +96,9 @@ fn unheld(disk: &Disk, options: &WipeOptions, why: &str) -> DiskForecast {
         kind: facts(disk).kind,
         size_bytes: disk.size_bytes.0,
         is_nvme: disk.transport == Some(Transport::Nvme),
-        discards: discards(&disk.name),
+        discards: queue(&disk.name, "discard_max_bytes")
+            .is_some_and(|most| most.parse().is_ok_and(|most: u64| most > 0)),
+        is_zoned: queue(&disk.name, "zoned").is_some_and(|zoned| zoned == "host-managed"),
         may: Reach::Everything,
         options,
         has_psid: false,
@@ -106,9 +108,9 @@ fn unheld(disk: &Disk, options: &WipeOptions, why: &str) -> DiskForecast {
     told
 }
 
-fn discards(name: &str) -> bool {
-    let most = fs::read_to_string(format!("/sys/block/{name}/queue/discard_max_bytes"));
-    most.is_ok_and(|text| text.trim().parse().is_ok_and(|most: u64| most > 0))
+fn queue(name: &str, what: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/sys/block/{name}/queue/{what}")).ok()?;
+    Some(text.trim().to_owned())
 }
 
 #[cfg(test)]

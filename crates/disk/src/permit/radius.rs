@@ -71,7 +71,9 @@ fn units(machine: &Machine, claim: &Claim, claims: &[Claim]) -> Option<Vec<Strin
     Some(others.into_iter().filter(|unit| !is_ordered(unit)).map(|unit| unit.name).collect())
 }
 
-/// Refuses to clear the TPM where a disk is kept that it may hold the key of. `inventory` says what is on the disks.
+/// Refuses to clear the TPM where a disk is kept that it may hold the key of. `inventory` says what is on the disks. One
+/// that the order names as missing is to be destroyed physically, so that its key may go, too, even where it still
+/// answers; but not at a level that destroys nothing.
 pub(super) fn sealed(wipe: &Wipe, inventory: &Inventory, claims: &[Claim]) -> Result<(), Refusal> {
     if !clears_tpm(wipe) {
         return Ok(());
@@ -79,7 +81,7 @@ pub(super) fn sealed(wipe: &Wipe, inventory: &Inventory, claims: &[Claim]) -> Re
     let is_erased = |disk: &Disk| {
         let identity = DiskIdentity::of(disk);
         let is_ordered = claims.iter().any(|claim| claim.ordered.identity == identity);
-        (is_ordered && wipe.level.destroys()) || wipe.is_missing(&identity)
+        wipe.level.destroys() && (is_ordered || wipe.is_missing(&identity))
     };
     let kept = inventory.disks.iter().filter(|disk| disk.size_bytes.0 != 0 && !is_erased(disk));
     let others: Vec<String> = kept

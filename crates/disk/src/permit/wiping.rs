@@ -50,6 +50,7 @@ pub(super) fn check_wipe_on(
     let order = &wipe.order;
     not_missing(wipe)?;
     let inventory = for_now(machine, order, wipe, circumstances)?;
+    missing_are_named(wipe, &inventory)?;
     let claims = claims(machine, order, wipe, circumstances, &inventory)?;
     let inventory = apart(machine, wipe, inventory, &claims)?;
     let permits = permits(machine, order, wipe, circumstances, claims)?;
@@ -71,11 +72,16 @@ pub(super) fn obstacles_on(
     circumstances: &Circumstances<'_>,
 ) -> Vec<(Option<usize>, Refusal)> {
     let order = &wipe.order;
-    let inventory =
-        match not_missing(wipe).and_then(|()| for_now(machine, order, wipe, circumstances)) {
-            Ok(inventory) => inventory,
-            Err(refusal) => return vec![(None, refusal)],
-        };
+    let begin = || {
+        not_missing(wipe)?;
+        let inventory = for_now(machine, order, wipe, circumstances)?;
+        missing_are_named(wipe, &inventory)?;
+        Ok(inventory)
+    };
+    let inventory = match begin() {
+        Ok(inventory) => inventory,
+        Err(refusal) => return vec![(None, refusal)],
+    };
     let (mut open, mut against) = (Vec::new(), Vec::new());
     for number in 0..order.disks.len() {
         match claim(machine, order, number, wipe, circumstances, &inventory) {
@@ -117,6 +123,18 @@ fn not_missing(wipe: &Wipe) -> Result<(), Refusal> {
         Some(disk) => Err(Refusal::NamedTwice { disk: label(None, disk) }),
         None => Ok(()),
     }
+}
+
+/// Refuses to call a disk that is there missing by a name that others may have: they would count as gone with it.
+fn missing_are_named(wipe: &Wipe, inventory: &Inventory) -> Result<(), Refusal> {
+    for missing in &wipe.missing {
+        let same = inventory.disks.iter().filter(|disk| DiskIdentity::of(disk) == *missing);
+        if same.clone().next().is_some() {
+            // Refuses one that names none or several.
+            identity::find(inventory, missing)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

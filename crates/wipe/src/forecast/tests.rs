@@ -30,6 +30,7 @@ fn known<'k>(examined: &'k Examined, options: &'k WipeOptions) -> Known<'k> {
         size_bytes: 4 * TB,
         is_nvme: false,
         discards: true,
+        is_zoned: false,
         may: Reach::Everything,
         options,
         has_psid: false,
@@ -104,6 +105,16 @@ fn what_would_erase_other_disks_is_not_promised() {
     let redline = at(PowerLevel::Redline, &all);
     assert_eq!(redline.reaches, Outcome::Clear);
     assert_eq!(redline.ways.len(), 2, "{redline:?}");
+}
+
+#[test]
+fn a_zoned_disk_has_no_way_but_its_own() {
+    let (examined, options) = (flash(Vec::new()), WipeOptions::default());
+    let all = forecast(&Known { is_zoned: true, ..known(&examined, &options) });
+    let ways = |level| at(level, &all).ways.len();
+    assert_eq!([PowerLevel::Harbour, PowerLevel::Working].map(ways), [0, 0]);
+    assert!(at(PowerLevel::Working, &all).in_the_way[0].contains("zones"), "{all:?}");
+    assert!(ways(PowerLevel::Redline) > 0 && at(PowerLevel::Redline, &all).in_the_way.is_empty());
 }
 
 #[test]

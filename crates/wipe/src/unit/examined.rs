@@ -7,7 +7,8 @@ use protocol::wipe::{Ended, Expected, Outcome};
 use super::{Run, Standing};
 use crate::{
     firmware::{
-        self, Examined, FirmwareError, Obstacle, PATIENCE, Reach, Recovered, Recovery, Settings,
+        self, Device, Examined, FirmwareError, Obstacle, PATIENCE, Reach, Recovered, Recovery,
+        Settings,
     },
     part::password,
     plan::{self, Facts, Way, is_devices},
@@ -20,10 +21,7 @@ impl Run<'_> {
         match firmware::examine(&part.device, part.opal, part.watch) {
             Ok(examined) => self.examined = examined,
             Err(error) => {
-                // What an earlier boot began may still run: then nothing may be tried, and nothing be said.
-                if self.journal.begun.is_some_and(is_devices) {
-                    self.standing = Standing::Unknown;
-                }
+                self.unasked();
                 return match error {
                     FirmwareError::Stopped(stopped) if !self.is_over() => self.halt(stopped),
                     error => {
@@ -43,9 +41,22 @@ impl Run<'_> {
             );
             self.examined = Examined::default();
             self.except("otherSerial", &words);
+            self.unasked();
+        } else if matches!(part.device, Device::None) {
+            self.unasked();
+        } else if self.examined.running.is_none() {
+            part.watch.at_rest();
         }
         if part.may == Reach::Addressed {
             self.examined.techniques.retain(|one| one.reach == Reach::Addressed);
+        }
+    }
+
+    /// Takes it that nobody can say what the device does: what an earlier boot began may still run, and then nothing may
+    /// be tried, and nothing be said.
+    fn unasked(&mut self) {
+        if self.journal.begun.is_some_and(is_devices) {
+            self.standing = Standing::Unknown;
         }
     }
 
@@ -73,14 +84,19 @@ impl Run<'_> {
 
     /// Decides what is done, from what the device says now.
     pub(super) fn plan(&mut self) {
+        let is_zoned = self.part.handling.is_zoned();
         let facts = Facts {
             medium: self.part.kind,
             offered: self.examined.techniques.iter().map(|one| one.technique).collect(),
-            is_writable: !self.examined.obstacles.iter().any(Obstacle::is_shut),
+            is_writable: !is_zoned && !self.examined.obstacles.iter().any(Obstacle::is_shut),
             discards: self.part.handling.discards(),
         };
         let wipe = self.terms.wipe;
         self.plan = plan::plan(wipe.level, &wipe.options, &facts);
+        if is_zoned {
+            // Nothing here writes zone by zone, nor mounts what does.
+            self.plan.ways.retain(|way| matches!(way, Way::Device(_)));
+        }
     }
 
     fn rejoin(&mut self) {

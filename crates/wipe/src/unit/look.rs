@@ -22,6 +22,7 @@ impl Run<'_> {
             size_bytes: size,
             is_nvme: part.transport.as_deref() == Some("nvme"),
             discards: part.handling.discards(),
+            is_zoned: part.handling.is_zoned(),
             may: part.may,
             options: &wipe.options,
             has_psid: self.settings().psid.is_some(),

@@ -1,11 +1,13 @@
 //! Orders to wipe in the life of the machines: planned, journaled step by step, reported.
 
+use std::time::Duration;
+
 use protocol::{
     EventKind, Inventory, OrderId,
     wipe::{PowerLevel, WipeFinish, WipeStep},
 };
 
-use super::{Effects, Fleet, Now};
+use super::{ALIVE, Effects, Fleet, Now};
 use crate::{
     decision::System,
     journal::What,
@@ -58,6 +60,7 @@ impl Fleet {
         now: Now,
         effects: &mut Effects,
     ) -> Result<(), StepError> {
+        self.hear(session, now);
         let name = self.of_session(session).map(|machine| machine.name.clone());
         let name = name.ok_or(StepError::NotItsOrder)?;
         self.hold_where_replaced_still_wipes(session, id, now, effects);
@@ -94,6 +97,21 @@ impl Fleet {
             let name = machine.name.clone();
             self.hold_two_sessions(&name, now, effects);
         }
+    }
+
+    /// Returns how long a session still waits for the wipe that another boot had; nothing where it need not.
+    ///
+    /// Who announces itself as a machine need not be it (SAFETY.md 4): the boot that has the wipe would be heard within this
+    /// time if it ran, and both are held then. What was heard before the server started, nobody knows.
+    pub(in crate::machine) fn until_silent(&self, session: Session, now: Now) -> Option<Duration> {
+        let order = self.of_session(session)?.open_order()?;
+        if !matches!(order.state, OrderState::Interrupted { .. }) {
+            return None;
+        }
+        let others = order.wipe()?.boots.iter().filter(|boot| **boot != session);
+        let heard = others.map(|boot| self.heard.get(boot).copied().unwrap_or_default()).max()?;
+        let left = heard.saturating_add(ALIVE).saturating_sub(now.uptime);
+        (!left.is_zero()).then_some(left)
     }
 
     /// Returns a wipe whose report a session may hand in, and its machine: one that it was given, also when its time is over

@@ -58,7 +58,7 @@ pub struct WipeRequest {
     /// How the machine goes on.
     #[serde(default = "stay")]
     pub finish: WipeFinish,
-    /// How long the order may wait to be begun, and to be continued.
+    /// How long the order may wait to be begun.
     #[serde(default = "an_hour")]
     pub within_seconds: u64,
     /// What the person calls it, for the certificate.
@@ -109,8 +109,7 @@ pub struct WipePlan {
     pub extras: Vec<Extra>,
     /// How the machine goes on.
     pub finish: WipeFinish,
-    /// When the order ends if nobody begins it, and when a wipe that was interrupted is not continued any more:
-    /// milliseconds since 1970.
+    /// When the order ends if nobody begins it: milliseconds since 1970.
     pub deadline: i64,
     /// Of the inventory that it rests on.
     pub inventory: InventoryDigest,
@@ -417,6 +416,7 @@ impl WipePlan {
                     inherited: self.inherited.clone(),
                     journal: Vec::new(),
                     begun: None,
+                    alive: None,
                     boots: Vec::new(),
                     restarts: None,
                 }),

@@ -40,6 +40,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
                 inherited: vec![],
                 journal: vec![],
                 begun: None,
+                alive: None,
                 boots: vec![],
                 restarts: None,
             }),

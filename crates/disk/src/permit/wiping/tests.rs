@@ -206,6 +206,43 @@ fn a_disk_whose_key_the_tpm_may_hold_is_not_kept_while_it_is_cleared() {
     assert_eq!(code(&machine, &wipe), "sealed");
 }
 
+#[test]
+fn the_key_of_a_disk_called_missing_goes_with_the_tpm_where_that_disk_was_named_and_nothing_is_kept()
+ {
+    let luks = (0, [b"LUKS\xba\xbe\x00\x02".as_slice(), &[0; 300]].concat());
+    let mut spec = spec();
+    spec.disks[0].content = vec![luks];
+    let cleared = |spec: &Spec, missing: usize, level| {
+        let machine = Simulated::new(spec);
+        let missing = vec![machine.order(&[missing], true).disks[0].identity.clone()];
+        let mut wipe = Wipe { extras: vec![Extra::Tpm], ..wipe(&machine, &[1], level) };
+        wipe.order.inventory = protocol::InventoryDigest::without(&machine.inventory(), &missing);
+        code(&machine, &Wipe { missing, ..wipe })
+    };
+    for level in [PowerLevel::Working, PowerLevel::Full, PowerLevel::Redline] {
+        assert_eq!(cleared(&spec, 0, level), "permitted");
+        assert_eq!(cleared(&spec, 2, level), "sealed", "another one is missing");
+    }
+    for level in [PowerLevel::Idle, PowerLevel::Harbour] {
+        assert_eq!(cleared(&spec, 0, level), "sealed");
+    }
+    // With the same words on both labels nobody knows which one is to be destroyed.
+    let (model, sectors) = (spec.disks[0].model.clone(), spec.disks[0].sectors);
+    let mut twins = spec.clone();
+    for twin in [0, 2] {
+        let disk = &mut twins.disks[twin];
+        (disk.bus, disk.model, disk.sectors) = (Bus::Virtio, model.clone(), sectors);
+        (disk.wide, disk.serial) = (None, None);
+    }
+    assert_eq!(cleared(&twins, 2, PowerLevel::Full), "not-named");
+    for twin in [0, 2] {
+        twins.disks[twin].serial = Some("S1TWIN4711".to_owned());
+    }
+    assert_eq!(cleared(&twins, 2, PowerLevel::Full), "not-unique");
+    twins.disks[2].serial = Some("S1OTHER4712".to_owned());
+    assert_eq!(cleared(&twins, 2, PowerLevel::Full), "sealed");
+}
+
 /// Returns what becomes of a wipe of a machine's first disk, without and with its obstacle named, and with that named of
 /// another disk.
 fn despite(machine: &Simulated, obstacle: Obstacle) -> [&'static str; 3] {

@@ -24,12 +24,14 @@
 mod boot_medium;
 mod claim;
 mod content;
+mod holders;
 mod identity;
 pub(crate) mod kernel;
 mod place;
 mod purpose;
 mod radius;
 mod refusal;
+mod release;
 mod usage;
 mod used;
 mod wiping;
@@ -51,8 +53,10 @@ use self::{
     used::ClaimError,
 };
 pub use self::{
+    holders::{Holder, HolderKind, HoldersUnread, holders},
     place::{NotOurs, Place, names},
     refusal::Refusal,
+    release::{Release, check_release},
     used::Used,
     wiping::{Cleared, check_wipe, obstacles},
 };
@@ -168,12 +172,13 @@ fn claim(
     inventory: &Inventory,
 ) -> Result<Claim, Refusal> {
     let ordered = order.disks.get(number).ok_or(Refusal::NoDisks)?;
+    // First: a disk that has no name cannot be typed.
+    let found = identity::find(inventory, &ordered.identity)?;
     if let place::Kind::Person { typed } = circumstances.place.kind()
         && !typed.iter().any(|typed| names(typed, &ordered.identity))
     {
         return Err(Refusal::NotTyped { disk: label(None, &ordered.identity) });
     }
-    let found = identity::find(inventory, &ordered.identity)?;
     Claim::open(machine, circumstances.place.kind(), purpose, (number, ordered), found)
 }
 
@@ -186,6 +191,12 @@ fn permits(
     claims: Vec<Claim>,
 ) -> Result<Vec<Permit>, Refusal> {
     for claim in &claims {
+        if !claim.is_exclusive {
+            return Err(Refusal::InUse {
+                disk: claim.label(),
+                uses: "it is not claimed".to_owned(),
+            });
+        }
         claim.confirm(machine)?;
     }
     // Last: an order that is refused was not begun.

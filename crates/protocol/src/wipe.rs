@@ -5,6 +5,7 @@
 
 mod forecast;
 mod report;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ pub use self::report::{
     RawCommand, RemovedFiles, TechniqueOutcome, Unwritten, Validation, Verification,
     VerificationPlan, WipeReport,
 };
+pub use self::words::{WordError, of_disk};
 
 use crate::{Bytes, Order, OrderId, install::Secret, order::DiskIdentity};
 

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Watch,
-    firmware::{Device, Reach},
+    firmware::{Device, Hiding, Reach},
     harbour::Filesystems,
     plan::MediumKind,
 };
@@ -60,6 +60,12 @@ pub trait Handling: fmt::Debug + Sync {
     /// by itself.
     fn is_zoned(&self) -> bool {
         false
+    }
+
+    /// Has the kernel address a disk that grew to so many bytes, because what hid its end was lifted; how far it does then
+    /// the disk's medium says.
+    fn grow(&self, _bytes: u64, _hidden_by: &[Hiding]) -> io::Result<()> {
+        Ok(())
     }
 
     /// Has the kernel forget what it knows of the disk, after the disk changed by itself; and look again.

@@ -15,7 +15,7 @@ use crate::{
         OrderOverview,
         disk_order::{DiskOrder, OrderState},
         install::PhonedHome,
-        wipe::{WipeWork, outcome_word, verdict_words},
+        wipe::{LeftPassword, WipeWork, outcome_word, verdict_words},
     },
     moment,
 };
@@ -41,6 +41,9 @@ enum Verb {
         /// Its name, or the first digits of it.
         order: String,
     },
+    /// Lists the ATA passwords that wipes left on disks, also of machines that were forgotten: a disk may be locked with one.
+    /// A later order to wipe such a disk has them, in whatever machine it is.
+    Passwords,
     /// Takes an order back; one that a machine is carrying out is given up, but not stopped.
     Cancel {
         /// Its name, or the first digits of it.
@@ -60,6 +63,10 @@ impl Orders {
                 let path = format!("/v1/orders/{}", segment(order));
                 let order: OrderOverview = self.server.ask("GET", &path)?;
                 Looked::show(&self.server, &order, self.output)
+            }
+            Verb::Passwords => {
+                let left: Vec<LeftPassword> = self.server.ask("GET", "/v1/passwords")?;
+                output::show(self.output, &left, |left| passwords(left))
             }
             Verb::Cancel { order } => {
                 let path = format!("/v1/orders/{}/cancel", segment(order));
@@ -89,6 +96,24 @@ fn table(orders: &[OrderOverview], now: i64) -> String {
             moment::show_ago(order.at, now),
             order.by.clone(),
             order.words(),
+        ]
+    }));
+    output::align(&rows)
+}
+
+fn passwords(all: &[LeftPassword]) -> String {
+    if all.is_empty() {
+        return "no wipe has left a password on a disk\n".to_owned();
+    }
+    let titles = ["DISK", "SET", "MACHINE", "ORDER", "PASSWORD (32 BYTES, HEXADECIMAL)"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    rows.extend(all.iter().map(|left| {
+        vec![
+            left.disk.clone(),
+            moment::show(left.at),
+            left.machine.clone(),
+            left.order.to_string().chars().take(8).collect(),
+            left.password.clone(),
         ]
     }));
     output::align(&rows)

@@ -91,6 +91,7 @@ fn unheld(disk: &Disk, options: &WipeOptions, why: &str) -> DiskForecast {
         Ok(examined) => (examined, None),
         Err(why) => (Examined::default(), Some(why)),
     };
+    let identity = DiskIdentity::of(disk);
     let mut told = forecast(&Known {
         examined: &examined,
         kind: facts(disk).kind,
@@ -101,7 +102,7 @@ fn unheld(disk: &Disk, options: &WipeOptions, why: &str) -> DiskForecast {
         is_zoned: queue(&disk.name, "zoned").is_some_and(|zoned| zoned == "host-managed"),
         may: Reach::Everything,
         options,
-        has_psid: false,
+        has_psid: options.psids.iter().any(|psid| permit::names(&psid.disk, &identity)),
     });
     told.not_asked.extend(unasked.map(|why| format!("what the disk can itself: {why}")));
     told.not_asked.push(format!("which files harbour would remove: {why}"));

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use disk::{Controller, Held};
+use disk::{Asking, Controller, Held};
 use protocol::{
     inventory::{Disk, Transport},
     order::DiskIdentity,
@@ -16,7 +16,7 @@ use protocol::{
 };
 use wipe::{
     Handling, Part,
-    firmware::{Device, Reach},
+    firmware::{Device, Hiding, Reach},
     harbour::Live,
     job::{DiskWatch, Keeper, Unit, UnitDisk},
     plan::MediumKind,
@@ -269,6 +269,11 @@ impl Handling for Whole<'_> {
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.held.discard(offset, length)
+    }
+
+    fn grow(&self, bytes: u64, hidden_by: &[Hiding]) -> io::Result<()> {
+        let is_area = hidden_by.iter().all(|by| *by == Hiding::Hpa);
+        self.held.grow(bytes, if is_area { Asking::Link } else { Asking::Disk }).map(drop)
     }
 
     fn refresh(&self) -> io::Result<()> {

@@ -72,19 +72,6 @@ pub struct WayForecast {
     pub reaches: Outcome,
 }
 
-impl PowerLevel {
-    /// Returns the level as people type it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Harbour => "harbour",
-            Self::Working => "working",
-            Self::Full => "full",
-            Self::Redline => "redline",
-        }
-    }
-}
-
 impl Outcome {
     /// Returns the outcome in a word.
     pub fn word(self) -> &'static str {

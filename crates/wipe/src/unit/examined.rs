@@ -7,8 +7,8 @@ use protocol::wipe::{Ended, Expected, Outcome};
 use super::{Run, Standing};
 use crate::{
     firmware::{
-        self, Device, Examined, FirmwareError, Obstacle, PATIENCE, Reach, Recovered, Recovery,
-        Settings,
+        self, Device, Examined, FirmwareError, Hiding, Obstacle, PATIENCE, Reach, Recovered,
+        Recovery, Settings,
     },
     part::password,
     plan::{self, Facts, Way, is_devices},
@@ -136,12 +136,18 @@ impl Run<'_> {
         }
     }
 
-    /// Makes hidden sectors addressable, where that is ordered.
+    /// Makes hidden sectors addressable, where that is ordered: by the disk, then by the kernel. All that follows then
+    /// reaches its new end.
     fn lift(&mut self) {
         let wipe = self.terms.wipe;
-        let is_hidden = |one: &Obstacle| matches!(one, Obstacle::Hidden { .. });
+        let hiding = |one: &Obstacle| match one {
+            Obstacle::Hidden { by, .. } => Some(*by),
+            _ => None,
+        };
+        let mut hidden_by: Vec<Hiding> =
+            self.examined.obstacles.iter().filter_map(hiding).collect();
         let is_asked = wipe.options.lift_hidden && wipe.level.asked() >= Outcome::Clear;
-        if self.is_over() || !is_asked || !self.examined.obstacles.iter().any(is_hidden) {
+        if self.is_over() || !is_asked || hidden_by.is_empty() {
             return;
         }
         let lifted = match firmware::lift_hidden(&self.part.device, self.part.watch) {
@@ -152,7 +158,14 @@ impl Run<'_> {
         if let Some(failure) = lifted.failure {
             self.except("hiddenSectors", &format!("hidden sectors could not be lifted: {failure}"));
         }
-        if let Err(error) = self.part.handling.refresh() {
+        if self.examined.native_bytes.is_some_and(|native| lifted.after_bytes > native) {
+            // The overlay lay below the protected area, and showed only then.
+            hidden_by.push(Hiding::Dco);
+        }
+        let handling = self.part.handling;
+        let is_more = lifted.after_bytes > self.part.medium.size_bytes();
+        let grown = if is_more { handling.grow(lifted.after_bytes, &hidden_by) } else { Ok(()) };
+        if let Err(error) = grown.and_then(|()| handling.refresh()) {
             let words = format!("the kernel could not look at the disk again: {}", chain(&error));
             self.except("notRefreshed", &words);
         }

@@ -14,18 +14,25 @@ use protocol::{
 };
 
 use super::*;
-use crate::{Handling, Watch, firmware::Device, plan::MediumKind};
+use crate::{
+    Handling, Watch,
+    firmware::{Device, Hiding},
+    plan::MediumKind,
+};
 
 /// What was on it before.
 const SECRET: u8 = 0x5a;
 
 /// A disk that is full of what was on it before. It watches over its own wipe, too.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct Simulated {
     disk: Mutex<Disk>,
     serial: String,
     /// How many sectors the kernel addresses.
     sectors: Mutex<u64>,
+    /// Whether the kernel sees that the disk grew.
+    is_seen_to_grow: bool,
     /// Whether it answers commands; reads and writes it takes all the same.
     is_deaf: bool,
     /// Whether it is known where it takes commands.
@@ -47,6 +54,7 @@ impl Simulated {
             disk: Mutex::new(disk),
             serial,
             sectors: Mutex::new(sectors),
+            is_seen_to_grow: true,
             is_deaf: false,
             takes_commands: true,
             is_zoned: false,
@@ -189,6 +197,16 @@ impl Handling for Simulated {
         self.is_zoned
     }
 
+    fn grow(&self, bytes: u64, hidden_by: &[Hiding]) -> io::Result<()> {
+        assert!(!hidden_by.is_empty());
+        if self.is_seen_to_grow {
+            let sectors = self.with(|disk| disk.accessible_sectors());
+            assert_eq!(bytes, sectors * 512);
+            *self.sectors.lock().unwrap() = sectors;
+        }
+        Ok(())
+    }
+
     fn refresh(&self) -> io::Result<()> {
         Ok(())
     }
@@ -288,4 +306,61 @@ fn a_zoned_disk_is_never_written_to_and_only_its_own_erasure_counts() {
     let report = disk.wipe(&order(PowerLevel::Redline, &[]));
     assert_eq!((report.verdict, report.reached), (Verdict::Erased, Outcome::Purge), "{report:#?}");
     assert_eq!(disk.left(), 0);
+}
+
+/// A disk of 128 sectors, and what hides those from the 100th on. There is something in them.
+fn with_hidden(config: Config) -> Simulated {
+    let disk = Simulated::new(config);
+    disk.with(|disk| {
+        for lba in 100..128 {
+            disk.write_hidden(lba, &[SECRET; 512]);
+        }
+    });
+    assert_eq!((disk.size_bytes(), disk.left()), (100 * 512, 128));
+    disk
+}
+
+#[test]
+fn what_was_hidden_is_lifted_written_over_and_read_back_and_the_order_keeps_its_disk() {
+    let no_erasure = Config { sanitize: None, security: None, ..Config::default() };
+    let area = Config { maximum_address: Some(99), ..no_erasure.clone() };
+    let overlay = Config { overlay_address: Some(99), ..no_erasure.clone() };
+    for config in [area, overlay] {
+        for level in [PowerLevel::Full, PowerLevel::Redline] {
+            let mut wipe = order(level, &[]);
+            let disk = with_hidden(config.clone());
+            let report = disk.wipe(&wipe);
+            assert_eq!(report.verdict, Verdict::ErasedWithExceptions);
+            assert!(codes(&report).contains(&"hiddenSectors"), "{report:#?}");
+            assert_eq!(report.accessible_bytes, Bytes(100 * 512));
+            assert_eq!((report.native_bytes, disk.left()), (Some(Bytes(128 * 512)), 28));
+
+            wipe.options.lift_hidden = true;
+            let disk = with_hidden(config.clone());
+            let report = disk.wipe(&wipe);
+            assert_eq!(report.reached, Outcome::Clear, "{report:#?}");
+            assert!(!codes(&report).contains(&"hiddenSectors"), "{report:#?}");
+            assert_eq!(report.disk.size_bytes, Bytes(100 * 512), "as ordered");
+            assert_eq!(report.accessible_bytes, Bytes(128 * 512));
+            assert_eq!(report.native_bytes, Some(report.accessible_bytes));
+            let seen = report.verification.as_ref().unwrap();
+            assert_eq!((seen.bytes_read, disk.left()), (Bytes(128 * 512), 0));
+            if level == PowerLevel::Full {
+                assert_eq!(report.verdict, Verdict::Erased, "{report:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_hidden_no_more_and_still_not_addressed_is_an_exception() {
+    let config = Config { overlay_address: Some(99), sanitize: None, ..Config::default() };
+    let disk = Simulated { is_seen_to_grow: false, ..with_hidden(config) };
+    let mut wipe = order(PowerLevel::Full, &[]);
+    wipe.options.lift_hidden = true;
+    let report = disk.wipe(&wipe);
+    assert_eq!(report.verdict, Verdict::ErasedWithExceptions, "{report:#?}");
+    assert_eq!(codes(&report), ["hiddenSectors"]);
+    assert_eq!(report.accessible_bytes, Bytes(100 * 512));
+    assert_eq!((report.native_bytes, disk.left()), (Some(Bytes(128 * 512)), 28));
 }

@@ -9,7 +9,6 @@ use crate::{
         DiskOrder, DiskState, Machine, Session, Told,
         disk_order::{self, OrderEvent, OrderState, Work, carries_order, order_of},
         install::{self, ImageFacts, InstallRefusal, InstallRequest, Plan},
-        wipe::WipeWork,
     },
 };
 
@@ -61,10 +60,7 @@ impl Fleet {
         machine.order_digest = order.rests_on();
         machine.serve_nothing();
         if machine.orders.len() >= REMEMBERED {
-            // What may hold the password of a locked disk is kept before all others.
-            let holds = |order: &DiskOrder| order.wipe().is_some_and(WipeWork::may_lock);
-            let oldest = machine.orders.iter().position(|order| !holds(order)).unwrap_or(0);
-            machine.orders.remove(oldest);
+            machine.orders.remove(0);
         }
         machine.orders.push(order);
         machine.offer(now);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{
     EventKind, Inventory, OrderId,
-    wipe::{PowerLevel, WipeFinish, WipeStep},
+    wipe::{PowerLevel, WipeFinish, WipeStep, WipeStepKind},
 };
 
 use super::{ALIVE, Effects, Fleet, Now};
@@ -14,8 +14,10 @@ use crate::{
     machine::{
         DiskOrder, Machine, Session, Told,
         disk_order::{OrderEvent, OrderState},
+        install::ChosenDisk,
         wipe::{
-            self, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult, WipeWork, is_called,
+            self, LeftPassword, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult,
+            WipeWork, is_called, password,
         },
     },
 };
@@ -38,15 +40,9 @@ impl Fleet {
             seen.map(|seen| seen.named.clone())
         };
         // A disk may have come from another machine, with the password that was set there.
-        let left = |identity: &str| {
-            let mut orders: Vec<&DiskOrder> =
-                self.machines().flat_map(|machine| &machine.orders).collect();
-            orders.sort_by_key(|order| order.at);
-            let mut left = Vec::new();
-            for wipe in orders.into_iter().filter_map(DiskOrder::wipe) {
-                wipe.add_passwords(identity, &mut left);
-            }
-            left
+        let passwords = self.passwords();
+        let left = |disk: &ChosenDisk| {
+            passwords.iter().filter(|left| left.is_of(disk)).map(|left| (*left).clone()).collect()
         };
         wipe::plan(machine, inventory, request, shown_by, seen, left, now.unix_milliseconds)
     }
@@ -74,9 +70,43 @@ impl Fleet {
         if wipe.note(step, now.unix_milliseconds)? {
             effects.touched.insert(name.clone());
         }
+        let disk = usize::try_from(step.disk).ok().and_then(|number| wipe.disks.get(number));
+        let disk = disk.cloned().ok_or(StepError::Nonsense)?;
+        if let WipeStepKind::AtaPassword { password } = &step.kind {
+            machine.keep_password(&disk, password, id, now);
+        }
+        if password::ends(&step.kind) {
+            self.release_passwords(&disk, effects);
+        }
         let kind = EventKind::WipeStep { order: id, step: Box::new(step.clone()) };
         self.happens(&name, &OrderEvent::Says { session, kind: &kind }, now, effects);
         Ok(())
+    }
+
+    /// Returns the passwords that wipes left on disks, oldest first.
+    pub(in crate::machine) fn passwords(&self) -> Vec<&LeftPassword> {
+        let of_machines = self.machines().flat_map(|machine| &machine.passwords);
+        let of_retired = self.retired.values().flat_map(|retired| &retired.passwords);
+        let mut all: Vec<&LeftPassword> = of_machines.chain(of_retired).collect();
+        all.sort_by_key(|left| (left.at, &left.disk, &left.password));
+        all
+    }
+
+    /// Forgets the passwords of a disk, wherever it was when they were set: it has none any more.
+    fn release_passwords(&mut self, disk: &ChosenDisk, effects: &mut Effects) {
+        let release = |name: &str, passwords: &mut Vec<LeftPassword>, effects: &mut Effects| {
+            let before = passwords.len();
+            passwords.retain(|left| !left.is_of(disk));
+            if passwords.len() < before {
+                effects.touched.insert(name.to_owned());
+            }
+        };
+        for machine in self.machines.values_mut() {
+            release(&machine.name, &mut machine.passwords, effects);
+        }
+        for (name, retired) in &mut self.retired {
+            release(name, &mut retired.passwords, effects);
+        }
     }
 
     /// Holds a machine where a boot that another has replaced is still at the wipe that this one has, or is to continue: it
@@ -189,6 +219,21 @@ impl Machine {
             order.held_back = Some(reason.to_owned());
         }
         may
+    }
+
+    /// Keeps a password that is about to be set on a disk.
+    fn keep_password(&mut self, disk: &ChosenDisk, password: &str, order: OrderId, now: Now) {
+        let is_it = |left: &LeftPassword| left.password == password && left.is_of(disk);
+        if !self.passwords.iter().any(is_it) {
+            self.passwords.push(LeftPassword {
+                disk: disk.identity.clone(),
+                named: disk.named.clone(),
+                password: password.to_owned(),
+                machine: self.name.clone(),
+                order,
+                at: now.unix_milliseconds,
+            });
+        }
     }
 
     /// Does what follows from a wipe that is over.

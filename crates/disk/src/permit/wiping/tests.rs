@@ -17,7 +17,7 @@ use super::{
 };
 use crate::permit::Place;
 
-fn wipe(machine: &Simulated, disks: &[usize], level: PowerLevel) -> Wipe {
+pub(in crate::permit) fn wipe(machine: &Simulated, disks: &[usize], level: PowerLevel) -> Wipe {
     Wipe {
         order: machine.order(disks, true),
         level,
@@ -411,4 +411,33 @@ fn at_a_terminal_every_disk_is_named_by_a_person() {
         let cleared = setting.with(|it| check_wipe_on(&machine.machine(), &wipe, it));
         assert_eq!(cleared.map_or_else(|refusal| refusal.code(), |_| "permitted"), expected);
     }
+}
+
+#[test]
+fn a_disk_whose_sectors_linux_does_not_address_is_refused_and_no_machine_is_whole_with_it() {
+    // Of 520 bytes, say: sd shows a disk without size.
+    let mut mute = spec();
+    mute.disks[0].sectors = 0;
+    for level in LEVELS {
+        assert_eq!(code_of(&mute, &[0], level), "no-size");
+    }
+    let untouched = |spec: &Spec, missing: bool| {
+        let machine = Simulated::new(spec);
+        let mut wipe = wipe(&machine, &[1], PowerLevel::Full);
+        let mute = || machine.order(&[0], true).disks[0].identity.clone();
+        wipe.missing = if missing { vec![mute()] } else { Vec::new() };
+        let tpm = Wipe { extras: vec![Extra::Tpm], ..wipe.clone() };
+        let tpm = code(&machine, &tpm);
+        // An order is used by its permit.
+        let machine = Simulated::new(spec);
+        let cleared = check(&machine, &wipe).unwrap();
+        (cleared.untouched.len(), cleared.missing.len(), tpm)
+    };
+    let others = mute.disks.len() - 2;
+    assert_eq!(untouched(&mute, false), (others + 1, 0, "sealed"));
+    // To be destroyed physically.
+    assert_eq!(untouched(&mute, true), (others, 1, "permitted"));
+    // A reader without a card holds nothing.
+    (mute.disks[0].bus, mute.disks[0].removable) = (Bus::Usb, true);
+    assert_eq!(untouched(&mute, false), (others, 0, "permitted"));
 }

@@ -13,6 +13,7 @@ use crate::machine::{
 };
 
 mod continued;
+mod passwords;
 mod tangled;
 
 const HERCULES: Boot = Boot::System(System::Hercules);
@@ -126,31 +127,6 @@ fn a_waiting_machine_restarts_into_herculesos_is_wiped_and_then_looked_at_by_sun
     assert_eq!(after.verb, Verb::RebootAfter { seconds: 60 }, "there is something still");
     assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
     assert!(story.fleet.get(&name).unwrap().open_order().is_none());
-}
-
-#[test]
-fn a_password_outlives_its_order_until_its_disk_is_erased() {
-    let mut story = Story::new();
-    let (name, data, id) = ordered(&mut story);
-    let welcome = story.boots_hercules(2, &data);
-    story.given_wipe(2, welcome.sequence).unwrap();
-    story.journals(2, id, password()).unwrap();
-    story.with(|fleet, now, effects| fleet.cancel_order(id, "uid 0", now, effects)).unwrap();
-    let idle = WipeRequest { level: PowerLevel::Idle, ..request(&["only"]) };
-    for number in 2..20 {
-        let other = story.wipes(number, &name, &data, &idle).unwrap();
-        story.with(|fleet, now, effects| fleet.cancel_order(other, "uid 0", now, effects)).unwrap();
-    }
-    let plan = story.fleet.plan_wipe(&name, &inventory(&data), &idle, story.now()).unwrap();
-    assert_eq!(plan.inherited, [WipeStep { disk: 0, kind: password() }]);
-    // Once it is erased, the password is of no use any more.
-    let last = story.wipes(20, &name, &data, &request(&["only"])).unwrap();
-    let welcome = story.boots_hercules(3, &data);
-    story.given_wipe(3, welcome.sequence).unwrap();
-    story.journals(3, last, WipeStepKind::Over { verdict: Verdict::Erased }).unwrap();
-    assert!(story.reports(3, last, Verdict::Erased));
-    let plan = story.fleet.plan_wipe(&name, &inventory(&data), &idle, story.now()).unwrap();
-    assert!(plan.inherited.is_empty());
 }
 
 #[test]

@@ -378,6 +378,9 @@ fn shown(plan: &WipePlan) -> String {
         put("disk", format!("{}, {}", words(named), disk.identity));
         let holds = match (plan.level, disk.has_data, disk.holds.as_slice()) {
             (_, false, _) => "blank".to_owned(),
+            (PowerLevel::Idle, true, []) => {
+                "left alone: something that was not recognised".to_owned()
+            }
             (PowerLevel::Idle, true, holds) => format!("left alone: {}", holds.join(", ")),
             (_, true, []) => "DESTROYED: something that was not recognised".to_owned(),
             (_, true, holds) => format!("DESTROYED: {}", holds.join(", ")),

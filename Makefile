@@ -147,6 +147,7 @@ soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
 	image/workshop/check-layouts
 	image/workshop/check-terminal
+	image/workshop/check-distrust
 	cargo run --locked --package qemu -- soak
 
 # Images are not booted where they are only written, nor where disks are wiped.

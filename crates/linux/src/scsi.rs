@@ -38,6 +38,9 @@ pub struct HostFailure {
 /// The longest sense data there is (SPC-5, §4.4.1).
 const SENSE_BYTES: u8 = 252;
 
+/// How long a disk may take to say what it is: it needs no medium for that, but may be resetting.
+const INQUIRY_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What the driver's byte is where nothing is wrong but that there is sense data (`DRIVER_SENSE`).
 const DRIVER_SENSE: u16 = 0x08;
 
@@ -120,6 +123,20 @@ pub fn execute(
     // bytes at `sense`, and the header itself. All four outlive the call and are as long as they say.
     unsafe { raw::scsi(device.as_fd().as_raw_fd(), &raw mut header) }?;
     answer(&header, &sense, length)
+}
+
+/// Asks a disk for a page of vital product data (INQUIRY; SPC-5 §6.7.2): at most so many bytes of it.
+/// Unlike what stands in sysfs, it is what the disk says now.
+pub fn vital_page(device: impl AsFd, page: u8, length: u8) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::from(length)];
+    let answer =
+        execute(device, &[0x12, 1, page, 0, length, 0], Data::In(&mut bytes), INQUIRY_PATIENCE)?;
+    if answer.status != 0 {
+        let words = format!("the disk answers INQUIRY with status {:#04x}", answer.status);
+        return Err(io::Error::other(words));
+    }
+    bytes.truncate(answer.transferred);
+    Ok(bytes)
 }
 
 /// Reads what came back.

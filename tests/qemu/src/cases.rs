@@ -155,7 +155,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "wipe_four_disks",
-        claim: "a machine with NVMe, SATA, SCSI and virtio disks is discovered, goes over the network into HerculesOS, and has two of its four disks wiped at every level; the other two keep every byte, the certificates verify, and it switches off",
+        claim: "a machine with NVMe, SATA, SAS and virtio disks is discovered, goes over the network into HerculesOS, and has two of its four disks wiped at every level; the other two keep every byte, the certificates verify, and it switches off",
         machines: 1,
         when: When::Test,
         run: wipe::four_disks,
@@ -173,6 +173,35 @@ pub(crate) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: wipe::faults,
+    },
+    // Seen red: the disk in the place of the ordered one was wiped, before disks were asked for their serial numbers.
+    Case {
+        name: "wipe_exchanged",
+        claim: "a disk that is exchanged between the order and its first byte is not touched, nor is the ordered one, also where the controller tells nobody",
+        machines: 1,
+        when: When::Test,
+        run: wipe::devices::exchanged,
+    },
+    Case {
+        name: "wipe_changed",
+        claim: "an order to wipe is void where its machine comes back with another disk, one more or one less",
+        machines: 1,
+        when: When::Soak,
+        run: wipe::devices::changed,
+    },
+    Case {
+        name: "wipe_hangs",
+        claim: "a disk that hangs for ever is given up; the one beside it is wiped in its own time, the report comes, and the machine can still be restarted",
+        machines: 1,
+        when: When::Soak,
+        run: wipe::devices::hangs,
+    },
+    Case {
+        name: "wipe_devices",
+        claim: "of two namespaces of an NVMe controller one alone is not wiped as a whole, both are; disks that speak SAS, with sectors of 4,096 bytes and behind a RAID controller come to what each can; what is not attached or can only be read keeps every byte",
+        machines: 1,
+        when: When::Test,
+        run: wipe::devices::kinds,
     },
     // Seen red: the machine boots SunshineOS.
     Case {

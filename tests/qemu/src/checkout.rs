@@ -29,6 +29,11 @@ pub(crate) fn hercules() -> Result<PathBuf> {
     image()
 }
 
+/// Returns the directory of what was packed into HerculesOS as kernel modules.
+pub(crate) fn hercules_modules() -> Result<PathBuf> {
+    there("target/image/hercules-modules", "make image")
+}
+
 /// Returns the disk image that machines install: a Debian with cloud-init, for BIOS and UEFI.
 pub(crate) fn cloud() -> Result<PathBuf> {
     there("target/cloud/cloud.raw", "make cloud")

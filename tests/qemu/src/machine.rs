@@ -6,6 +6,7 @@ mod acceleration;
 mod booted;
 pub(crate) mod chance;
 mod disk;
+mod driver;
 pub(crate) mod installed;
 mod program;
 mod qmp;
@@ -22,7 +23,7 @@ use anyhow::{Context as _, Result, ensure};
 
 pub(crate) use self::{
     booted::Booted,
-    disk::{Bus, Content, Disk, OWN_DISK, write_network_programs},
+    disk::{Bus, Content, Disk, Make, OWN_DISK, write_network_programs},
     variables::Variables,
 };
 use crate::{checkout, lab::Lab, server::Server};
@@ -155,6 +156,13 @@ impl Kernel {
             initrd: dist.join("herculesos-x86_64.initrd"),
             ..Kernel::of(server, machine)?
         })
+    }
+
+    /// Returns the same start, but of a kernel that believes what QEMU's NVMe namespaces are called.
+    pub(crate) fn believing_namespaces(self, lab: &Lab) -> Result<Kernel> {
+        let initrd = lab.scratch("believing.initrd");
+        driver::believing(&self.initrd, &initrd)?;
+        Ok(Kernel { initrd, ..self })
     }
 }
 
@@ -374,20 +382,40 @@ impl Machine {
         disks.try_for_each(|(number, disk)| disk.is_unchanged(&self.disk_file(lab, number)))
     }
 
+    /// Puts another disk in the place of one, counted from 0, while it is off.
+    pub(crate) fn exchange(&mut self, lab: &Lab, number: usize, disk: Disk) -> Result<()> {
+        let file = self.disk_file(lab, number);
+        fs::rename(&file, file.with_extension("out"))
+            .with_context(|| format!("taking {} out", file.display()))?;
+        self.disks[number] = disk;
+        Ok(())
+    }
+
     /// Returns the file that is one of its disks, counted from 0.
     pub(crate) fn disk_file(&self, lab: &Lab, number: usize) -> PathBuf {
         lab.scratch(&format!("{}-{number}.disk", self.name))
     }
 
     fn disk_arguments(&self, lab: &Lab, line: &mut Arguments) -> Result<()> {
-        if self.disks.iter().any(|disk| disk.bus == Bus::Scsi) {
-            line.add("-device", "virtio-scsi-pci,id=scsi");
+        let mut controllers: Vec<&str> = Vec::new();
+        for controller in self.disks.iter().filter_map(|disk| disk.bus.controller()) {
+            if !controllers.contains(&controller) {
+                controllers.push(controller);
+                line.add("-device", controller);
+            }
         }
+        if let Some(disk) = self.disks.iter().find(|disk| disk.bus.is_namespace()) {
+            for device in disk.controller_of_namespaces() {
+                line.add("-device", device);
+            }
+        }
+        let mut namespaces = 0;
         for (number, disk) in self.disks.iter().enumerate() {
+            namespaces += usize::from(disk.bus.is_namespace());
             let file = self.disk_file(lab, number);
             disk.create(&file)?;
             line.add("-drive", disk.medium(number, &file));
-            line.add("-device", disk.device(number));
+            line.add("-device", disk.device(number, namespaces));
         }
         Ok(())
     }

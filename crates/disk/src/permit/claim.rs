@@ -147,10 +147,29 @@ impl Claim {
         if !differences.is_empty() {
             return Err(exchanged(&differences.join(", ")));
         }
+        self.says_its_serial(machine)?;
         if sequence(&self.directory) != Some(facts.sequence) {
             return Err(exchanged("its number became another disk's"));
         }
         Ok(seen)
+    }
+
+    /// Has a disk that speaks SCSI say its serial number once more. What the kernel knows is from when it found the disk,
+    /// and a controller that tells nobody lets another one take its place: then even the sequence number stays.
+    fn says_its_serial(&self, machine: &Machine) -> Result<(), Refusal> {
+        let page = format!("sys/class/block/{}/device/vpd_pg80", self.name);
+        let Some(mut known) = machine.root.bytes(page).ok().flatten() else { return Ok(()) };
+        let length = u8::try_from(known.len()).unwrap_or(u8::MAX);
+        known.truncate(usize::from(length));
+        if known.is_empty() {
+            return Ok(());
+        }
+        let disk = self.label();
+        let said = machine.kernel.serial_page(&self.file, length);
+        if said.map_err(unanswered(&disk, "serial number"))? == known {
+            return Ok(());
+        }
+        Err(Refusal::Exchanged { disk, how: "it says another serial number itself".to_owned() })
     }
 
     pub(super) fn label(&self) -> String {

@@ -10,7 +10,7 @@ use std::{
 use linux::{
     belt,
     block::{self, Access, Number},
-    direct, reservation,
+    direct, reservation, scsi,
 };
 use protocol::inventory::Transport;
 
@@ -39,6 +39,9 @@ pub(crate) trait Kernel: fmt::Debug + Send + Sync {
 
     /// Makes it read-only again.
     fn put_belt_on(&self, disk: &File) -> io::Result<()>;
+
+    /// Asks a disk that speaks SCSI for the page on which its serial number stands: at most so many bytes of it.
+    fn serial_page(&self, disk: &File, length: u8) -> io::Result<Vec<u8>>;
 
     /// Returns how many keys of persistent reservations are registered with it.
     fn registered_keys(&self, disk: &File, transport: Option<Transport>) -> io::Result<u64>;
@@ -97,6 +100,10 @@ impl Kernel for Live {
 
     fn put_belt_on(&self, disk: &File) -> io::Result<()> {
         belt::put_on(disk)
+    }
+
+    fn serial_page(&self, disk: &File, length: u8) -> io::Result<Vec<u8>> {
+        scsi::vital_page(disk, 0x80, length)
     }
 
     fn registered_keys(&self, disk: &File, transport: Option<Transport>) -> io::Result<u64> {

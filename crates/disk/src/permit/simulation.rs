@@ -90,6 +90,8 @@ pub(crate) enum Trick {
     Vanishes(usize),
     /// Somebody has claimed it without a trace.
     Claimed,
+    /// Another disk of the same size took its place, and the kernel did not hear of it.
+    Swapped,
 }
 
 /// A machine made of files, gone when it is dropped.
@@ -351,9 +353,23 @@ impl Kernel for Imitation {
         self.device(disk, |device| device.access = Access::ReadOnly)
     }
 
+    fn serial_page(&self, disk: &File, length: u8) -> io::Result<Vec<u8>> {
+        let serial = self.device(disk, |device| device.spec.serial.clone())?.unwrap_or_default();
+        let is_swapped = self.tricks.contains(&Trick::Swapped);
+        let mut page = serial_page(if is_swapped { "OTHER0815" } else { &serial });
+        page.truncate(usize::from(length));
+        Ok(page)
+    }
+
     fn registered_keys(&self, disk: &File, _: Option<Transport>) -> io::Result<u64> {
         self.device(disk, |device| device.spec.keys)
     }
+}
+
+/// The page on which a SCSI disk has its serial number.
+pub(crate) fn serial_page(serial: &str) -> Vec<u8> {
+    let length = u8::try_from(serial.len()).unwrap();
+    [&[0, 0x80, 0, length], serial.as_bytes()].concat()
 }
 
 /// Makes a directory in memory where there is such a place: a machine is many small files.
@@ -466,9 +482,7 @@ impl Tree<'_> {
                 self.file(&format!("{device}/vendor"), vendor);
                 self.file(&format!("{device}/model"), &disk.model);
                 if !serial.is_empty() {
-                    let length = u8::try_from(serial.len()).unwrap();
-                    let page = [&[0, 0x80, 0, length], serial.as_bytes()].concat();
-                    self.file(&format!("{device}/vpd_pg80"), page);
+                    self.file(&format!("{device}/vpd_pg80"), serial_page(serial));
                 }
                 if let Some(wide) = &disk.wide {
                     let name = u64::from_str_radix(wide, 16).unwrap().to_be_bytes();

@@ -204,6 +204,8 @@ fn a_disk_that_is_exchanged_behind_its_name_is_seen_on_the_descriptor() {
         assert!(matches!(trick(Trick::OpensOther(other)), "exchanged" | "other-size"), "{other}");
     }
     assert_eq!(trick(Trick::Claimed), "in-use");
+    // Its number, its sequence number and what the kernel knows of it are as they were.
+    assert_eq!(trick(Trick::Swapped), "exchanged");
     for call in 1..5 {
         let codes = [
             trick(Trick::SequenceChanges(call)),

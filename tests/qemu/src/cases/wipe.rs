@@ -1,5 +1,7 @@
 //! Machines that are wiped.
 
+pub(super) mod devices;
+
 use std::{
     fs::{self, File},
     io::Read as _,
@@ -53,7 +55,7 @@ pub(super) fn four_disks(lab: &Lab) -> Result<()> {
     let machine = Machine::bios("tug")
         .disk(small(Disk::installed(Bus::Nvme)))
         .disk(small(Disk::of_ones(Bus::Sata)))
-        .disk(small(Disk::bootable(Bus::Scsi)))
+        .disk(small(Disk::bootable(Bus::Sas)))
         .disk(small(Disk::of_ones(Bus::Virtio)));
     let mut booted = machine.boot(lab)?;
     let known = waits_approved(&mut server, &booted)?;

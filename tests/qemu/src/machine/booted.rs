@@ -13,10 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{Files, Machine, qmp::Qmp, watchdog};
+use super::{Disk, Files, Machine, qmp::Qmp, watchdog};
 use crate::{
     lab::{Lab, START_PATIENCE},
     process::{Process, run},
@@ -71,6 +71,35 @@ impl Booted {
     /// Pulls a disk out, counted from 0. SCSI only: others ask their system first.
     pub(crate) fn unplug(&mut self, disk: usize) -> Result<()> {
         self.qmp.command("device_del", &json!({ "id": format!("disk{disk}") })).map(drop)
+    }
+
+    /// Puts a disk in the place of another one, counted from 0. SCSI only, as [`Booted::unplug`]. Its number is a new one.
+    pub(crate) fn exchange(&mut self, old: usize, disk: Disk) -> Result<()> {
+        self.unplug(old)?;
+        let number = self.machine.disks.len();
+        let file = self.machine.disk_file(&self.lab, number);
+        disk.create(&file)?;
+        self.monitor(&format!("drive_add 0 {}", disk.medium(number, &file)))?;
+        self.monitor(&format!("device_add {}", disk.device(number, number)))?;
+        self.machine.disks.push(disk);
+        Ok(())
+    }
+
+    /// Has a disk, counted from 0, take no more of what is written to it: never, as far as a test goes.
+    pub(crate) fn hang(&mut self, disk: usize) -> Result<()> {
+        let limits = json!({
+            "device": format!("medium{disk}"),
+            "bps": 0, "bps_rd": 0, "bps_wr": 1, "iops": 0, "iops_rd": 0, "iops_wr": 0,
+        });
+        self.qmp.command("block_set_io_throttle", &limits).map(drop)
+    }
+
+    /// Has QEMU do what only its monitor for people takes; that says something only where it is refused.
+    fn monitor(&mut self, line: &str) -> Result<()> {
+        let answer = self.qmp.command("human-monitor-command", &json!({ "command-line": line }))?;
+        let words = answer.as_str().unwrap_or_default().trim();
+        ensure!(matches!(words, "" | "OK"), "{line}: {words}");
+        Ok(())
     }
 
     /// Returns whether its watchdog would reset it if nobody fed it: what stands in the device itself.

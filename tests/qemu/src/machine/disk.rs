@@ -13,6 +13,9 @@ use super::{chance, installed, program};
 /// What the beacon says when a machine started from a disk with [`Content::Bootable`].
 pub(crate) const OWN_DISK: &str = "OWN DISK STARTED";
 
+/// QEMU's name of the NVMe controller with several namespaces.
+const SPACES: &str = "spaces";
+
 const SECTOR: usize = 512;
 const MIB: usize = 1 << 20;
 /// Where the only partition begins: 1 MiB.
@@ -33,10 +36,14 @@ pub(crate) struct Disk {
     pub(crate) size_bytes: u64,
     /// Its serial number.
     pub(crate) serial: String,
-    /// Its world wide name; on SATA and SCSI only.
+    /// Its world wide name: on SATA, SCSI and SAS, and of a namespace.
     pub(crate) wwn: u64,
     /// What it counts in. SATA has 512 only.
     pub(crate) sector_bytes: u32,
+    /// What it says that it is, where it speaks SCSI; absent: QEMU's own.
+    pub(crate) make: Option<Make>,
+    /// Whether it refuses to be written to.
+    pub(crate) is_read_only: bool,
     /// How much can be written in a second; absent: as much as comes.
     pub(crate) bytes_per_second: Option<u64>,
     /// Where, in sectors of 512 bytes, it cannot be written to.
@@ -50,11 +57,56 @@ pub(crate) enum Bus {
     Nvme,
     Sata,
     Scsi,
+    /// Like [`Bus::Scsi`], behind a controller that tells nobody when a disk is exchanged.
+    Silent,
+    /// Behind a SAS controller, an LSI 1068.
+    Sas,
+    /// A logical drive of a RAID controller, an LSI `MegaRAID`.
+    Raid,
+    /// A namespace of the machine's one NVMe controller that has several, numbered from 1.
+    Namespace,
+    /// The same, attached to no controller: nobody sees a disk.
+    Detached,
 }
 
 impl Bus {
-    /// Every one of them.
+    /// Every one that a machine can start from.
     pub(crate) const ALL: [Bus; 4] = [Bus::Virtio, Bus::Nvme, Bus::Sata, Bus::Scsi];
+
+    /// Returns the controller that disks of this kind stand behind, one in a machine; the machine has others for the
+    /// others.
+    pub(super) fn controller(self) -> Option<&'static str> {
+        match self {
+            Bus::Scsi => Some("virtio-scsi-pci,id=scsi"),
+            Bus::Silent => Some("virtio-scsi-pci,id=silent,hotplug=off"),
+            Bus::Sas => Some("mptsas1068,id=sas"),
+            Bus::Raid => Some("megasas,id=raid"),
+            Bus::Virtio | Bus::Nvme | Bus::Sata | Bus::Namespace | Bus::Detached => None,
+        }
+    }
+
+    /// Holds for what several disks of one NVMe controller are.
+    pub(super) fn is_namespace(self) -> bool {
+        matches!(self, Bus::Namespace | Bus::Detached)
+    }
+}
+
+/// What a SCSI disk says that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Make {
+    pub(crate) vendor: &'static str,
+    pub(crate) product: &'static str,
+    /// MEDIUM ROTATION RATE (SBC-4, section 6.6.2): 1 is flash, 1,025 and more are turns in a minute.
+    pub(crate) rotation_rate: u16,
+}
+
+impl Make {
+    /// A disk that turns.
+    pub(crate) const TURNS: Make =
+        Make { vendor: "SEAGATE", product: "ST2400MM0129", rotation_rate: 10_500 };
+    /// A disk of flash.
+    pub(crate) const FLASH: Make =
+        Make { vendor: "SAMSUNG", product: "MZILT960HBHQ0D3", rotation_rate: 1 };
 }
 
 /// What is on a disk when it is first put into a machine.
@@ -80,6 +132,8 @@ impl Disk {
             serial: format!("DISK{}", chance::digits(8)),
             wwn: 0x5000_c500_0000_0000 | u64::from(chance::number()),
             sector_bytes: 512,
+            make: None,
+            is_read_only: false,
             bytes_per_second: None,
             fails_at_sector: None,
         }
@@ -113,27 +167,54 @@ impl Disk {
         };
         let pace = self.bytes_per_second;
         let pace = pace.map(|pace| format!(",throttling.bps-write={pace}")).unwrap_or_default();
-        format!("if=none,id=medium{number},cache=unsafe,discard=unmap,{path}{pace}")
+        let mode = if self.is_read_only { ",readonly=on" } else { "" };
+        format!("if=none,id=medium{number},cache=unsafe,discard=unmap,{path}{pace}{mode}")
     }
 
     /// Returns QEMU's `-device` for the disk with this number, from which the machine tries to start after the network.
-    pub(super) fn device(&self, number: usize) -> String {
+    /// A namespace's own number is counted apart.
+    pub(super) fn device(&self, number: usize, namespace: usize) -> String {
         let wwn = self.wwn;
         let device = match self.bus {
             Bus::Virtio => "virtio-blk-pci".to_owned(),
             Bus::Nvme => "nvme".to_owned(),
             Bus::Sata => format!("ide-hd,bus=ide.{number},wwn={wwn}"),
             Bus::Scsi => format!("scsi-hd,bus=scsi.0,wwn={wwn}"),
+            Bus::Silent => format!("scsi-hd,bus=silent.0,wwn={wwn}"),
+            Bus::Sas => format!("scsi-hd,bus=sas.0,scsi-id={number},wwn={wwn}"),
+            Bus::Raid => format!("scsi-hd,bus=raid.0,scsi-id={number},wwn={wwn}"),
+            Bus::Namespace => format!("nvme-ns,bus={SPACES},nsid={namespace},eui64={wwn}"),
+            Bus::Detached => {
+                format!("nvme-ns,bus={SPACES},nsid={namespace},eui64={wwn},detached=on")
+            }
         };
         let size = self.sector_bytes;
         let sectors = match self.bus {
             Bus::Sata => String::new(),
             _ => format!(",logical_block_size={size},physical_block_size={size}"),
         };
-        let (serial, order) = (&self.serial, number + 1);
+        // All namespaces of a controller have its serial number.
+        let serial = match self.bus {
+            Bus::Namespace | Bus::Detached => String::new(),
+            _ => format!(",serial={}", self.serial),
+        };
+        let make = self.make.map(|make| {
+            let Make { vendor, product, rotation_rate } = make;
+            format!(",vendor={vendor},product={product},rotation_rate={rotation_rate}")
+        });
+        let (make, order) = (make.unwrap_or_default(), number + 1);
         format!(
-            "{device},id=disk{number},drive=medium{number},serial={serial},bootindex={order}{sectors}"
+            "{device},id=disk{number},drive=medium{number},bootindex={order}{serial}{sectors}{make}"
         )
+    }
+
+    /// Returns QEMU's `-device`s for the controller whose namespaces this and others are.
+    pub(super) fn controller_of_namespaces(&self) -> [String; 2] {
+        let serial = &self.serial;
+        [
+            "nvme-subsys,id=subsystem".to_owned(),
+            format!("nvme,id={SPACES},subsys=subsystem,serial={serial}"),
+        ]
     }
 
     /// Writes the disk's first content to a sparse file, unless the file is there.

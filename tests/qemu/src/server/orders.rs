@@ -178,6 +178,14 @@ impl Server {
         Ok(Failure { reason, touched })
     }
 
+    /// Waits until an order has ended before anything was done: refused by its machine, or void. Returns why.
+    pub(crate) fn ends_untouched(&mut self, order: &Ordered, limit: Duration) -> Result<String> {
+        let state = self.is_over(order, limit, |_| Ok(()))?;
+        let is_refused = state["is"] == "failed" && state["touched"] == false;
+        ensure!(is_refused || state["is"] == "cancelled", "it was begun: {state}");
+        Ok(state["reason"].as_str().context("no reason")?.to_owned())
+    }
+
     fn is_over(
         &mut self,
         order: &Ordered,

@@ -149,6 +149,10 @@ impl Kernel for Through {
         Live.put_belt_on(disk)
     }
 
+    fn serial_page(&self, _: &File, _: u8) -> io::Result<Vec<u8>> {
+        Ok(simulation::serial_page(spec().disks[0].serial.as_deref().unwrap()))
+    }
+
     fn registered_keys(&self, disk: &File, transport: Option<Transport>) -> io::Result<u64> {
         Live.registered_keys(disk, transport)
     }

@@ -12,6 +12,7 @@ mod command;
 )]
 mod confirm;
 mod extras;
+mod forecast;
 mod refusal;
 mod wipe;
 

@@ -42,7 +42,7 @@ pub(crate) use self::{
 };
 use self::{keeper::SessionKeeper, result::Beside, units::Ordered};
 pub(crate) use self::{result::Clockwork, result::is_over_well};
-use crate::{chain, extras};
+use crate::{chain, extras, forecast::Against};
 
 /// How long what came of an order may take to reach the server before the machine goes on by itself: it does not, since
 /// who has no certificate has no proof.
@@ -102,11 +102,21 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
     let bulk = job.session.bulk().map_err(|error| chain(&error))?;
     let keeper: Arc<dyn Keeper> =
         Arc::new(SessionKeeper::new(job.session.clone(), bulk, wipe.order.id));
+    // Before the disks are held: the checks claim each of them for a moment.
+    let against = match wipe.level {
+        PowerLevel::Idle => Some(here(&clock, |it| Against::find(wipe, it))?),
+        _ => None,
+    };
     let cleared = clear_here(wipe, &clock, &keeper)?;
-    if wipe.level == PowerLevel::Harbour {
+    if matches!(wipe.level, PowerLevel::Idle | PowerLevel::Harbour) {
         load_filesystems();
     }
     let mut report = perform(&Arc::new(wipe.clone()), cleared, &keeper, &clock)?;
+if let Some(against) = against {
+        for (number, disk) in report.disks.iter_mut().enumerate() {
+            disk.forecast.iter_mut().for_each(|forecast| against.add_to(forecast, number));
+        }
+    }
     report.shorten();
     let signature = signed(job, &report);
     Ok((report, signature))
@@ -152,17 +162,22 @@ fn signed(job: &Job, report: &WipeReport) -> String {
     job.session.sign(&text).map(|bytes| base64::encode(&bytes)).unwrap_or_default()
 }
 
-/// Has everything checked that must hold before a byte is written, where this is our own system.
-fn clear_here(wipe: &Wipe, clock: &Clockwork, keeper: &Arc<dyn Keeper>) -> Result<Cleared, String> {
+/// Has something checked where this is our own system.
+fn here<T>(clock: &Clockwork, check: impl FnOnce(&Circumstances<'_>) -> T) -> Result<T, String> {
     let place = Place::own_initramfs().map_err(|error| chain(&error))?;
     let used = Used::kept_in(USED);
-    let circumstances = Circumstances {
+    Ok(check(&Circumstances {
         place: &place,
         now_unix_milliseconds: linux::clock::unix_milliseconds(),
         clock: clock.of,
         used: &used,
-    };
-    let (cleared, released) = clear(wipe, &circumstances, keeper).map_err(|not| not.to_string())?;
+    }))
+}
+
+/// Has everything checked that must hold before a byte is written, where this is our own system.
+fn clear_here(wipe: &Wipe, clock: &Clockwork, keeper: &Arc<dyn Keeper>) -> Result<Cleared, String> {
+    let cleared = here(clock, |it| clear(wipe, it, keeper))?;
+    let (cleared, released) = cleared.map_err(|not| not.to_string())?;
     if !released.is_empty() {
         console::show(&format!("  taken down: {}\n", list(&released)));
     }
@@ -221,7 +236,7 @@ pub(crate) fn list(holders: &[Holder]) -> String {
     holders.iter().map(Holder::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Opens all disks for writing, or none.
+/// Opens all disks for what the order may do to them, or none.
 fn held(permits: Vec<Permit>, inventory: &Inventory) -> Result<Vec<Ordered>, String> {
     let mut ordered = Vec::new();
     for (number, permit) in (0..).zip(permits) {

@@ -59,6 +59,12 @@ impl Held {
         Ok(Self { handle, facts, name, kernel, belt_is_off: has_belt })
     }
 
+    /// Leaves the belt as it is.
+    pub(crate) fn look(file: File, facts: Facts, name: String, kernel: Arc<dyn Kernel>) -> Self {
+        let handle = Handle::new(file, facts.size_bytes, facts.sector_bytes);
+        Self { handle, facts, name, kernel, belt_is_off: false }
+    }
+
     /// Returns the kernel's name of the disk in this boot, for progress and logs.
     pub fn name(&self) -> &str {
         &self.name

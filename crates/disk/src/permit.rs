@@ -17,7 +17,7 @@
 //!
 //! ```compile_fail,E0451
 //! fn made() -> disk::Permit {
-//!     disk::Permit { claim: loop {}, order: loop {}, machine: loop {} }
+//!     disk::Permit { claim: loop {}, order: loop {}, machine: loop {}, only_looks: loop {} }
 //! }
 //! ```
 
@@ -104,6 +104,8 @@ pub struct Permit {
     claim: Claim,
     order: OrderId,
     machine: Machine,
+    /// Whether the disk stays as read-only as it is.
+    only_looks: bool,
 }
 
 /// Where the checks look: the running machine, or one that a test made up.
@@ -130,7 +132,7 @@ pub(crate) fn check_on(
     let inventory = for_now(machine, order, &Writing, circumstances)?;
     let claims = claims(machine, order, &Writing, circumstances, &inventory)?;
     only_what_is_ordered(machine, inventory, &Writing, &claims)?;
-    permits(machine, order, circumstances, claims)
+    permits(machine, order, &Writing, circumstances, claims)
 }
 
 /// Checks time and machine, and returns the machine as it describes itself now.
@@ -184,6 +186,7 @@ fn claim(
 fn permits(
     machine: &Machine,
     order: &Order,
+    purpose: &impl Purpose,
     circumstances: &Circumstances<'_>,
     claims: Vec<Claim>,
 ) -> Result<Vec<Permit>, Refusal> {
@@ -201,7 +204,8 @@ fn permits(
         ClaimError::Used => Refusal::Used { order: order.id },
         ClaimError::Note(source) => Refusal::UsedUnknown { order: order.id, source },
     })?;
-    let permit = |claim| Permit { claim, order: order.id, machine: machine.clone() };
+    let only_looks = purpose.only_looks();
+    let permit = |claim| Permit { claim, order: order.id, machine: machine.clone(), only_looks };
     Ok(claims.into_iter().map(permit).collect())
 }
 
@@ -328,10 +332,15 @@ impl Permit {
         &self.claim.name
     }
 
-    /// Checks once more that it is the same disk, takes its belt off, and hands it over.
+    /// Checks once more that it is the same disk, takes its belt off, and hands it over. The belt stays on where the
+    /// order is one of the level `idle`: nothing that such an order leads to can write.
     pub fn into_medium(self) -> Result<Held, Refusal> {
         self.claim.confirm(&self.machine)?;
         let disk = self.claim.label();
+        if self.only_looks {
+            let Self { claim, machine, .. } = self;
+            return Ok(Held::look(claim.file, claim.facts, claim.name, machine.kernel));
+        }
         Held::take(self.claim.file, self.claim.facts, self.claim.name, self.machine.kernel).map_err(
             |source| match source.raw_os_error() {
                 Some(30) => Refusal::ReadOnly { disk, why: "the disk says so" },

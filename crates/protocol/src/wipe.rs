@@ -4,12 +4,14 @@
 //! computed from what was done and seen, never from what was accepted.
 
 mod bound;
+mod forecast;
 mod report;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::bound::{MOST_DISKS, REPORT_BYTES};
+pub use self::forecast::{DiskForecast, LevelForecast, MediumWord, WayForecast};
 pub use self::report::{
     Capability, CleanedFilesystem, DiskReport, Ended, Exception, Expected, ExtraOutcome,
     RawCommand, RemovedFiles, TechniqueOutcome, Unwritten, Validation, Verification,

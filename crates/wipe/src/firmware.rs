@@ -17,6 +17,7 @@ mod mmc;
 mod nvme;
 mod opal;
 mod polling;
+mod questions;
 mod scsi;
 mod tape;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use protocol::wipe::{Capability, Ended, Expected, RawCommand, Technique, Techniq
 
 use crate::{Stopped, Watch};
 
-use self::tape::Tape;
+use self::{questions::Questions, tape::Tape};
 
 /// What commands a disk takes, and where. The caller has made sure that it is the ordered disk.
 #[derive(Debug, Clone, Copy)]
@@ -281,6 +282,13 @@ impl std::fmt::Debug for Settings {
     }
 }
 
+impl Obstacle {
+    /// Holds for what keeps anything from being written.
+    pub(crate) fn is_shut(&self) -> bool {
+        matches!(self, Self::Locked | Self::WriteProtected | Self::OpalLocked)
+    }
+}
+
 impl Examined {
     fn says(&mut self, name: &str, value: impl std::fmt::LowerHex, digits: usize) {
         let value = format!("{value:0digits$x}");
@@ -298,7 +306,8 @@ impl Examined {
     }
 }
 
-/// Asks a device what it can and how it stands. Sends nothing that changes anything.
+/// Asks a device what it can and how it stands. Sends nothing that changes anything: whatever is no question is refused
+/// before it is sent.
 pub fn examine(
     device: &Device<'_>,
     opal: Option<&dyn OpalDevice>,
@@ -306,14 +315,14 @@ pub fn examine(
 ) -> Result<Examined, FirmwareError> {
     watch.check().map_err(FirmwareError::Stopped)?;
     let mut examined = match *device {
-        Device::Nvme { controller, nsid } => nvme::examine(controller, nsid)?,
-        Device::Ata { device } => ata::examine(device)?,
-        Device::Scsi { device } => scsi::examine(device)?,
-        Device::Mmc { device, size } => mmc::examine(device, size)?,
+        Device::Nvme { controller, nsid } => nvme::examine(&Questions(controller), nsid)?,
+        Device::Ata { device } => ata::examine(&Questions(device))?,
+        Device::Scsi { device } => scsi::examine(&Questions(device))?,
+        Device::Mmc { device, size } => mmc::examine(&Questions(device), size)?,
         Device::None => Examined::default(),
     };
     if let Some(opal) = opal {
-        opal::examine(opal, &mut examined);
+        opal::examine(&Questions(opal), &mut examined);
     }
     Ok(examined)
 }

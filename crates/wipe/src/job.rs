@@ -245,6 +245,7 @@ fn unanswered(
         techniques: Vec::new(),
         verification: None,
         filesystems: Vec::new(),
+        forecast: None,
         unwritten: None,
         exceptions,
         out_of_scope: Vec::new(),

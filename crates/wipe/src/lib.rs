@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod firmware;
+pub mod forecast;
 mod gate;
 pub mod harbour;
 pub mod job;

@@ -9,11 +9,12 @@
 
 mod examined;
 mod judged;
+mod look;
 mod ways;
 
 use protocol::wipe::{
-    CleanedFilesystem, DiskReport, Ended, Exception, Expected, Outcome, Technique,
-    TechniqueOutcome, Unwritten, Verification, Wipe, WipePhase, WipeStepKind,
+    CleanedFilesystem, DiskForecast, DiskReport, Ended, Exception, Expected, Outcome, PowerLevel,
+    Technique, TechniqueOutcome, Unwritten, Verification, Wipe, WipePhase, WipeStepKind,
 };
 
 use crate::{
@@ -57,7 +58,9 @@ pub fn wipe_each(parts: &[Part<'_>], terms: Terms<'_>, tell: &mut Tell<'_>) {
     let is_alone = parts.len() < 2;
     let mut runs: Vec<Run<'_>> = parts.iter().map(|part| Run::new(part, terms, is_alone)).collect();
     runs.iter_mut().for_each(Run::examine);
-    match terms.gate.pass(runs.iter().any(Run::is_frozen)) {
+    // To look nobody has to sleep.
+    let is_idle = terms.wipe.level == PowerLevel::Idle;
+    match terms.gate.pass(!is_idle && runs.iter().any(Run::is_frozen)) {
         Opening::Go => {}
         Opening::Slept => runs.iter_mut().for_each(Run::examine),
         Opening::Awake(why) => {
@@ -65,6 +68,13 @@ pub fn wipe_each(parts: &[Part<'_>], terms: Terms<'_>, tell: &mut Tell<'_>) {
                 run.except("frozen", &format!("the machine could not sleep to unfreeze it: {why}"));
             }
         }
+    }
+    if is_idle {
+        for mut run in runs {
+            run.look();
+            tell(run.part.number, run.report());
+        }
+        return;
     }
     runs.iter_mut().for_each(Run::prepare);
     together(&mut runs);
@@ -166,6 +176,7 @@ struct Run<'r> {
     taken: Option<(Way, Ended)>,
     verification: Option<Verification>,
     filesystems: Vec<CleanedFilesystem>,
+    forecast: Option<DiskForecast>,
     standing: Standing,
 }
 
@@ -200,6 +211,7 @@ impl<'r> Run<'r> {
             taken: None,
             verification: None,
             filesystems: Vec::new(),
+            forecast: None,
             standing: Standing::Going,
         }
     }

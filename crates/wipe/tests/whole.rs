@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "whole/idle.rs"]
+mod idle;
 #[path = "whole/nvme.rs"]
 mod nvme;
 #[path = "whole/watcher.rs"]

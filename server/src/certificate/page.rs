@@ -180,6 +180,10 @@ fn disk(judged: &Judged, told: Option<&DiskReport>) -> Vec<Row> {
             ),
         );
     }
+    for level in told.forecast.iter().flat_map(|forecast| &forecast.levels) {
+        let would = format!("at {}", level.level.word());
+        level.lines().into_iter().for_each(|line| rows.put(&would, line));
+    }
     if let Some(seen) = &told.verification {
         rows.put(
             "read back",

@@ -230,7 +230,8 @@ pub(super) fn follow(server: &Server, id: OrderId) -> anyhow::Result<OrderOvervi
                 return Err(error);
             }
         }
-        runtime.block_on(tokio::time::sleep(LOOK));
+        // Made inside: a timer wants its runtime when it is made.
+        runtime.block_on(async { tokio::time::sleep(LOOK).await });
     }
 }
 

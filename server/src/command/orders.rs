@@ -6,6 +6,7 @@ use protocol::wipe::WipeStepKind;
 use super::{
     Server,
     output::{self, Format},
+    wipe::Looked,
 };
 use crate::{
     api::client::segment,
@@ -61,7 +62,7 @@ impl Orders {
             Verb::Show { order } => {
                 let path = format!("/v1/orders/{}", segment(order));
                 let order: OrderOverview = self.server.ask("GET", &path)?;
-                output::show(self.output, &order, |order| page(order, moment::now()))
+                Looked::show(&self.server, &order, self.output)
             }
             Verb::Passwords => {
                 let left: Vec<LeftPassword> = self.server.ask("GET", "/v1/passwords")?;

@@ -1,5 +1,7 @@
 //! `drydock wipe`: shows what would be destroyed, has the machine's name said back, gives the order and follows it.
 
+mod forecast;
+
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     path::PathBuf,
@@ -13,6 +15,7 @@ use protocol::{
     wipe::{Despite, Extra, PowerLevel, Psid, Sid, WipeFinish, WipeOptions, of_disk},
 };
 
+pub(super) use self::forecast::Looked;
 use super::{
     Server,
     install::{Outcome, follow, seconds},
@@ -50,9 +53,9 @@ pub(super) struct WipeCommand {
     #[arg(long, value_parser = levels(), default_value = "idle")]
     level: PowerLevel,
     /// A disk: its serial number, WWN, EUI-64, NGUID or by-id name, or a rule as drydock install has it. Can be repeated.
-    #[arg(long, value_name = "ID|RULE", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "ID|RULE", conflicts_with = "all")]
     disk: Vec<Choice>,
-    /// All fixed disks of the machine.
+    /// All fixed disks of the machine; so it is at idle where none is said.
     #[arg(long)]
     all: bool,
     /// Destroys what is on those disks. Without it only blank disks are written.
@@ -156,6 +159,9 @@ impl WipeCommand {
         if self.detach && machines.len() > 1 {
             bail!("--detach goes with one machine: of several the first is waited for");
         }
+        if self.level != PowerLevel::Idle && !self.all && self.disk.is_empty() {
+            bail!("say which disks: --disk, or --all");
+        }
         let request = self.request()?;
         let plans = machines
             .iter()
@@ -211,7 +217,7 @@ impl WipeCommand {
         Ok(WipeRequest {
             level: self.level,
             disks: self.disk.clone(),
-            all: self.all,
+            all: self.all || self.disk.is_empty(),
             overwrite: self.overwrite,
             options: WipeOptions {
                 passes: self.way.passes,
@@ -297,7 +303,7 @@ impl WipeCommand {
     /// Follows an order to its end, and says how that was.
     fn end(&self, order: &OrderOverview) -> anyhow::Result<()> {
         let order = follow(&self.server, order.order.id)?;
-        self.show(&order)?;
+        Looked::show(&self.server, &order, self.output)?;
         outcome(&order, self.level)
     }
 
@@ -384,6 +390,9 @@ fn shown(plan: &WipePlan) -> String {
         put("disk", format!("{}, {}", words(named), disk.identity));
         let holds = match (plan.level, disk.has_data, disk.holds.as_slice()) {
             (_, false, _) => "blank".to_owned(),
+            (PowerLevel::Idle, true, []) => {
+                "left alone: something that was not recognised".to_owned()
+            }
             (PowerLevel::Idle, true, holds) => format!("left alone: {}", holds.join(", ")),
             (_, true, []) => "DESTROYED: something that was not recognised".to_owned(),
             (_, true, holds) => format!("DESTROYED: {}", holds.join(", ")),

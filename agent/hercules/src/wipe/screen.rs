@@ -170,6 +170,11 @@ pub(crate) fn report(report: &WipeReport) -> String {
 /// Draws what came of one disk: a line, and one for each exception.
 fn disk_report(disk: &DiskReport) -> String {
     let serial = disk.disk.serial.as_deref().unwrap_or("no serial number");
+    if disk.forecast.is_some() {
+        // What each level would do is too long for here: who ordered it reads it.
+        let serial = printable(serial);
+        return format!("  {:10} {serial}: looked at, nothing was written\n", disk.name);
+    }
     let mut text = format!(
         "  {:10} {}: {}; reached: {}\n",
         disk.name,

@@ -12,6 +12,7 @@ use disk::{Asking, Controller, Held};
 use protocol::{
     inventory::{Disk, Transport},
     order::DiskIdentity,
+    wipe::PowerLevel,
 };
 use wipe::{
     Handling, Part,
@@ -141,8 +142,10 @@ fn work(disks: Vec<(Ordered, Arc<DiskWatch>)>, terms: Terms<'_>, tell: &mut Tell
     }
     for (disk, _) in disks {
         let name = disk.held.name().to_owned();
-        // The kernel shall not show partitions that are gone. That they are is known by then.
-        let _shown = disk.held.drop_cache().and_then(|()| disk.held.reread_partitions());
+        if terms.wipe.level != PowerLevel::Idle {
+            // The kernel shall not show partitions that are gone. That they are is known by then.
+            let _shown = disk.held.drop_cache().and_then(|()| disk.held.reread_partitions());
+        }
         if let Err(error) = disk.held.release() {
             agent::console::show(&format!("  {name}: it stays writable: {error}\n"));
         }

@@ -45,6 +45,11 @@ pub(super) trait Purpose {
         false
     }
 
+    /// Holds when nothing is written: disks stay as read-only as they are.
+    fn only_looks(&self) -> bool {
+        false
+    }
+
     /// Holds when disks are only looked at: what is built on them may be there yet, and is looked at by who asks.
     fn is_only_looked_at(&self) -> bool {
         false
@@ -87,6 +92,10 @@ impl Purpose for Wipe {
 
     fn is_missing(&self, disk: &DiskIdentity) -> bool {
         self.missing.contains(disk)
+    }
+
+    fn only_looks(&self) -> bool {
+        self.level == PowerLevel::Idle
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn check_wipe_on(
     missing_are_named(wipe, &inventory)?;
     let claims = claims(machine, order, wipe, circumstances, &inventory)?;
     let inventory = apart(machine, wipe, inventory, &claims)?;
-    let permits = permits(machine, order, circumstances, claims)?;
+    let permits = permits(machine, order, wipe, circumstances, claims)?;
     let there: Vec<DiskIdentity> = inventory
         .disks
         .iter()

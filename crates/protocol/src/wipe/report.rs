@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, Outcome, PowerLevel, Seed, Technique, Verdict};
+use super::{DiskForecast, Extra, Outcome, PowerLevel, Seed, Technique, Verdict};
 use crate::{
     Bytes, InventoryDigest, OrderId,
     order::{DiskIdentity, MachineEvidence},
@@ -93,9 +93,12 @@ pub struct DiskReport {
     /// What was done, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub techniques: Vec<TechniqueOutcome>,
-    /// Filesystems that ephemeral files were removed from, or at `idle` would be; no data is gone by that.
+    /// Filesystems that ephemeral files were removed from; no data is gone by that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filesystems: Vec<CleanedFilesystem>,
+    /// What the other levels would do, and what stands in the way: only at `idle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<DiskForecast>,
     /// What was read back; absent where nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,

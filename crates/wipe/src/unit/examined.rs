@@ -99,14 +99,11 @@ impl Run<'_> {
 
     /// Decides what is done, from what the device says now.
     pub(super) fn plan(&mut self) {
-        let is_shut = |one: &Obstacle| {
-            matches!(one, Obstacle::Locked | Obstacle::WriteProtected | Obstacle::OpalLocked)
-        };
         let is_zoned = self.part.handling.is_zoned();
         let facts = Facts {
             medium: self.part.kind,
             offered: self.examined.techniques.iter().map(|one| one.technique).collect(),
-            is_writable: !is_zoned && !self.examined.obstacles.iter().any(is_shut),
+            is_writable: !is_zoned && !self.examined.obstacles.iter().any(Obstacle::is_shut),
             discards: self.part.handling.discards(),
         };
         let wipe = self.terms.wipe;

@@ -43,6 +43,7 @@ impl Run<'_> {
             techniques: self.techniques,
             verification: self.verification,
             filesystems: self.filesystems,
+            forecast: self.forecast,
             unwritten: self.unwritten,
             exceptions: self.exceptions,
             out_of_scope: self.examined.out_of_scope,

@@ -71,7 +71,9 @@ pub(super) fn four_disks(lab: &Lab) -> Result<()> {
         Ok(())
     };
 
-    // From SunshineOS into the other one, over the network.
+    // From SunshineOS into the other one, over the network. It says what each level would do, and writes nothing.
+    says_what_it_would_do(lab, &server, &booted, &known)?;
+
     // It erases nothing, and says so.
     let step = Step { level: "harbour", verdict: "notErased", reached: "none", options: &[] };
     let result = wiped(&mut server, &known, &two[..1], &step)?;
@@ -106,7 +108,44 @@ pub(super) fn four_disks(lab: &Lab) -> Result<()> {
     is_zeros(&file(0))?;
     is_zeros(&file(1))?;
     keeps(&booted)?;
-    vouched_for(lab, &server, &two, 4)
+    // The look has a certificate of its own, and one of each of all four disks.
+    vouched_for(lab, &server, &two, 4, 5)
+}
+
+/// An order without a level and without disks is one to look at all of them.
+fn says_what_it_would_do(lab: &Lab, server: &Server, booted: &Booted, known: &Known) -> Result<()> {
+    let looked = server.ask(&["wipe", &known.name])?;
+    let disks = looked["report"]["disks"].as_array().context("a look without disks")?;
+    ensure!(disks.len() == 4, "it looked at {} disks", disks.len());
+    for disk in disks {
+        let levels = disk["forecast"]["levels"].as_array().context("a disk without forecast")?;
+        let words: Vec<&str> = levels.iter().filter_map(|one| one["level"].as_str()).collect();
+        ensure!(words == ["harbour", "working", "full", "redline"], "levels {words:?}");
+        for level in levels {
+            let has_way = level["ways"].as_array().is_some_and(|ways| !ways.is_empty());
+            ensure!(has_way, "{}: no way at {}", disk["name"], level["level"]);
+            // Nobody said that what is on a disk may go.
+            let against = level["inTheWay"].as_array().map_or(0, Vec::len);
+            let expected = usize::from(level["level"] != "harbour");
+            ensure!(against == expected, "{against} things in the way: {level}");
+        }
+        ensure!(levels[0]["wouldRemove"].is_array(), "nobody looked: {}", levels[0]);
+        let reached = [&levels[2]["reaches"], &levels[3]["reaches"]];
+        ensure!(reached.iter().all(|one| **one == "logical"), "it would reach {reached:?}");
+    }
+    let installed = disks.iter().find(|disk| disk["name"] == "nvme0n1").context("no NVMe disk")?;
+    let removed = installed["forecast"]["levels"][0]["wouldRemove"][0]["removed"].as_array();
+    let files =
+        removed.map_or(0, |rules| rules.iter().filter_map(|one| one["files"].as_u64()).sum());
+    let expected = installed::FILES.iter().filter(|(_, goes)| *goes).count();
+    ensure!(files == u64::try_from(expected)?, "harbour would remove {files} files: {removed:?}");
+    booted.machine.has_unchanged_disks(lab)?;
+    let id = looked["id"].as_str().context("an order without id")?;
+    let page = server.command(&["orders", "show", id])?;
+    for words in ["redline", "reaches logical, not purge", "would remove 3 files"] {
+        ensure!(page.contains(words), "{words:?} does not stand in:\n{page}");
+    }
+    Ok(())
 }
 
 /// The power is cut in the middle of a pass: the next boot goes on there, and the certificate says so.
@@ -222,12 +261,18 @@ fn came_to(result: &Value, verdict: &str, reached: &str) -> Result<()> {
 }
 
 /// Every certificate is what the server's key signed, and is not with one byte changed.
-fn vouched_for(lab: &Lab, server: &Server, disks: &[&str], orders: usize) -> Result<()> {
+fn vouched_for(
+    lab: &Lab,
+    server: &Server,
+    disks: &[&str],
+    orders: usize,
+    beside: usize,
+) -> Result<()> {
     let key = server.command(&["certificate", "key"])?;
     let key = key.trim();
     let certificates = server.certificates(&lab.scratch(""))?;
     // One of each order, and one of each of its disks: the first order had one.
-    let expected = orders + 2 * orders - 1;
+    let expected = orders + 2 * orders - 1 + beside;
     ensure!(certificates.len() == expected, "{} certificates", certificates.len());
     for (path, _) in &certificates {
         let doubt = server.doubts(path, key)?;

@@ -75,6 +75,21 @@ fn several_disks_are_cleared_at_once_and_the_others_are_named() {
 }
 
 #[test]
+fn who_only_looks_gets_a_disk_that_stays_read_only() {
+    for level in LEVELS {
+        let machine = Simulated::new(&spec());
+        let cleared = check(&machine, &wipe(&machine, &[3, 1], level)).unwrap();
+        let held: Vec<_> =
+            cleared.permits.into_iter().map(|permit| permit.into_medium().unwrap()).collect();
+        assert_eq!(machine.is_any_writable(), level != PowerLevel::Idle, "{level:?}");
+        for held in held {
+            held.release().unwrap();
+        }
+        assert!(!machine.is_any_writable());
+    }
+}
+
+#[test]
 fn one_of_two_namespaces_is_not_erased_by_its_device() {
     let mut spec = spec();
     let (serial, model) = (spec.disks[2].serial.clone(), spec.disks[2].model.clone());

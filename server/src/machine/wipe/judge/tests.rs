@@ -40,6 +40,7 @@ pub(crate) fn told(name: &str) -> DiskReport {
             milliseconds: 1,
         }],
         filesystems: vec![],
+        forecast: None,
         verification: Some(Verification {
             plan: VerificationPlan::Whole {},
             expected: Expected::Zeros,

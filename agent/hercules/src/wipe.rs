@@ -128,6 +128,7 @@ pub(crate) fn perform(
         None => extras::perform(*extra, &after),
     };
     report.extras = wipe.extras.iter().map(extra).collect();
+    report.is_complete &= report.extras.iter().all(|extra| extra.failure.is_none());
     report.ended_unix_milliseconds = linux::clock::unix_milliseconds();
     Ok(report)
 }

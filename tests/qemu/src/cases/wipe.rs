@@ -1,5 +1,7 @@
 //! Machines that are wiped.
 
+pub(super) mod beside;
+
 use std::{
     fs::{self, File},
     io::Read as _,

@@ -142,8 +142,11 @@ test-qemu: deps image drydock cloud ## CASE=name: one case, with the serial cons
 soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package install --test it cuts
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test media cuts
+	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test cuts
+	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test harbour cuts
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
 	image/workshop/check-layouts
+	image/workshop/check-terminal
 	cargo run --locked --package qemu -- soak
 
 # Images are not booted where they are only written, nor where disks are wiped.

@@ -24,6 +24,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::wipe::LeftPassword;
 use crate::decision::System;
 
 mod backup;
@@ -163,6 +164,9 @@ pub struct Machine {
     /// Every disk of its own that it ever showed, the one seen last at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub seen_disks: Vec<SeenDisk>,
+    /// Passwords that wipes left on disks which were in it then, oldest first: kept until such a disk is erased.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passwords: Vec<LeftPassword>,
     /// The state of its Hardware record.
     pub record: Record,
 }

@@ -1,7 +1,7 @@
 //! `hercules` as an ordinary program: the engine of `HerculesOS` at a terminal.
 
-mod confirm;
 mod idle;
+mod options;
 mod questions;
 mod terminal;
 
@@ -21,13 +21,16 @@ use protocol::{
     Inventory, InventoryDigest, Order, OrderId, Wipe,
     inventory::Disk,
     order::{DiskIdentity, MachineEvidence, OrderedDisk},
-    wipe::{PowerLevel, Seed, Verdict, WipeFinish, WipeOptions, WipeReport},
+    wipe::{DiskReport, ExtraOutcome, PowerLevel, Seed, Verdict, WipeFinish, WipeReport},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use self::terminal::TerminalKeeper;
+use self::{
+    options::{Beside, Way},
+    terminal::TerminalKeeper,
+};
 use crate::{
-    chain,
+    confirm::{self, Asked},
     refusal::refuse,
     wipe::{self, Clockwork},
 };
@@ -61,40 +64,22 @@ struct WipeCommand {
     #[arg(long, value_name = "ID")]
     disk: Vec<String>,
     /// How thoroughly.
-    #[arg(long, value_enum, default_value = "idle")]
-    level: Level,
-    /// How many passes redline writes where a disk has no erasure of its own; 3 unless said.
-    #[arg(long, value_name = "NUMBER")]
-    passes: Option<u8>,
-    /// Lets disks zero themselves: much faster, and the outcome is logical only.
-    #[arg(long)]
-    offload: bool,
-    /// Reads back every byte instead of a sample.
-    #[arg(long)]
-    verify_whole: bool,
-    /// Lifts HPA, DCO and AMA first, so that hidden sectors are wiped too.
-    #[arg(long)]
-    lift_hidden: bool,
+    #[arg(long, value_parser = options::levels(), default_value = "idle")]
+    level: PowerLevel,
+    /// A disk of this machine that is dying or gone: its lack blocks nothing, it is not touched, and the report calls it
+    /// missing. Can be repeated.
+    #[arg(long, value_name = "ID")]
+    missing: Vec<String>,
+    #[command(flatten)]
+    way: Way,
+    #[command(flatten)]
+    beside: Beside,
     /// Writes the report to this file: JSON, signed by nobody.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How what came of it is printed.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Level {
-    /// Writes nothing: says what the other levels would do.
-    Idle,
-    /// Removes ephemeral state of the installed system only.
-    Harbour,
-    /// Clears tables and signatures, for re-provisioning.
-    Working,
-    /// The whole disk: aims at clear.
-    Full,
-    /// The disk's own erasure, or several passes: aims at purge.
-    Redline,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -136,59 +121,72 @@ pub(crate) fn run(not_ours: &NotOurs) -> ExitCode {
 impl WipeCommand {
     fn run(&self) -> anyhow::Result<u8> {
         let inventory = inventory::collect(&Root::live());
-        if self.level == Level::Idle {
-            let disks: Vec<&Disk> = if self.disk.is_empty() {
-                inventory.disks.iter().filter(|disk| disk.size_bytes.0 > 0).collect()
-            } else {
-                self.disk
-                    .iter()
-                    .map(|named| named_disk(&inventory, named))
-                    .collect::<Result<_, _>>()?
-            };
-            ensure!(!disks.is_empty(), "this machine has no disk");
-            let wipe = |disk: &DiskIdentity, level| {
-                self.wipe(&inventory, std::slice::from_ref(disk), level)
-            };
-            let words = idle::describe(&disks, &self.options(), wipe)?;
-            print(&match self.output {
-                Output::Table => words.text,
-                Output::Json => format!("{:#}\n", words.json),
-            })?;
-            return Ok(0);
+        let disks = self.disks(&inventory)?;
+        let missing = missing_disks(&inventory, &self.missing)?;
+        if self.level != PowerLevel::Idle {
+            return self.destroy(&inventory, &disks, &missing);
         }
-        self.destroy(&inventory)
+        let wipe = |disk: &DiskIdentity, level| {
+            self.wipe(&inventory, std::slice::from_ref(disk), &missing, level)
+        };
+        let words = idle::describe(&disks, &self.way.options(), wipe)?;
+        print(&match self.output {
+            Output::Table => words.text,
+            Output::Json => format!("{:#}\n", words.json),
+        })?;
+        Ok(0)
     }
 
-    fn destroy(&self, inventory: &Inventory) -> anyhow::Result<u8> {
-        if self.disk.is_empty() {
-            bail!(Refused("say which disks: --disk, with what stands on their labels".to_owned()));
+    /// Returns the disks that are meant: at idle all that are there, unless some are named.
+    fn disks<'i>(&self, inventory: &'i Inventory) -> anyhow::Result<Vec<&'i Disk>> {
+        let disks: Vec<&Disk> = match (self.disk.as_slice(), self.level) {
+            ([], PowerLevel::Idle) => {
+                inventory.disks.iter().filter(|disk| disk.size_bytes.0 > 0).collect()
+            }
+            ([], _) => {
+                bail!(Refused("say which disks: --disk, with what stands on their labels".into()))
+            }
+            (named, _) => {
+                named.iter().map(|named| named_disk(inventory, named)).collect::<Result<_, _>>()?
+            }
+        };
+        ensure!(!disks.is_empty(), "this machine has no disk");
+        // What is said of a disk that is not among them would be lost without a word.
+        for named in self.way.disks() {
+            if !disks.iter().any(|disk| permit::names(named, &DiskIdentity::of(disk))) {
+                bail!(Refused(format!("{named:?} is none of the disks that are to be wiped")));
+            }
         }
-        let mut disks = Vec::new();
-        for named in &self.disk {
-            disks.push(named_disk(inventory, named)?);
-        }
+        Ok(disks)
+    }
+
+    fn destroy(
+        &self,
+        inventory: &Inventory,
+        disks: &[&Disk],
+        missing: &[DiskIdentity],
+    ) -> anyhow::Result<u8> {
         let identities: Vec<DiskIdentity> =
             disks.iter().map(|disk| DiskIdentity::of(disk)).collect();
-        let order = Arc::new(self.wipe(inventory, &identities, self.level.into())?);
-        let mut terminal = io::stdin().lock();
-        let typed =
-            confirm::ask(&disks, order.level, &mut terminal, &mut io::stderr()).map_err(Refused)?;
-        drop(terminal);
+        let order = Arc::new(self.wipe(inventory, &identities, missing, self.level)?);
+        let typed = asked(disks, &order)?;
         let clock = Clockwork::begin(Clock::SetByServer);
         let place = Place::person(typed);
         let used = Used::kept_in(USED);
-        let cleared = permit::check_wipe(&order, &circumstances(&place, &used))
-            .map_err(|refusal| Refused(chain(&refusal)))?;
         let keeper: Arc<dyn ::wipe::job::Keeper> =
-            Arc::new(TerminalKeeper::new(self.passwords(&order), &disks));
-        let report = wipe::perform(&order, cleared, &keeper, &clock).map_err(Refused)?;
+            Arc::new(TerminalKeeper::new(self.passwords(&order), disks));
+        let cleared = wipe::clear(&order, &circumstances(&place, &used), &keeper);
+        let (cleared, released) = cleared.map_err(|not| match not.released.as_slice() {
+            [] => Refused(not.words).into(),
+            _ => anyhow::Error::new(not),
+        })?;
+        if !released.is_empty() {
+            say(&format!("taken down: {}\n", wipe::list(&released)));
+        }
+        let report = wipe::perform(&order, cleared, &keeper, &clock)
+            .map_err(|words| anyhow::Error::from(wipe::NotCleared { words, released }))?;
         self.tell(&report)?;
-        let is = |verdict: Verdict| report.disks.iter().all(|disk| disk.verdict == verdict);
-        Ok(match () {
-            () if is(Verdict::Erased) => 0,
-            () if report.disks.iter().all(|disk| wipe::is_over_well(order.level, disk)) => 3,
-            () => 1,
-        })
+        Ok(exit_code(&report))
     }
 
     fn tell(&self, report: &WipeReport) -> anyhow::Result<()> {
@@ -214,23 +212,12 @@ impl WipeCommand {
         beside.join(format!("hercules-ata-passwords-{}.txt", wipe.order.id))
     }
 
-    fn options(&self) -> WipeOptions {
-        WipeOptions {
-            passes: self.passes,
-            offload: self.offload,
-            verify_whole: self.verify_whole,
-            lift_hidden: self.lift_hidden,
-            unfreeze: false,
-            psids: Vec::new(),
-            despite: Vec::new(),
-        }
-    }
-
     /// Makes the person's own order.
     fn wipe(
         &self,
         inventory: &Inventory,
         disks: &[DiskIdentity],
+        missing: &[DiskIdentity],
         level: PowerLevel,
     ) -> anyhow::Result<Wipe> {
         let (mut id, mut seed) = ([0; 16], [0; 32]);
@@ -249,17 +236,45 @@ impl WipeCommand {
                 machine: MachineEvidence::of(inventory),
                 disks: disks.iter().map(ordered).collect(),
                 deadline_unix_milliseconds: now.saturating_add(HOUR_MILLISECONDS),
-                inventory: InventoryDigest::of(inventory),
+                inventory: InventoryDigest::without(inventory, missing),
             },
             level,
-            options: self.options(),
+            options: self.way.options(),
             seed: Seed(seed),
-            missing: Vec::new(),
-            extras: Vec::new(),
+            missing: missing.to_vec(),
+            extras: self.beside.extras(),
             journal: Vec::new(),
             finish: WipeFinish::Stay,
         })
     }
+}
+
+/// Has a person type what stands on each disk.
+fn asked(disks: &[&Disk], wipe: &Wipe) -> anyhow::Result<Vec<String>> {
+    let asked = disks.iter().map(|disk| {
+        let built =
+            if wipe.level.destroys() { permit::holders(&[&disk.name])? } else { Vec::new() };
+        Ok(Asked { disk, built })
+    });
+    let asked = asked.collect::<Result<Vec<_>, permit::HoldersUnread>>()?;
+    let (mut terminal, mut words) = (io::stdin().lock(), io::stderr());
+    confirm::ask(&asked, wipe.level, &wipe.extras, &mut terminal, &mut words)
+        .map_err(|why| Refused(why).into())
+}
+
+/// What a wipe came to, as the exit code of the program.
+fn exit_code(report: &WipeReport) -> u8 {
+    let has_failed = |extra: &ExtraOutcome| extra.failure.is_some();
+    if !report.disks.iter().all(|disk| wipe::is_over_well(report.level, disk)) {
+        return 1;
+    }
+    // It erases nothing, so that the verdict says nothing of it.
+    let is_erased = |disk: &DiskReport| match report.level {
+        PowerLevel::Harbour => disk.exceptions.is_empty(),
+        _ => disk.verdict == Verdict::Erased,
+    };
+    let is_all = report.disks.iter().all(is_erased) && !report.extras.iter().any(has_failed);
+    if is_all { 0 } else { 3 }
 }
 
 fn circumstances<'c>(place: &'c Place, used: &'c Used) -> Circumstances<'c> {
@@ -281,20 +296,33 @@ fn named_disk<'i>(inventory: &'i Inventory, named: &str) -> anyhow::Result<&'i D
     }
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("writing to standard output")
+/// Returns the disks that are called missing: as this machine shows them, else by the name that was said.
+fn missing_disks(inventory: &Inventory, named: &[String]) -> anyhow::Result<Vec<DiskIdentity>> {
+    let missing = named.iter().map(|named| {
+        let mut found =
+            inventory.disks.iter().map(DiskIdentity::of).filter(|disk| permit::names(named, disk));
+        match (found.next(), found.next()) {
+            (Some(disk), None) => Ok(disk),
+            (Some(_), Some(_)) => bail!(Refused(format!("several disks are called {named}"))),
+            (None, _) if named.trim().is_empty() => {
+                bail!(Refused("a missing disk has no name".to_owned()))
+            }
+            (None, _) => {
+                let serial = Some(named.trim().to_owned());
+                Ok(DiskIdentity { serial, ..DiskIdentity::default() })
+            }
+        }
+    });
+    missing.collect()
 }
 
-impl From<Level> for PowerLevel {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Idle => Self::Idle,
-            Level::Harbour => Self::Harbour,
-            Level::Working => Self::Working,
-            Level::Full => Self::Full,
-            Level::Redline => Self::Redline,
-        }
-    }
+/// For a person, beside what the command prints.
+fn say(words: &str) {
+    let _nobody_reads = io::stderr().write_all(words.as_bytes());
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    io::stdout().write_all(text.as_bytes()).context("writing to standard output")
 }
 
 #[cfg(test)]
@@ -311,7 +339,7 @@ mod tests {
     #[test]
     fn nothing_is_destroyed_unless_a_level_is_said() {
         let Verb::Wipe(command) = Arguments::parse_from(["hercules", "wipe"]).verb;
-        assert_eq!((command.level, command.disk.len()), (Level::Idle, 0));
+        assert_eq!((command.level, command.disk.len()), (PowerLevel::Idle, 0));
     }
 
     #[test]
@@ -328,5 +356,64 @@ mod tests {
         for wrong in ["sda", "/dev/sda", "", "B", "C"] {
             assert!(named_disk(&inventory, wrong).unwrap_err().is::<Refused>(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_disk_is_said_of_one_that_is_wiped() {
+        let disk = Disk {
+            name: "sda".to_owned(),
+            serial: Some("A".to_owned()),
+            size_bytes: protocol::Bytes(1 << 30),
+            ..Disk::default()
+        };
+        let inventory = Inventory { disks: vec![disk], ..Inventory::default() };
+        let disks = |words: &[&str]| {
+            let Verb::Wipe(command) =
+                Arguments::parse_from([&["hercules", "wipe", "--disk", "A"], words].concat()).verb;
+            command
+                .disks(&inventory)
+                .map(|disks| disks.len())
+                .map_err(|error| error.is::<Refused>())
+        };
+        assert_eq!(disks(&["--level", "full", "--despite", "A=removable"]), Ok(1));
+        assert_eq!(disks(&["--level", "full", "--despite", "B=removable"]), Err(true));
+        let wrong = ["--despite=A=usb", "--despite=removable", "--psid=A=/nowhere", "--level=gone"];
+        for word in wrong {
+            assert!(Arguments::try_parse_from(["hercules", "wipe", word]).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn every_option_reaches_the_order() {
+        let label = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(label.path(), "PSIDPSIDPSIDPSIDPSIDPSIDPSIDPSID\n").unwrap();
+        let psid = format!("--psid=A={}", label.path().display());
+        let Verb::Wipe(command) = Arguments::parse_from([
+            "hercules",
+            "wipe",
+            "--level=redline",
+            "--passes=1",
+            "--offload",
+            "--verify-whole",
+            "--lift-hidden",
+            "--unfreeze",
+            &psid,
+            "--despite=A=network",
+            "--boot-entries",
+            "--pstore",
+            "--tpm",
+            "--missing=GONE",
+        ])
+        .verb;
+        let inventory = Inventory::default();
+        let missing = missing_disks(&inventory, &command.missing).unwrap();
+        let wipe = command.wipe(&inventory, &[], &missing, command.level).unwrap();
+        let options = &wipe.options;
+        assert!(options.offload && options.verify_whole && options.lift_hidden && options.unfreeze);
+        assert_eq!((options.passes, options.psids.len(), options.despite.len()), (Some(1), 1, 1));
+        assert_eq!(options.psids[0].psid.0, "PSIDPSIDPSIDPSIDPSIDPSIDPSIDPSID");
+        assert_eq!(wipe.extras.len(), 3);
+        assert_eq!(wipe.missing[0].serial.as_deref(), Some("GONE"));
+        assert_eq!(wipe.level, PowerLevel::Redline);
     }
 }

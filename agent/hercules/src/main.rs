@@ -3,6 +3,14 @@
 
 #[cfg(feature = "command")]
 mod command;
+#[cfg_attr(
+    not(any(test, feature = "command")),
+    expect(
+        dead_code,
+        reason = "the network's PID 1 asks nobody; who sits at a medium's console is asked"
+    )
+)]
+mod confirm;
 mod extras;
 mod refusal;
 mod wipe;

@@ -12,7 +12,7 @@ mod result;
 mod screen;
 mod units;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use agent::{
     console, devices, panel,
@@ -21,7 +21,7 @@ use agent::{
 };
 use disk::{
     Permit, Refusal,
-    permit::{self, Circumstances, Cleared, Place, Used},
+    permit::{self, Circumstances, Cleared, Holder, Place, Used},
 };
 use inventory::Root;
 use protocol::{
@@ -29,15 +29,19 @@ use protocol::{
     order::DiskIdentity,
     wipe::{Extra, PowerLevel, WipeFinish, WipeReport, canonical},
 };
-use wipe::job::{self, Keeper};
+use wipe::{
+    job::{self, DiskWatch, Keeper},
+    working::release,
+};
 
-use self::{keeper::SessionKeeper, result::Beside, units::Ordered};
-pub(crate) use self::{result::Clockwork, result::is_over_well};
 #[cfg(feature = "command")]
 pub(crate) use self::{
+    keeper::SLEEP_SECONDS,
     screen::{Screen, report as words},
     units::facts,
 };
+use self::{keeper::SessionKeeper, result::Beside, units::Ordered};
+pub(crate) use self::{result::Clockwork, result::is_over_well};
 use crate::{chain, extras};
 
 /// How long what came of an order may take to reach the server before the machine goes on by itself: it does not, since
@@ -96,9 +100,9 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
         work::Clock::Unknown => permit::Clock::Unset,
     });
     let bulk = job.session.bulk().map_err(|error| chain(&error))?;
-    let cleared = cleared(wipe, &clock)?;
     let keeper: Arc<dyn Keeper> =
         Arc::new(SessionKeeper::new(job.session.clone(), bulk, wipe.order.id));
+    let cleared = clear_here(wipe, &clock, &keeper)?;
     if wipe.level == PowerLevel::Harbour {
         load_filesystems();
     }
@@ -148,8 +152,8 @@ fn signed(job: &Job, report: &WipeReport) -> String {
     job.session.sign(&text).map(|bytes| base64::encode(&bytes)).unwrap_or_default()
 }
 
-/// Has everything checked that must hold before a byte is written.
-fn cleared(wipe: &Wipe, clock: &Clockwork) -> Result<Cleared, String> {
+/// Has everything checked that must hold before a byte is written, where this is our own system.
+fn clear_here(wipe: &Wipe, clock: &Clockwork, keeper: &Arc<dyn Keeper>) -> Result<Cleared, String> {
     let place = Place::own_initramfs().map_err(|error| chain(&error))?;
     let used = Used::kept_in(USED);
     let circumstances = Circumstances {
@@ -158,7 +162,63 @@ fn cleared(wipe: &Wipe, clock: &Clockwork) -> Result<Cleared, String> {
         clock: clock.of,
         used: &used,
     };
-    permit::check_wipe(wipe, &circumstances).map_err(|refusal| chain(&refusal))
+    let (cleared, released) = clear(wipe, &circumstances, keeper).map_err(|not| not.to_string())?;
+    if !released.is_empty() {
+        console::show(&format!("  taken down: {}\n", list(&released)));
+    }
+    Ok(cleared)
+}
+
+/// Why a wipe was not begun: nothing was written.
+#[derive(Debug)]
+pub(crate) struct NotCleared {
+    /// Why, in words.
+    pub(crate) words: String,
+    /// What was built on the disks, and is not any more.
+    pub(crate) released: Vec<Holder>,
+}
+
+impl fmt::Display for NotCleared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)?;
+        if self.released.is_empty() {
+            return f.write_str("; nothing was touched");
+        }
+        write!(f, "; no disk was written, but this was taken down: {}", list(&self.released))
+    }
+}
+
+impl std::error::Error for NotCleared {}
+
+/// Has everything checked that must hold before a byte is written. What is built on the disks is taken down where all
+/// else holds, and all of it is checked again; returns what that was.
+pub(crate) fn clear(
+    wipe: &Wipe,
+    circumstances: &Circumstances<'_>,
+    keeper: &Arc<dyn Keeper>,
+) -> Result<(Cleared, Vec<Holder>), NotCleared> {
+    let refused = |released: Vec<Holder>| {
+        move |refusal: Refusal| NotCleared { words: chain(&refusal), released }
+    };
+    let right = permit::check_release(wipe, circumstances).map_err(refused(Vec::new()))?;
+    let Some(right) = right else {
+        let cleared = permit::check_wipe(wipe, circumstances).map_err(refused(Vec::new()))?;
+        return Ok((cleared, Vec::new()));
+    };
+    let watch = DiskWatch::new(0, Arc::clone(keeper));
+    let released = release(right, &watch).map_err(|not| {
+        let words = chain(&not.source);
+        NotCleared { words, released: not.released }
+    })?;
+    match permit::check_wipe(wipe, circumstances) {
+        Ok(cleared) => Ok((cleared, released)),
+        Err(refusal) => Err(refused(released)(refusal)),
+    }
+}
+
+/// Names what was built on disks.
+pub(crate) fn list(holders: &[Holder]) -> String {
+    holders.iter().map(Holder::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Opens all disks for writing, or none.

@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::FileExt,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -50,7 +50,7 @@ pub(crate) trait Handled: fmt::Debug + Send + Sync {
 
 impl<T: Handled> Medium for T {
     fn size_bytes(&self) -> u64 {
-        self.handle().size
+        self.handle().size()
     }
 
     fn sector_bytes(&self) -> u32 {
@@ -80,7 +80,7 @@ impl<T: Handled> Medium for T {
 #[derive(Debug)]
 pub(crate) struct Handle {
     file: File,
-    size: u64,
+    size: AtomicU64,
     sector: u32,
     zeroing: Mutex<ZeroingProof>,
     /// How often a transfer has failed.
@@ -90,11 +90,21 @@ pub(crate) struct Handle {
 impl Handle {
     pub(crate) fn new(file: File, size: u64, sector: u32) -> Self {
         let zeroing = Mutex::new(ZeroingProof::Untried);
+        let size = AtomicU64::new(size);
         Self { file, size, sector, zeroing, failures: AtomicUsize::new(0) }
     }
 
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// Takes a size that the kernel was seen to address, where it is a larger one.
+    pub(crate) fn grow(&self, size: u64) {
+        self.size.fetch_max(size, Ordering::Relaxed);
     }
 
     pub(crate) fn sector(&self) -> u32 {
@@ -176,7 +186,7 @@ impl Handle {
         loop {
             match self.file.sync_data() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.fault(Operation::Flush, 0, self.size, error)),
+                Err(error) => return Err(self.fault(Operation::Flush, 0, self.size(), error)),
                 Ok(()) => return Ok(()),
             }
         }
@@ -234,8 +244,8 @@ impl Handle {
         let sector = u64::from(self.sector);
         let is_whole = offset.is_multiple_of(sector) && length.is_multiple_of(sector);
         let reason = match offset.checked_add(length) {
-            Some(end) if end <= self.size && is_whole => return Ok(()),
-            Some(end) if end <= self.size => "not whole sectors",
+            Some(end) if end <= self.size() && is_whole => return Ok(()),
+            Some(end) if end <= self.size() => "not whole sectors",
             _ => "beyond the end",
         };
         let source = io::Error::new(io::ErrorKind::InvalidInput, reason);

@@ -1,5 +1,7 @@
 //! A disk that is written to under a permit: claimed, its belt off until it is let go.
 
+mod grown;
+
 use std::{
     fs::File,
     io,
@@ -12,6 +14,7 @@ use std::{
 use inventory::Root;
 use linux::loop_device::Attached;
 
+pub use self::grown::Asking;
 use crate::{
     MmcDoor, NamespaceDoor, OpalDoor, ScsiDoor, ZeroingProof,
     handle::{Handle, Handled},
@@ -34,6 +37,8 @@ const REREAD_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Held {
     handle: Handle,
+    /// As it was when it was taken.
+    facts: Facts,
     name: String,
     kernel: Arc<dyn Kernel>,
     belt_is_off: bool,
@@ -51,7 +56,7 @@ impl Held {
         let has_belt = kernel.before_belt(&file)?.is_some();
         kernel.take_belt_off(&file)?;
         let handle = Handle::new(file, facts.size_bytes, facts.sector_bytes);
-        Ok(Self { handle, name, kernel, belt_is_off: has_belt })
+        Ok(Self { handle, facts, name, kernel, belt_is_off: has_belt })
     }
 
     /// Returns the kernel's name of the disk in this boot, for progress and logs.

@@ -24,7 +24,7 @@ pub use self::{
     door::{MmcDoor, NamespaceDoor, OpalDoor, ScsiDoor},
     fault::{Fault, Operation},
     handle::ZeroingProof,
-    held::Held,
+    held::{Asking, Held},
     loop_device::{LoopDevice, LoopDeviceError},
     medium::{Medium, Zeroing},
     permit::{Cleared, Permit, Refusal},

@@ -24,12 +24,14 @@
 mod boot_medium;
 mod claim;
 mod content;
+mod holders;
 mod identity;
 pub(crate) mod kernel;
 mod place;
 mod purpose;
 mod radius;
 mod refusal;
+mod release;
 mod usage;
 mod used;
 mod wiping;
@@ -51,8 +53,10 @@ use self::{
     used::ClaimError,
 };
 pub use self::{
+    holders::{Holder, HolderKind, HoldersUnread, holders},
     place::{NotOurs, Place, names},
     refusal::Refusal,
+    release::{Release, check_release},
     used::Used,
     wiping::{Cleared, check_wipe, obstacles},
 };
@@ -63,6 +67,9 @@ const LONGEST_HOURS: i64 = 24;
 
 /// How long after its deadline an order may be continued that an earlier boot has begun in time: three passes over the
 /// largest disks take days.
+///
+/// A second fence. The server hands an order that was begun out again for a day after the last sign of life of the boot
+/// that had it, which may itself be days after the deadline; the agent knows the deadline and no sign of life.
 const LONGEST_WORK_HOURS: i64 = 14 * 24;
 
 const HOUR_MILLISECONDS: i64 = 3_600_000;
@@ -163,12 +170,13 @@ fn claim(
     inventory: &Inventory,
 ) -> Result<Claim, Refusal> {
     let ordered = order.disks.get(number).ok_or(Refusal::NoDisks)?;
+    // First: a disk that has no name cannot be typed.
+    let found = identity::find(inventory, &ordered.identity)?;
     if let place::Kind::Person { typed } = circumstances.place.kind()
         && !typed.iter().any(|typed| names(typed, &ordered.identity))
     {
         return Err(Refusal::NotTyped { disk: label(None, &ordered.identity) });
     }
-    let found = identity::find(inventory, &ordered.identity)?;
     Claim::open(machine, circumstances.place.kind(), purpose, (number, ordered), found)
 }
 
@@ -180,6 +188,12 @@ fn permits(
     claims: Vec<Claim>,
 ) -> Result<Vec<Permit>, Refusal> {
     for claim in &claims {
+        if !claim.is_exclusive {
+            return Err(Refusal::InUse {
+                disk: claim.label(),
+                uses: "it is not claimed".to_owned(),
+            });
+        }
         claim.confirm(machine)?;
     }
     // Last: an order that is refused was not begun.

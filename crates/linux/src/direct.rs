@@ -32,6 +32,31 @@ pub fn claim(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens a disk for reading past the page cache, without a claim: it may be in use (`O_RDONLY`, `O_DIRECT`, `O_NOFOLLOW`).
+/// Fails as [`claim`] does otherwise.
+pub fn look(path: &Path) -> io::Result<File> {
+    open_to_read(path, 0)
+}
+
+/// Holds when somebody has claimed a disk, or a whole or part of it: it is mounted, swapped on, built on, or opened by a
+/// program as [`claim`] opens it. The claim by which this is found out lasts a moment.
+pub fn is_claimed(path: &Path) -> io::Result<bool> {
+    match open_to_read(path, libc::O_EXCL) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn open_to_read(path: &Path, flag: libc::c_int) -> io::Result<File> {
+    let flags = libc::O_DIRECT | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | flag;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.file_type().is_block_device() {
+        return Err(Errno::ENOTBLK.into());
+    }
+    Ok(file)
+}
+
 /// Opens a regular file for reading and writing, through the page cache. Makes an empty one where there is none.
 /// Never a device, a FIFO or what a symbolic link leads to.
 pub fn open_file(path: &Path) -> io::Result<File> {
@@ -94,6 +119,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         std::fs::write(&file, [0; 4096]).unwrap();
+        assert_eq!(look(&file).unwrap_err().raw_os_error(), Some(libc::ENOTBLK));
+        assert!(is_claimed(&file).is_err() && look(&link).is_err());
         symlink(&file, &link).unwrap();
         let code = |path: &Path| claim(path).unwrap_err().raw_os_error();
         assert_eq!(code(&link), Some(libc::ELOOP));

@@ -4,14 +4,16 @@
 //! computed from what was done and seen, never from what was accepted.
 
 mod report;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::report::{
     Capability, CleanedFilesystem, DiskReport, Ended, Exception, Expected, ExtraOutcome,
-    RawCommand, RemovedFiles, TechniqueOutcome, Validation, Verification, VerificationPlan,
-    WipeReport,
+    RawCommand, RemovedFiles, TechniqueOutcome, Unwritten, Validation, Verification,
+    VerificationPlan, WipeReport,
 };
+pub use self::words::{WordError, of_disk};
 
 use crate::{Bytes, Order, OrderId, install::Secret, order::DiskIdentity};
 

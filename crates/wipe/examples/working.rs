@@ -4,6 +4,7 @@
 //! working areas FILE SECTOR          says what is or was a device on it: start, length, what made it
 //! working wipe FILE SECTOR           clears it; fails where something is still found
 //! working release DISK...            takes down what the kernel has built on disks, by their names: sda
+//! working report FILE                says what a wipe's report says
 //! working plant zfs|ceph FILE START LENGTH   writes such labels into a part of it
 //! ```
 #![forbid(unsafe_code)]
@@ -17,11 +18,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disk::PlainFile;
-use protocol::wipe::WipeStepKind;
+use disk::{
+    PlainFile,
+    permit::{self, Circumstances, Clock, Place, Used},
+};
+use inventory::Root;
+use protocol::{
+    InventoryDigest, Order, OrderId, Wipe,
+    order::{DiskIdentity, MachineEvidence, OrderedDisk},
+    wipe::{PowerLevel, Seed, WipeFinish, WipeOptions, WipeReport, WipeStepKind},
+};
 use wipe::{
     Stopped, Watch,
-    working::{clear, holders, plan, probe},
+    working::{self, clear, plan, probe},
 };
 
 #[path = "../src/working/tests/labels.rs"]
@@ -68,8 +77,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ["wipe", file, sector] => wipe(&open(file, sector)?)?,
         ["release", disks @ ..] => {
-            for holder in holders::release(Path::new("/"), disks, &Patient(Instant::now()))? {
-                println!("took down {}: {:?}", holder.name, holder.kind);
+            release(disks)?;
+        }
+        ["report", file] => {
+            let report: WipeReport = serde_json::from_str(&fs::read_to_string(file)?)?;
+            for disk in &report.disks {
+                let serial = disk.disk.serial.as_deref().unwrap_or_default();
+                println!("{serial}: {:?}, reached {:?}", disk.verdict, disk.reached);
             }
         }
         ["plant", kind, file, start, length] => {
@@ -78,10 +92,52 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         _ => {
             return Err(
-                "working areas|wipe FILE SECTOR, working release DISK..., or working plant zfs|ceph FILE START LENGTH"
+                "working areas|wipe FILE SECTOR, working release DISK..., working report FILE, or working plant zfs|ceph FILE START LENGTH"
                     .into(),
             );
         }
+    }
+    Ok(())
+}
+
+/// Orders the disks as a person would who named them all, and has what is built on them taken down.
+fn release(names: &[&str]) -> Result<(), Box<dyn Error>> {
+    let inventory = inventory::collect_fast(&Root::live());
+    let mut disks = Vec::new();
+    for name in names {
+        let disk = inventory.disks.iter().find(|disk| disk.name == *name);
+        let identity = DiskIdentity::of(disk.ok_or("there is no such disk")?);
+        disks.push(OrderedDisk { identity, overwrite: true });
+    }
+    let typed = disks.iter().filter_map(|disk| disk.identity.serial.clone()).collect();
+    let now_unix_milliseconds = linux::clock::unix_milliseconds();
+    let wipe = Wipe {
+        order: Order {
+            id: OrderId([1; 16]),
+            by: "a test".to_owned(),
+            machine: MachineEvidence::of(&inventory),
+            disks,
+            deadline_unix_milliseconds: now_unix_milliseconds + 60_000,
+            inventory: InventoryDigest::of(&inventory),
+        },
+        level: PowerLevel::Working,
+        options: WipeOptions::default(),
+        seed: Seed([1; 32]),
+        missing: Vec::new(),
+        extras: Vec::new(),
+        journal: Vec::new(),
+        finish: WipeFinish::Stay,
+    };
+    let (place, used) = (Place::person(typed), Used::kept_in("/run/working"));
+    let circumstances = Circumstances {
+        place: &place,
+        now_unix_milliseconds,
+        clock: Clock::SetByServer,
+        used: &used,
+    };
+    let right = permit::check_release(&wipe, &circumstances)?.ok_or("nothing is built on them")?;
+    for holder in working::release(right, &Patient(Instant::now()))? {
+        println!("took down {holder}");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! All disks of an order at once: each device on a thread of its own, none waits for another, none is waited for for
 //! ever.
 
+mod waiting;
 mod watch;
 
 use std::{
@@ -21,8 +22,15 @@ use protocol::{
     },
 };
 
+use self::waiting::Waiting;
 pub use self::watch::DiskWatch;
-use crate::{Gate, Opening, Stopped, unit::Terms, verdict::exception};
+use crate::{
+    Gate, Opening, Stopped,
+    part::Journal,
+    plan::is_devices,
+    unit::{Tell, Terms},
+    verdict::{exception, still_running},
+};
 
 /// How often it is told how far a wipe is.
 const TELL_PERIOD: Duration = Duration::from_secs(2);
@@ -56,12 +64,13 @@ pub trait Keeper: fmt::Debug + Send + Sync {
 pub struct Unit {
     /// Each of its disks.
     pub disks: Vec<UnitDisk>,
-    /// Wipes them: holds them, and calls [`unit::wipe`](crate::unit::wipe). On a thread of its own.
+    /// Wipes them: holds them, and calls [`unit::wipe_each`](crate::unit::wipe_each). On a thread of its own, that may go on
+    /// with a disk after its report: to let it go.
     pub work: Box<Work>,
 }
 
-/// What wipes the disks of a unit.
-pub type Work = dyn FnOnce(Terms<'_>) -> Vec<DiskReport> + Send;
+/// What wipes the disks of a unit, and tells the report of each as soon as it is over.
+pub type Work = dyn FnOnce(Terms<'_>, &mut Tell<'_>) + Send;
 
 /// One disk of a unit.
 #[derive(Debug, Clone)]
@@ -82,13 +91,28 @@ impl fmt::Debug for Unit {
     }
 }
 
-/// Wipes all units at once. Returns the reports in the order's order, once every disk is over, or does not answer for so
-/// long that nobody waits any more.
+/// What the thread of a unit says.
+#[derive(Debug)]
+enum Said {
+    /// What came of a disk, by its number in the order.
+    Report(u32, Box<DiskReport>),
+    /// The thread is over; with why, where it failed.
+    Ended(Result<(), String>),
+}
+
+/// Wipes all units at once. Returns the reports in the order's order, once every disk is over and let go, or does not
+/// answer for so long that nobody waits any more.
 pub fn run(units: Vec<Unit>, wipe: &Arc<Wipe>, keeper: &Arc<dyn Keeper>) -> Vec<DiskReport> {
     let (begun, begun_unix) = (Instant::now(), keeper.unix_milliseconds());
     let gate = Arc::new(Gate::new(units.len()));
     let (tell, told) = mpsc::channel();
-    let mut waiting: Vec<Option<Vec<UnitDisk>>> = Vec::new();
+    let all: Vec<UnitDisk> = units.iter().flat_map(|unit| &unit.disks).cloned().collect();
+    for disk in &all {
+        if Journal::of(wipe, disk.number).begun.is_some_and(is_devices) {
+            disk.watch.may_erase_still();
+        }
+    }
+    let mut waiting: Vec<Waiting> = Vec::new();
     for (index, unit) in units.into_iter().enumerate() {
         let (gate, wipe, keeper) = (Arc::clone(&gate), Arc::clone(wipe), Arc::clone(keeper));
         let tell = tell.clone();
@@ -96,16 +120,18 @@ pub fn run(units: Vec<Unit>, wipe: &Arc<Wipe>, keeper: &Arc<dyn Keeper>) -> Vec<
         let work = move || {
             let now = || keeper.unix_milliseconds();
             let terms = Terms { wipe: &wipe, gate: &gate, now: &now };
-            let reports = disk::guard::catch(|| (unit.work)(terms));
-            let _nobody_waits = tell.send((index, reports));
+            // Where nobody waits any more, nobody needs to be told.
+            let say = |said| tell.send((index, said)).unwrap_or_default();
+            let mut reported = |number, report| say(Said::Report(number, Box::new(report)));
+            let ended = disk::guard::catch(|| (unit.work)(terms, &mut reported));
+            say(Said::Ended(ended));
         };
         // A unit whose thread does not begin is answered for below: its end of the line is closed.
         let _not_begun = thread::Builder::new().name(name).spawn(work);
-        waiting.push(Some(unit.disks));
+        waiting.push(Waiting::new(unit.disks));
     }
     drop(tell);
     open(&gate, wipe, keeper.as_ref());
-    let all: Vec<UnitDisk> = waiting.iter().flatten().flatten().cloned().collect();
     let mut reports: Vec<(u32, DiskReport)> = Vec::new();
     let lost = |disks: Vec<UnitDisk>, code: &str, words: &str| {
         let report = |disk: UnitDisk| {
@@ -114,42 +140,56 @@ pub fn run(units: Vec<Unit>, wipe: &Arc<Wipe>, keeper: &Arc<dyn Keeper>) -> Vec<
         };
         disks.into_iter().map(report).collect::<Vec<_>>()
     };
-    while waiting.iter().any(Option::is_some) {
+    while waiting.iter().any(Waiting::is_waited_for) {
         match told.recv_timeout(TELL_PERIOD) {
-            Ok((index, outcome)) => {
-                let Some(disks) = waiting.get_mut(index).and_then(Option::take) else { continue };
-                match outcome {
-                    Ok(found) => {
-                        reports.extend(disks.iter().map(|disk| disk.number).zip(found));
+            Ok((index, said)) => {
+                let Some(unit) = waiting.get_mut(index) else { continue };
+                match said {
+                    Said::Report(number, report) => {
+                        if unit.take(number) {
+                            reports.push((number, *report));
+                        }
                     }
-                    Err(words) => {
-                        reports.extend(lost(
-                            disks,
-                            "failed",
-                            &format!("the program failed: {words}"),
-                        ));
+                    Said::Ended(ended) => {
+                        let words = match ended {
+                            Ok(()) => "nothing was said of it".to_owned(),
+                            Err(words) => format!("the program failed: {words}"),
+                        };
+                        reports.extend(lost(unit.end(), "failed", &words));
                     }
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                for disks in waiting.iter_mut().filter_map(Option::take) {
-                    reports.extend(lost(disks, "failed", "its thread could not begin"));
+                for unit in &mut waiting {
+                    reports.extend(lost(unit.end(), "failed", "its thread could not begin"));
                 }
             }
         }
-        for unit in &mut waiting {
-            let is_silent = |disks: &Vec<UnitDisk>| disks.iter().all(|disk| disk.watch.is_silent());
-            if unit.as_ref().is_some_and(is_silent)
-                && let Some(disks) = unit.take()
-            {
-                reports.extend(lost(disks, "hangs", "the disk does not answer, and was given up"));
+        for unit in waiting.iter_mut().filter(|unit| unit.is_silent()) {
+            for disk in unit.reported() {
+                let is_it = |told: &&mut (u32, DiskReport)| told.0 == disk.number;
+                if let Some((_, report)) = reports.iter_mut().find(is_it) {
+                    not_let_go(&disk, report);
+                }
             }
+            let words = "the disk does not answer, and was given up";
+            reports.extend(lost(unit.end(), "hangs", words));
         }
         keeper.progress(progress(&all, wipe, begun));
     }
     reports.sort_by_key(|(number, _)| *number);
     reports.into_iter().map(|(_, report)| report).collect()
+}
+
+/// Says of a disk that was reported well that it did not answer any more when it was let go.
+fn not_let_go(disk: &UnitDisk, report: &mut DiskReport) {
+    let words = "after its verdict the disk did not answer any more: it could not be let go";
+    report.exceptions.push(exception("hangs", words));
+    if report.verdict == Verdict::Erased {
+        report.verdict = Verdict::ErasedWithExceptions;
+    }
+    disk.watch.over(report.verdict);
 }
 
 /// Lets all units go on once they have looked, after a sleep where that is ordered and of use.
@@ -182,8 +222,10 @@ fn unanswered(
     code: &str,
     words: &str,
 ) -> DiskReport {
+    let mut exceptions = vec![exception(code, words)];
     // While its own erasure may run, it may also come to its end.
-    let verdict = if disk.watch.is_erasing_itself() {
+    let verdict = if disk.watch.may_be_erasing_itself() {
+        exceptions.push(still_running());
         Verdict::UnknownStillRunning
     } else {
         Verdict::NotErased
@@ -203,7 +245,8 @@ fn unanswered(
         techniques: Vec::new(),
         verification: None,
         filesystems: Vec::new(),
-        exceptions: vec![exception(code, words)],
+        unwritten: None,
+        exceptions,
         out_of_scope: Vec::new(),
         validation: Validation::EmulatedOnly,
         begun_unix_milliseconds: begun,

@@ -5,13 +5,13 @@ use std::{fmt, io};
 use disk::{Medium, command::OpalDevice};
 use protocol::{
     order::DiskIdentity,
-    wipe::{Seed, Technique, Wipe, WipeStepKind},
+    wipe::{Seed, Technique, Verdict, Wipe, WipeStepKind},
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     Watch,
-    firmware::{Device, Reach},
+    firmware::{Device, Hiding, Reach},
     harbour::Filesystems,
     plan::MediumKind,
 };
@@ -56,6 +56,18 @@ pub trait Handling: fmt::Debug + Sync {
     /// Has the disk discard a range, in bytes.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
 
+    /// Holds for a disk whose zones can only be written from their start on (host-managed): no place can be overwritten
+    /// by itself.
+    fn is_zoned(&self) -> bool {
+        false
+    }
+
+    /// Has the kernel address a disk that grew to so many bytes, because what hid its end was lifted; how far it does then
+    /// the disk's medium says.
+    fn grow(&self, _bytes: u64, _hidden_by: &[Hiding]) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Has the kernel forget what it knows of the disk, after the disk changed by itself; and look again.
     fn refresh(&self) -> io::Result<()>;
 }
@@ -96,10 +108,11 @@ impl Journal {
                     journal.watermark = journal.watermark.max(Some((*pass, bytes.0)));
                 }
                 // The report of that boot is lost, and a certificate rests on what was seen: it begins anew.
-                WipeStepKind::Over { .. } => {
+                WipeStepKind::Over { verdict } if *verdict != Verdict::UnknownStillRunning => {
                     (journal.begun, journal.watermark, journal.canaries) = (None, None, false);
                 }
-                WipeStepKind::Verify {} | WipeStepKind::Other => {}
+                // After the other verdict it may be erasing still.
+                WipeStepKind::Over { .. } | WipeStepKind::Verify {} | WipeStepKind::Other => {}
             }
         }
         journal.passwords.reverse();
@@ -126,10 +139,7 @@ pub(crate) fn password(seed: &Seed, number: u32) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{
-        Bytes,
-        wipe::{Verdict, WipeStep},
-    };
+    use protocol::{Bytes, wipe::WipeStep};
 
     use super::*;
 
@@ -166,6 +176,14 @@ mod tests {
         assert_eq!(journal(&steps).passes(), (0, 0));
         let steps = [&steps[..], &[begin(Technique::Zeros)]].concat();
         assert_eq!(journal(&steps).passes(), (0, 0));
+    }
+
+    #[test]
+    fn what_may_be_erasing_still_stays_begun_and_what_was_seen_to_be_over_begins_anew() {
+        let sanitize = Technique::NvmeSanitizeBlock;
+        let over = |verdict| [begin(sanitize), (1, WipeStepKind::Over { verdict })];
+        assert_eq!(journal(&over(Verdict::UnknownStillRunning)).begun, Some(sanitize));
+        assert_eq!(journal(&over(Verdict::NotErased)).begun, None);
     }
 
     #[test]

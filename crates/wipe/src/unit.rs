@@ -13,7 +13,7 @@ mod ways;
 
 use protocol::wipe::{
     CleanedFilesystem, DiskReport, Ended, Exception, Expected, Outcome, Technique,
-    TechniqueOutcome, Verification, Wipe, WipePhase, WipeStepKind,
+    TechniqueOutcome, Unwritten, Verification, Wipe, WipePhase, WipeStepKind,
 };
 
 use crate::{
@@ -41,8 +41,19 @@ impl std::fmt::Debug for Terms<'_> {
     }
 }
 
-/// Wipes, and says what came of each disk. Blocks for hours.
+/// Takes the report of a disk, by its number in the order.
+pub type Tell<'t> = dyn FnMut(u32, DiskReport) + 't;
+
+/// Wipes, and returns what came of each disk, in the order's order. Blocks for hours.
 pub fn wipe(parts: &[Part<'_>], terms: Terms<'_>) -> Vec<DiskReport> {
+    let mut reports = Vec::with_capacity(parts.len());
+    wipe_each(parts, terms, &mut |number, report| reports.push((number, report)));
+    reports.sort_by_key(|(number, _)| *number);
+    reports.into_iter().map(|(_, report)| report).collect()
+}
+
+/// Wipes, and tells what came of each disk as soon as it is over: a later one may hang for ever.
+pub fn wipe_each(parts: &[Part<'_>], terms: Terms<'_>, tell: &mut Tell<'_>) {
     let is_alone = parts.len() < 2;
     let mut runs: Vec<Run<'_>> = parts.iter().map(|part| Run::new(part, terms, is_alone)).collect();
     runs.iter_mut().for_each(Run::examine);
@@ -57,14 +68,23 @@ pub fn wipe(parts: &[Part<'_>], terms: Terms<'_>) -> Vec<DiskReport> {
     }
     runs.iter_mut().for_each(Run::prepare);
     together(&mut runs);
-    for index in 0..runs.len() {
-        // What may still erase one of them may still erase all.
-        if runs.iter().any(|run| run.standing == Standing::Unknown) {
-            runs.iter_mut().for_each(Run::share_unknown);
-        }
-        runs[index].take_ways();
+    // What may still erase one of them may still erase all.
+    if runs.iter().any(Run::is_unknown) {
+        runs.iter_mut().for_each(Run::share_unknown);
     }
-    runs.into_iter().map(Run::report).collect()
+    let is_open = |run: &Run<'_>| !run.is_good() && !run.is_over();
+    let (open, over): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_open);
+    let mut tell = |run: Run<'_>| tell(run.part.number, run.report());
+    over.into_iter().for_each(&mut tell);
+    let mut is_unknown = false;
+    for mut run in open {
+        if is_unknown {
+            run.share_unknown();
+        }
+        run.take_ways();
+        is_unknown |= run.is_unknown();
+        tell(run);
+    }
 }
 
 /// Lets the device erase all of a unit's disks at once, where there are several and it can do that.
@@ -105,14 +125,24 @@ fn device(runs: &mut [Run<'_>], technique: Technique) {
         run.begin(technique, true);
     }
     if runs.iter().any(Run::is_over) {
-        return;
+        // Nothing was sent.
+        return at_rest(runs);
     }
     let Some(first) = runs.first() else { return };
     let settings = first.settings();
     let part = first.part;
     let outcome = firmware::apply(&part.device, part.opal, technique, &settings, part.watch);
+    if outcome.ended != Ended::Unknown {
+        at_rest(runs);
+    }
     for run in runs {
         run.erased(technique, outcome.clone());
+    }
+}
+
+fn at_rest(runs: &[Run<'_>]) {
+    for run in runs {
+        run.part.watch.at_rest();
     }
 }
 
@@ -130,6 +160,8 @@ struct Run<'r> {
     planted: u64,
     marks_all: bool,
     techniques: Vec<TechniqueOutcome>,
+    /// What the last pass could not write.
+    unwritten: Option<Unwritten>,
     exceptions: Vec<Exception>,
     taken: Option<(Way, Ended)>,
     verification: Option<Verification>,
@@ -163,6 +195,7 @@ impl<'r> Run<'r> {
             planted: 0,
             marks_all: false,
             techniques: Vec::new(),
+            unwritten: None,
             exceptions: Vec::new(),
             taken: None,
             verification: None,
@@ -173,6 +206,10 @@ impl<'r> Run<'r> {
 
     fn is_good(&self) -> bool {
         self.standing == Standing::Good
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.standing == Standing::Unknown
     }
 
     fn is_over(&self) -> bool {
@@ -254,3 +291,6 @@ impl<'r> Run<'r> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,9 +37,7 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
     let asked = seen.level.asked();
     let none = |verdict, exceptions| Judgement { verdict, reached: Outcome::None, exceptions };
     if seen.is_unknown {
-        let words =
-            "an erasure was begun, and nobody can say how it stands: nothing else was tried";
-        return none(Verdict::UnknownStillRunning, vec![exception("stillRunning", words)]);
+        return none(Verdict::UnknownStillRunning, vec![still_running()]);
     }
     let Some((way, Ended::Done)) = seen.way else {
         return none(Verdict::NotErased, Vec::new());
@@ -102,6 +100,12 @@ fn below(asked: Outcome, medium: MediumKind) -> Exception {
         ),
         _ => exception("logicalOnly", "logical only: the device was left to zero by itself"),
     }
+}
+
+/// Says that the device may be erasing itself.
+pub(crate) fn still_running() -> Exception {
+    let words = "an erasure was begun, and nobody can say how it stands: nothing else was tried";
+    exception("stillRunning", words)
 }
 
 /// Makes an exception.

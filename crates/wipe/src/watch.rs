@@ -25,6 +25,9 @@ pub trait Watch: fmt::Debug + Sync {
     /// Says what is being done from now on. Who tells nobody needs not listen.
     fn phase(&self, _phase: WipePhase, _technique: Option<Technique>) {}
 
+    /// Says that the device was seen not to erase itself: what was begun is over, or nothing runs.
+    fn at_rest(&self) {}
+
     /// Says that the disk just answered, well or not. For work that asks [`check`](Self::check) whatever the disk does, or
     /// that says nothing of its progress for long.
     fn heard(&self) {}

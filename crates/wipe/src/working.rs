@@ -9,7 +9,7 @@
 //! still there for the next run. Data between the places stays: that is no erasure of a disk, and `full` is for that.
 
 mod clear;
-pub mod holders;
+mod holders;
 mod places;
 mod probe;
 mod ranges;
@@ -20,6 +20,7 @@ mod tests;
 
 pub use self::{
     clear::{Bad, BadReason, Cleared, clear},
+    holders::{HoldersError, NotReleased, release},
     places::{END_WRITTEN, END_ZEROED, Place, Places, PlanError, START_WRITTEN, Why, plan},
     probe::{Left, probe},
 };

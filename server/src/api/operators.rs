@@ -20,12 +20,14 @@ use crate::{
     explain::{self, Explanation},
     image::Images,
     journal::{Entry, Journal, Subject},
-    machine::{Machine, Order, OrderError, Overview, Record, Registry, StoreError},
+    machine::{
+        Machine, Order, OrderError, Overview, Record, Registry, StoreError, wipe::LeftPassword,
+    },
     moment,
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 21] = [
+pub const ROUTES: [(&str, &str); 22] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
@@ -36,6 +38,7 @@ pub const ROUTES: [(&str, &str); 21] = [
     ("GET", "/v1/orders"),
     ("GET", "/v1/orders/{id}"),
     ("POST", "/v1/orders/{id}/cancel"),
+    ("GET", "/v1/passwords"),
     ("GET", "/v1/certificates"),
     ("GET", "/v1/certificates/key"),
     ("GET", "/v1/certificates/report"),
@@ -97,6 +100,9 @@ pub struct Backup {
     pub machines: Vec<Saved>,
     /// Names that are not given again, and when each was taken from its machine: milliseconds since 1970.
     pub retired: Vec<(String, i64)>,
+    /// Passwords that wipes left on disks of machines that had such names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passwords: Vec<LeftPassword>,
 }
 
 /// A machine in a backup.
@@ -126,7 +132,11 @@ impl Backup {
             })
             .collect::<Result<_, StoreError>>()?;
         let (kind, key) = (BACKUP_KIND.to_owned(), key.to_pem());
-        Ok(Self { kind, key, certificate_key, machines, retired: registry.retired() })
+        let retired = registry.retired();
+        let is_retired =
+            |left: &LeftPassword| retired.iter().any(|(name, _)| *name == left.machine);
+        let passwords = registry.left_passwords().into_iter().filter(is_retired).collect();
+        Ok(Self { kind, key, certificate_key, machines, retired, passwords })
     }
 }
 

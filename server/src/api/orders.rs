@@ -21,7 +21,7 @@ use crate::{
     machine::{
         CancelError, OrderOverview, Registry,
         install::{ImageFacts, InstallRefusal, InstallRequest, Plan},
-        wipe::{WipePlan, WipeRefusal, WipeRequest},
+        wipe::{LeftPassword, WipePlan, WipeRefusal, WipeRequest},
     },
 };
 
@@ -58,6 +58,11 @@ pub(super) fn routes() -> Router<Bridge> {
         .route("/v1/orders", get(list))
         .route("/v1/orders/{order}", get(show))
         .route("/v1/orders/{order}/cancel", post(cancel))
+        .route("/v1/passwords", get(passwords))
+}
+
+async fn passwords(State(bridge): State<Bridge>) -> Json<Vec<LeftPassword>> {
+    Json(bridge.registry.left_passwords())
 }
 
 async fn install(

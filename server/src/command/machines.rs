@@ -89,7 +89,16 @@ impl Machines {
                 let order = format!("disks/{}", segment(disk));
                 self.order(machine, &order, &format!("{disk} chosen"))
             }
-            Verb::Forget { machine } => self.order(machine, "forget", "forgotten"),
+            Verb::Forget { machine } => {
+                let left = self.detail(machine)?.overview.machine.passwords.len();
+                self.order(machine, "forget", "forgotten")?;
+                if left > 0 {
+                    output::say(&format!(
+                        "{left} ATA passwords that wipes left on its disks are kept: drydock orders passwords"
+                    ));
+                }
+                Ok(())
+            }
             Verb::Wait { machine, release: false } => self.order(machine, "wait", "told to wait"),
             Verb::Wait { machine, release: true } => self.order(machine, "release", "released"),
             Verb::Reboot { machine } => self.order(machine, "reboot", "told to restart"),

@@ -14,7 +14,7 @@ use crate::{
         OrderOverview,
         disk_order::{DiskOrder, OrderState},
         install::PhonedHome,
-        wipe::{WipeWork, outcome_word, verdict_words},
+        wipe::{LeftPassword, WipeWork, outcome_word, verdict_words},
     },
     moment,
 };
@@ -40,6 +40,9 @@ enum Verb {
         /// Its name, or the first digits of it.
         order: String,
     },
+    /// Lists the ATA passwords that wipes left on disks, also of machines that were forgotten: a disk may be locked with one.
+    /// A later order to wipe such a disk has them, in whatever machine it is.
+    Passwords,
     /// Takes an order back; one that a machine is carrying out is given up, but not stopped.
     Cancel {
         /// Its name, or the first digits of it.
@@ -59,6 +62,10 @@ impl Orders {
                 let path = format!("/v1/orders/{}", segment(order));
                 let order: OrderOverview = self.server.ask("GET", &path)?;
                 output::show(self.output, &order, |order| page(order, moment::now()))
+            }
+            Verb::Passwords => {
+                let left: Vec<LeftPassword> = self.server.ask("GET", "/v1/passwords")?;
+                output::show(self.output, &left, |left| passwords(left))
             }
             Verb::Cancel { order } => {
                 let path = format!("/v1/orders/{}/cancel", segment(order));
@@ -93,6 +100,24 @@ fn table(orders: &[OrderOverview], now: i64) -> String {
     output::align(&rows)
 }
 
+fn passwords(all: &[LeftPassword]) -> String {
+    if all.is_empty() {
+        return "no wipe has left a password on a disk\n".to_owned();
+    }
+    let titles = ["DISK", "SET", "MACHINE", "ORDER", "PASSWORD (32 BYTES, HEXADECIMAL)"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    rows.extend(all.iter().map(|left| {
+        vec![
+            left.disk.clone(),
+            moment::show(left.at),
+            left.machine.clone(),
+            left.order.to_string().chars().take(8).collect(),
+            left.password.clone(),
+        ]
+    }));
+    output::align(&rows)
+}
+
 /// One order.
 pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
     let OrderOverview { machine, online, order } = shown;
@@ -113,7 +138,11 @@ pub(super) fn page(shown: &OrderOverview, now: i64) -> String {
     }
     put("given", format!("{} by {}", moment::show(order.at), order.by));
     if order.is_open() {
-        put("not begun after", moment::show(order.deadline));
+        if order.wipe().is_some_and(|wipe| wipe.begun.is_some()) {
+            put("continued until", moment::show(order.end()));
+        } else {
+            put("not begun after", moment::show(order.deadline));
+        }
     }
     put("state", order.words());
     order.held_back.iter().for_each(|reason| put("waits", reason.clone()));

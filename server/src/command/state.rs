@@ -112,8 +112,18 @@ fn restore(file: &Path, directory: &Path) -> anyhow::Result<()> {
     let machines: Vec<_> =
         backup.machines.into_iter().map(|saved| (saved.machine, saved.inventory)).collect();
     let count = machines.len();
-    machine::restore(Arc::clone(&state.database), machines, backup.retired)?;
+    let of_machines = machines.iter().flat_map(|(machine, _)| &machine.passwords).count();
+    let passwords = of_machines + backup.passwords.len();
+    machine::restore(Arc::clone(&state.database), machines, backup.retired, backup.passwords)?;
     output::say(&format!("restored the key and {count} machines; pending orders are void"));
+    if passwords > 0 {
+        output::say(&format!(
+            "{passwords} ATA passwords that wipes left on disks are here again: drydock orders passwords"
+        ));
+    }
+    output::say(
+        "what happened after that backup was made, passwords of later wipes included, stands in the old state directory only",
+    );
     Ok(())
 }
 

@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use protocol::{
     install::Secret,
     order::DiskIdentity,
-    wipe::{Despite, Extra, PowerLevel, Psid, WipeFinish, WipeOptions},
+    wipe::{Despite, Extra, PowerLevel, Psid, WipeFinish, WipeOptions, of_disk},
 };
 
 use super::{
@@ -46,8 +47,8 @@ pub(super) struct WipeCommand {
     #[arg(long, value_name = "FILE")]
     machines_file: Option<PathBuf>,
     /// How thoroughly.
-    #[arg(long, value_enum, default_value = "idle")]
-    level: Level,
+    #[arg(long, value_parser = levels(), default_value = "idle")]
+    level: PowerLevel,
     /// A disk: its serial number, WWN, EUI-64, NGUID or by-id name, or a rule as drydock install has it. Can be repeated.
     #[arg(long, value_name = "ID|RULE", required_unless_present = "all", conflicts_with = "all")]
     disk: Vec<Choice>,
@@ -71,7 +72,8 @@ pub(super) struct WipeCommand {
     /// What you call this, for the certificate.
     #[arg(long, value_name = "TEXT")]
     ticket: Option<String>,
-    /// How long the order may wait for its machine, and be continued after a restart: 90s, 15m, 1h; at most 24h.
+    /// How long the order may wait to be begun: 90s, 15m, 1h; at most 24h. One that was begun may take as long as it needs,
+    /// and after a power cut is continued if the machine is back within a day.
     #[arg(long, default_value = "1h", value_name = "TIME", value_parser = seconds)]
     within: u64,
     /// Confirms without a question, for scripts: the machine's name exactly; of several machines, how many they are.
@@ -115,7 +117,7 @@ struct Way {
     /// Wipes a disk in spite of an obstacle: bootMedium, sharedStorage, reservations, network, multipath, removable.
     /// Can be repeated.
     #[arg(long, value_name = "DISK=OBSTACLE")]
-    despite: Vec<String>,
+    despite: Vec<Despite>,
 }
 
 /// What is done beside the disks.
@@ -130,21 +132,6 @@ struct Beside {
     /// Clears the TPM.
     #[arg(long)]
     tpm: bool,
-}
-
-/// How thoroughly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Level {
-    /// Writes nothing: says what the other levels would do.
-    Idle,
-    /// Removes ephemeral state of the installed system only.
-    Harbour,
-    /// Clears tables and signatures, for re-provisioning.
-    Working,
-    /// The whole disk: aims at clear.
-    Full,
-    /// The disk's own erasure, or several passes: aims at purge.
-    Redline,
 }
 
 /// How a machine goes on after a wipe.
@@ -181,7 +168,7 @@ impl WipeCommand {
                 (format, plans) => output::show(format, &plans, |_| String::new()),
             };
         }
-        if self.level != Level::Idle {
+        if self.level != PowerLevel::Idle {
             self.confirm(&plans)?;
         }
         if let (true, [plan]) = (self.detach, plans.as_slice()) {
@@ -219,7 +206,7 @@ impl WipeCommand {
             (self.beside.tpm, Extra::Tpm),
         ];
         Ok(WipeRequest {
-            level: self.level.into(),
+            level: self.level,
             disks: self.disk.clone(),
             all: self.all,
             overwrite: self.overwrite,
@@ -229,12 +216,7 @@ impl WipeCommand {
                 verify_whole: self.way.verify_whole,
                 lift_hidden: self.way.lift_hidden,
                 unfreeze: self.way.unfreeze,
-                despite: self
-                    .way
-                    .despite
-                    .iter()
-                    .map(|text| despite(text))
-                    .collect::<Result<_, _>>()?,
+                despite: self.way.despite.clone(),
                 psids: self.way.psid.iter().map(|text| psid(text)).collect::<Result<_, _>>()?,
             },
             missing: self.missing.clone(),
@@ -292,7 +274,7 @@ impl WipeCommand {
         let answer = match &self.yes {
             Some(answer) => answer.clone(),
             None if io::stdin().is_terminal() => {
-                let level = level_word(self.level.into());
+                let level = level_word(self.level);
                 let mut words = io::stderr();
                 write!(words, "This cannot be undone. To wipe at {level}, type {question}: ")?;
                 words.flush()?;
@@ -312,7 +294,7 @@ impl WipeCommand {
     fn end(&self, order: &OrderOverview) -> anyhow::Result<()> {
         let order = follow(&self.server, order.order.id)?;
         self.show(&order)?;
-        outcome(&order, self.level.into())
+        outcome(&order, self.level)
     }
 
     fn show(&self, order: &OrderOverview) -> anyhow::Result<()> {
@@ -364,21 +346,17 @@ fn outcome(order: &OrderOverview, level: PowerLevel) -> anyhow::Result<()> {
     }
 }
 
-/// Reads `DISK=FILE`.
-fn psid(text: &str) -> anyhow::Result<Psid> {
-    let (disk, file) =
-        text.split_once('=').with_context(|| format!("not of the form DISK=FILE: {text}"))?;
-    let psid = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
-    Ok(Psid { disk: disk.to_owned(), psid: Secret(psid.trim().to_owned()) })
+/// Reads a level, and lists them all where it is none.
+fn levels() -> impl TypedValueParser<Value = PowerLevel> {
+    let word = |level: PowerLevel| PossibleValue::new(level.word()).help(level.purpose());
+    PossibleValuesParser::new(PowerLevel::ALL.map(word)).try_map(|word| word.parse())
 }
 
-/// Reads `DISK=OBSTACLE`.
-fn despite(text: &str) -> anyhow::Result<Despite> {
-    let (disk, obstacle) =
-        text.split_once('=').with_context(|| format!("not of the form DISK=OBSTACLE: {text}"))?;
-    let obstacle = serde_json::from_value(obstacle.into())
-        .with_context(|| format!("obstacle of {disk}: {obstacle}"))?;
-    Ok(Despite { disk: disk.to_owned(), obstacle })
+/// Reads `DISK=FILE`.
+fn psid(text: &str) -> anyhow::Result<Psid> {
+    let (disk, file) = of_disk(text, "FILE")?;
+    let psid = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+    Ok(Psid { disk: disk.to_owned(), psid: Secret(psid.trim().to_owned()) })
 }
 
 /// What would be done, in words.
@@ -423,23 +401,9 @@ fn words(disk: &DiskIdentity) -> String {
     format!("{name}, {}", disk.size_bytes)
 }
 
-impl From<Level> for PowerLevel {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Idle => Self::Idle,
-            Level::Harbour => Self::Harbour,
-            Level::Working => Self::Working,
-            Level::Full => Self::Full,
-            Level::Redline => Self::Redline,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-
-    use protocol::wipe::Obstacle;
 
     use super::*;
 
@@ -473,12 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn an_obstacle_and_a_psid_belong_to_a_disk() {
-        let read = despite("S3Z1NB0K=bootMedium").unwrap();
-        assert_eq!((read.disk.as_str(), read.obstacle), ("S3Z1NB0K", Obstacle::BootMedium));
-        for text in ["bootMedium", "S3Z1NB0K=boot", "S3Z1NB0K="] {
-            assert!(despite(text).is_err(), "{text}");
-        }
+    fn a_psid_belongs_to_a_disk() {
         assert!(psid("S3Z1NB0K").is_err() && psid("S3Z1NB0K=/nowhere").is_err());
     }
 }

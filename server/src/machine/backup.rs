@@ -7,20 +7,29 @@ use redb::Database;
 
 use super::{
     Machine,
-    store::{Row, Store, StoreError},
+    store::{Retired, Row, Store, StoreError},
+    wipe::LeftPassword,
 };
 
 /// Writes machines into a database, without anything that they were told: an order does not outlive the state that took it.
 ///
-/// `retired` are names that are not given again.
+/// `retired` are names that are not given again, `passwords` what wipes left on disks of machines that had those.
 pub fn restore(
     database: Arc<Database>,
     machines: Vec<(Machine, Option<Inventory>)>,
     retired: Vec<(String, i64)>,
+    passwords: Vec<LeftPassword>,
 ) -> Result<(), StoreError> {
     let (store, _) = Store::open(database)?;
+    let mut kept: BTreeMap<String, Retired> = retired
+        .into_iter()
+        .map(|(name, at)| (name, Retired { at, ..Retired::default() }))
+        .collect();
+    for left in passwords {
+        kept.entry(left.machine.clone()).or_default().passwords.push(left);
+    }
     let mut rows: BTreeMap<String, Row> =
-        retired.into_iter().map(|(name, at)| (name, Row::Retired(at))).collect();
+        kept.into_iter().map(|(name, kept)| (name, Row::Retired(kept))).collect();
     for (mut machine, inventory) in machines {
         machine.forget_orders();
         // Its agent announces itself again, and so learns from which number on to listen.
@@ -40,7 +49,7 @@ mod tests {
     use protocol::{Instruction, Verb};
 
     use super::*;
-    use crate::machine::{Registry, Settings, Told};
+    use crate::machine::{Registry, Settings, Told, store::tests::left};
 
     #[test]
     fn what_is_restored_is_there_without_its_orders() {
@@ -53,10 +62,12 @@ mod tests {
             instruction: Some(Instruction { sequence: 3, verb: Verb::Reboot {} }),
             sequence: 3,
             orders: vec![crate::machine::disk_order::tests::order(1)],
+            passwords: vec![left("one")],
             ..Machine::default()
         };
         let machines = vec![(machine, Some(Inventory::default()))];
-        restore(Arc::clone(&database), machines, vec![("two".to_owned(), 7)]).unwrap();
+        let retired = vec![("two".to_owned(), 7)];
+        restore(Arc::clone(&database), machines, retired, vec![left("two")]).unwrap();
         let registry = Registry::open(database, Settings::default(), Arc::new(|_| {})).unwrap();
         let restored = registry.show("one").unwrap().machine;
         assert_eq!((restored.told_to_wait, restored.instruction), (None, None));
@@ -64,6 +75,7 @@ mod tests {
         assert_eq!(restored.sequence, 3);
         assert_eq!(registry.inventory("one").unwrap(), Some(Inventory::default()));
         assert_eq!(registry.retired(), [("two".to_owned(), 7)]);
+        assert_eq!(registry.left_passwords(), [left("one"), left("two")]);
         registry.close();
     }
 }

@@ -4,14 +4,16 @@
 //!             give, to one session          Obeys, Progress          Installed, Wiped
 //!  Ordered ─────────────────────────► Given ───────────────► Running ───────────────► Done, Wiped
 //!     │                                 │  ▲                    │
-//!     ├─ deadline ─► Expired            │  └─ give ─ Interrupted ◄── restarted, before the deadline: a wipe only
+//!     ├─ deadline ─► Expired            │  └─ give ─ Interrupted ◄── restarted, before its end: a wipe only
 //!     └─ voided ───► Cancelled          └── refused, failed, restarted, given up ──► Failed
 //! ```
 //!
-//! Given also fails where its agent shows that it never heard of it, or is silent about it beyond the deadline.
+//! Given also fails where its agent shows that it never heard of it, or is silent about it beyond its end.
 //!
 //! An install that was given is over after that, whatever came of it (SAFETY.md 5). A wipe that a restart interrupts
-//! is the same single use still: the next boot of HerculesOS continues what the journal says, until the deadline.
+//! is the same single use still: the next boot of HerculesOS continues what the journal says, until its end
+//! ([`DiskOrder::end`]). That is the deadline, or a day after the last sign of life of one that was begun: what was begun
+//! in time may take days, and a power cut then must leave no locked disk and no half-wiped one.
 
 use protocol::{
     EventKind, Instruction, InventoryDigest, Order, OrderId, Verb,
@@ -141,6 +143,10 @@ pub enum OrderState {
     },
 }
 
+/// So long after its last sign of life a wipe that was begun is continued, also beyond its deadline. As long as an order may
+/// wait (SAFETY.md 5): who has not brought the machine back by then orders anew.
+const CONTINUED_MILLISECONDS: i64 = 24 * 3_600_000;
+
 /// So long an agent that was given an order may be silent about it, also beyond the deadline. It says at once that it
 /// obeys; the rest is for a server or a switch that is away for a while.
 const SILENCE_MILLISECONDS: i64 = 15 * 60_000;
@@ -183,7 +189,7 @@ pub(in crate::machine) fn step(
         | (Interrupted { .. } | Given { .. } | Running { .. }, OrderEvent::GiveUp { reason }) => {
             Some(Failed { at, reason: (*reason).to_owned(), touched: true })
         }
-        (Interrupted { .. }, _) if at >= order.deadline => Some(interrupted(at)),
+        (Interrupted { .. }, _) if at >= order.end() => Some(interrupted(at)),
         (Ordered {} | Interrupted { .. }, &OrderEvent::Give { session, sequence }) => {
             Some(Given { session, sequence, at, heard: false })
         }
@@ -205,7 +211,7 @@ pub(in crate::machine) fn step(
             Some(Failed { at, reason, touched: order.was_begun() })
         }
         (Given { at: given, .. }, OrderEvent::Time)
-            if at >= order.deadline.max(given.saturating_add(SILENCE_MILLISECONDS)) =>
+            if at >= order.end().max(given.saturating_add(SILENCE_MILLISECONDS)) =>
         {
             let reason = "the machine was given the order and said nothing of it until its time was over: \
                           whether it began, nobody knows";
@@ -220,7 +226,7 @@ pub(in crate::machine) fn step(
             OrderEvent::Restarted { session: another },
         ) if session != another => {
             if order.wipe().is_some() {
-                let is_over = at >= order.deadline;
+                let is_over = at >= order.end();
                 return Some(if is_over { interrupted(at) } else { Interrupted { at } });
             }
             let reason = "the machine restarted before it said what came of the order".to_owned();
@@ -232,8 +238,8 @@ pub(in crate::machine) fn step(
 
 /// What becomes of a wipe that nobody continues any more.
 fn interrupted(at: i64) -> OrderState {
-    let reason = "interrupted: the machine restarted, and its time is over; what its boots journaled is kept, and a new \
-                  order for the same disks goes on from there";
+    let reason = "interrupted: the machine restarted, and nobody continued it in time; its journal is kept, and a new \
+                  order for the same disks has the passwords in it";
     OrderState::Failed { at, reason: reason.to_owned(), touched: true }
 }
 
@@ -373,8 +379,16 @@ impl DiskOrder {
         }
     }
 
+    /// Returns when it is over if nothing happens before: at its deadline, and a wipe that was begun not before a day has
+    /// passed since the boot that had it was heard of last. Milliseconds since 1970.
+    pub fn end(&self) -> i64 {
+        let alive = self.wipe().and_then(|wipe| wipe.begun.and(wipe.alive).or(wipe.begun));
+        let continued = alive.map(|alive| alive.saturating_add(CONTINUED_MILLISECONDS));
+        continued.map_or(self.deadline, |continued| continued.max(self.deadline))
+    }
+
     /// Holds for a wipe of which a boot has told a step: disks may have been changed.
-    fn was_begun(&self) -> bool {
+    pub(in crate::machine) fn was_begun(&self) -> bool {
         self.wipe().is_some_and(|wipe| wipe.begun.is_some())
     }
 

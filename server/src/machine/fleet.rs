@@ -14,6 +14,7 @@ use super::{
     disk_order::OrderEvent,
     evidence::{Item, Soundness},
     limit::Limit,
+    store::Retired,
 };
 use crate::journal::{Entry, What};
 
@@ -88,8 +89,8 @@ pub(super) struct Fleet {
     sessions: HashMap<Session, Arc<str>>,
     /// When a session was last heard.
     heard: HashMap<Session, Duration>,
-    /// Names that a person took from a machine, and when: never given again.
-    retired: HashMap<String, i64>,
+    /// Names that a person took from a machine: never given again.
+    retired: HashMap<String, Retired>,
     /// Who was just sent to its own disk and is about to come back through a port that tells nothing.
     expected: HashMap<MacAddress, Expected>,
     /// Where installed systems find this server, if they may.
@@ -146,7 +147,7 @@ impl Fleet {
     pub(super) fn new(
         bounds: Bounds,
         machines: impl IntoIterator<Item = Machine>,
-        retired: impl IntoIterator<Item = (String, i64)>,
+        retired: impl IntoIterator<Item = (String, Retired)>,
     ) -> Self {
         let mut fleet = Self {
             bounds,
@@ -193,14 +194,21 @@ impl Fleet {
             .is_some_and(|&heard| now.uptime.saturating_sub(heard) <= ALIVE)
     }
 
-    /// Returns when a name was taken from its machine.
-    pub(super) fn retired(&self) -> impl Iterator<Item = (String, i64)> {
-        self.retired.iter().map(|(name, at)| (name.clone(), *at))
+    /// Notes that a session says something.
+    fn hear(&mut self, session: Session, now: Now) {
+        if self.sessions.contains_key(&session) {
+            self.heard.insert(session, now.uptime);
+        }
     }
 
-    /// Says when a name was taken from its machine.
-    pub(super) fn retired_at(&self, name: &str) -> Option<i64> {
-        self.retired.get(name).copied()
+    /// Returns when a name was taken from its machine.
+    pub(super) fn retired(&self) -> impl Iterator<Item = (String, i64)> {
+        self.retired.iter().map(|(name, retired)| (name.clone(), retired.at))
+    }
+
+    /// Returns what is kept of a name that was taken from its machine.
+    pub(super) fn retired_name(&self, name: &str) -> Option<&Retired> {
+        self.retired.get(name)
     }
 
     /// Asks machines that run to report again: what they said was lost.
@@ -359,7 +367,7 @@ impl Machine {
         self.happens(&OrderEvent::Void { reason }, now.unix_milliseconds)?.entry
     }
 
-    /// Voids everything: the machine is taken over from a backup (SAFETY.md 12).
+    /// Voids everything: the machine is taken over from a backup (SAFETY.md 12). What may lock its disks stays known.
     pub(super) fn forget_orders(&mut self) {
         self.told_to_wait = None;
         self.chosen_disks.clear();

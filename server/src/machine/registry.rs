@@ -18,6 +18,7 @@ use super::{
     disk_order::carries_order,
     fleet::{Bounds, Effects, Fleet, Now, Picture, Taken},
     store::{self, Loaded, Row, Store},
+    wipe::LeftPassword,
     writer::{Owner, Writer},
 };
 use crate::{
@@ -241,6 +242,11 @@ impl Registry {
         retired
     }
 
+    /// Returns the passwords that wipes left on disks, oldest first, also those of machines that were forgotten.
+    pub fn left_passwords(&self) -> Vec<LeftPassword> {
+        self.read().passwords().into_iter().cloned().collect()
+    }
+
     /// Returns a machine by name.
     pub fn show(&self, name: &str) -> Option<Overview> {
         let fleet = self.read();
@@ -431,7 +437,7 @@ impl Owner for Inner {
         let fleet = self.read();
         match fleet.get(name) {
             Some(machine) => row(machine),
-            None => fleet.retired_at(name).map_or(Row::Gone, Row::Retired),
+            None => fleet.retired_name(name).cloned().map_or(Row::Gone, Row::Retired),
         }
     }
 

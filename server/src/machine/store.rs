@@ -8,12 +8,14 @@ use redb::{
     backends::InMemoryBackend,
 };
 
-use super::Machine;
+use super::{Machine, wipe::LeftPassword};
 
 const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("machines");
 const INVENTORIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("inventories");
 /// A name, and when it was taken from its machine: milliseconds since 1970.
 const RETIRED: TableDefinition<'_, &str, i64> = TableDefinition::new("retired-names");
+/// Such a name, and the passwords that wipes left on disks of that machine.
+const PASSWORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("passwords-of-retired");
 
 /// Facts about the database itself, by name.
 const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("facts");
@@ -53,8 +55,17 @@ pub(super) struct Store(Arc<Database>);
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) machines: Vec<Machine>,
-    /// Names that are not given again, and since when.
-    pub(super) retired: Vec<(String, i64)>,
+    /// Names that are not given again.
+    pub(super) retired: Vec<(String, Retired)>,
+}
+
+/// What is kept of a name that was taken from its machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Retired {
+    /// Since when: milliseconds since 1970.
+    pub(super) at: i64,
+    /// What may still lock disks that were in the machine.
+    pub(super) passwords: Vec<LeftPassword>,
 }
 
 /// What shall be on disk of one name.
@@ -64,8 +75,8 @@ pub(super) enum Row {
     Machine { json: Vec<u8>, inventory: Option<Arc<[u8]>> },
     /// Nothing.
     Gone,
-    /// Nothing but that it was there, from this moment: milliseconds since 1970.
-    Retired(i64),
+    /// Nothing but that it was there.
+    Retired(Retired),
 }
 
 impl Store {
@@ -89,16 +100,24 @@ impl Store {
                             problem,
                             "cannot read what is stored of a machine"
                         );
-                        loaded.retired.push((name.value().to_owned(), 0));
+                        loaded.retired.push((name.value().to_owned(), Retired::default()));
                     }
                 }
             }
             transaction.open_table(INVENTORIES).map_err(failed(doing))?;
             transaction.open_table(FACTS).map_err(failed(doing))?;
             let retired = transaction.open_table(RETIRED).map_err(failed(doing))?;
+            let kept = transaction.open_table(PASSWORDS).map_err(failed(doing))?;
             for row in retired.iter().map_err(failed(doing))? {
                 let (name, at) = row.map_err(failed(doing))?;
-                loaded.retired.push((name.value().to_owned(), at.value()));
+                let passwords = kept.get(name.value()).map_err(failed(doing))?;
+                let passwords = passwords.map(|json| serde_json::from_slice(json.value()));
+                let passwords = passwords.transpose().unwrap_or_else(|error| {
+                    tracing::error!(machine = name.value(), %error, "cannot read its passwords");
+                    None
+                });
+                let retired = Retired { at: at.value(), passwords: passwords.unwrap_or_default() };
+                loaded.retired.push((name.value().to_owned(), retired));
             }
         }
         transaction.commit().map_err(failed(doing))?;
@@ -113,6 +132,7 @@ impl Store {
             let mut machines = transaction.open_table(MACHINES).map_err(failed(doing))?;
             let mut inventories = transaction.open_table(INVENTORIES).map_err(failed(doing))?;
             let mut retired = transaction.open_table(RETIRED).map_err(failed(doing))?;
+            let mut kept = transaction.open_table(PASSWORDS).map_err(failed(doing))?;
             for (name, row) in rows {
                 let name = name.as_str();
                 if let Row::Machine { json, inventory } = row {
@@ -124,8 +144,13 @@ impl Store {
                 }
                 machines.remove(name).map_err(failed(doing))?;
                 inventories.remove(name).map_err(failed(doing))?;
-                if let Row::Retired(at) = row {
-                    retired.insert(name, at).map_err(failed(doing))?;
+                let Row::Retired(row) = row else { continue };
+                retired.insert(name, row.at).map_err(failed(doing))?;
+                if row.passwords.is_empty() {
+                    kept.remove(name).map_err(failed(doing))?;
+                } else {
+                    let json = serde_json::to_vec(&row.passwords).expect("its keys are texts");
+                    kept.insert(name, json.as_slice()).map_err(failed(doing))?;
                 }
             }
         }
@@ -230,6 +255,8 @@ fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl Fn(E) -> StoreError
 pub(super) mod tests {
     use std::path::Path;
 
+    use protocol::{OrderId, order::DiskIdentity};
+
     use super::*;
 
     /// Makes a row unreadable, as a newer or broken server may leave it.
@@ -238,6 +265,18 @@ pub(super) mod tests {
         let transaction = database.begin_write().unwrap();
         transaction.open_table(MACHINES).unwrap().insert(name, b"{\"name\":7}".as_slice()).unwrap();
         transaction.commit().unwrap();
+    }
+
+    /// A password that was left on disk `a` in a machine.
+    pub(in crate::machine) fn left(machine: &str) -> LeftPassword {
+        LeftPassword {
+            disk: "serial::a".to_owned(),
+            named: DiskIdentity { serial: Some("a-serial".to_owned()), ..DiskIdentity::default() },
+            password: "a5".repeat(32),
+            machine: machine.to_owned(),
+            order: OrderId([1; 16]),
+            at: 3,
+        }
     }
 
     #[test]
@@ -249,13 +288,16 @@ pub(super) mod tests {
         let rows = [
             ("one".to_owned(), row(serde_json::to_vec(&machine).unwrap())),
             ("two".to_owned(), row(br#"{"name":"two","unknown":1}"#.to_vec())),
-            ("three".to_owned(), Row::Retired(7)),
+            ("three".to_owned(), Row::Retired(Retired { at: 7, passwords: vec![left("three")] })),
+            ("four".to_owned(), Row::Retired(Retired { at: 8, passwords: vec![] })),
         ];
         store.write(&BTreeMap::from(rows)).unwrap();
         let (store, loaded) = Store::open(store.0).unwrap();
         assert_eq!(loaded.machines[0], machine);
         assert_eq!(loaded.machines[1].name, "two");
-        assert_eq!(loaded.retired, [("three".to_owned(), 7)]);
+        let kept = |at, passwords| Retired { at, passwords };
+        let retired = [("four", kept(8, vec![])), ("three", kept(7, vec![left("three")]))];
+        assert_eq!(loaded.retired, retired.map(|(name, kept)| (name.to_owned(), kept)));
         store.write(&BTreeMap::from([("one".to_owned(), Row::Gone)])).unwrap();
         assert_eq!(Store::open(store.0).unwrap().1.machines.len(), 1);
     }

@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::{Session, install::ChosenDisk};
 
 pub(crate) mod judge;
+pub(in crate::machine) mod password;
 mod plan;
 
 pub(in crate::machine) use self::plan::{Lot, is_called, plan};
 pub use self::{
     judge::{Asked, Judged, Judgement, ceiling, judge},
+    password::LeftPassword,
     plan::{WipePlan, WipeRefusal, WipeRequest},
 };
 
@@ -66,12 +68,16 @@ pub struct WipeWork {
     /// Passwords that earlier orders left on disks of this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inherited: Vec<WipeStep>,
-    /// The steps that its boots have told before each happened, oldest first. Kept for ever: a disk may be locked.
+    /// The steps that its boots have told before each happened, oldest first. Passwords are kept beside it ([`LeftPassword`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub journal: Vec<WipeStep>,
     /// When the first of them was told: milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<i64>,
+    /// When the boot that has it, or had it last, was last heard of it: a step, a watermark, its progress. Milliseconds since
+    /// 1970; in the database it may be some minutes behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alive: Option<i64>,
     /// The boots that it was given to, oldest first: each after the first continues.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boots: Vec<Session>,
@@ -164,6 +170,7 @@ impl WipeWork {
         if !is_of_order || !is_sound {
             return Err(StepError::Nonsense);
         }
+        self.alive = Some(at);
         let is_its = |known: &&WipeStep| known.disk == step.disk;
         if self.journal.iter().rev().find(is_its) == Some(step) {
             return Ok(false);
@@ -196,34 +203,6 @@ impl WipeWork {
             others: &self.others,
         };
         judge(&asked, report)
-    }
-
-    /// Returns the passwords that may still lock a disk: it was not said to be erased after they were set.
-    pub(in crate::machine) fn passwords(&self, identity: &str) -> Vec<WipeStepKind> {
-        let mut left = Vec::new();
-        self.add_passwords(identity, &mut left);
-        left
-    }
-
-    /// Goes on with the passwords that orders before this one left.
-    pub(in crate::machine) fn add_passwords(&self, identity: &str, left: &mut Vec<WipeStepKind>) {
-        let number = self.disks.iter().position(|disk| disk.identity == identity);
-        let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else { return };
-        for step in self.inherited.iter().chain(&self.journal).filter(|step| step.disk == number) {
-            match &step.kind {
-                WipeStepKind::AtaPassword { .. } if !left.contains(&step.kind) => {
-                    left.push(step.kind.clone());
-                }
-                // An exception may be that the password did not come off.
-                WipeStepKind::Over { verdict: Verdict::Erased } => left.clear(),
-                _ => {}
-            }
-        }
-    }
-
-    /// Holds while a disk of it may be locked with a password that stands only here.
-    pub(in crate::machine) fn may_lock(&self) -> bool {
-        self.disks.iter().any(|disk| !self.passwords(&disk.identity).is_empty())
     }
 
     /// Notes that a boot of SunshineOS is told to restart for it. False where that was told in vain often enough.

@@ -363,6 +363,7 @@ impl Disk {
     fn start(&mut self, freezes: bool) {
         self.previous = 0;
         self.is_silent = false;
+        self.cut_at = None;
         self.security.start(freezes);
         self.sanitizing.start(self.config.sanitize_is_frozen);
         self.capacity.start();

@@ -312,6 +312,7 @@ impl Card {
     /// Takes power away and gives it back: what ran is over, and nothing is said of what it did.
     pub fn power_cut(&mut self) {
         self.is_silent = false;
+        self.cut_at = None;
         self.reset();
     }
 

@@ -332,6 +332,7 @@ impl Controller {
         self.unsafe_shutdowns += 1;
         self.is_silent = false;
         self.silent_after = None;
+        self.cut_at = None;
         self.reset();
     }
 

@@ -10,13 +10,17 @@ use std::{
     time::Instant,
 };
 
+use linux::suspend::Alarm;
 use protocol::{
     inventory::Disk,
     wipe::{WipeProgress, WipeStep, WipeStepKind},
 };
 use wipe::{Stopped, job::Keeper};
 
-use crate::wipe::Screen;
+use crate::{
+    chain,
+    wipe::{SLEEP_SECONDS, Screen},
+};
 
 /// Shows how far it is on standard error, where that is a terminal.
 #[derive(Debug)]
@@ -99,7 +103,8 @@ impl Keeper for TerminalKeeper {
     }
 
     fn sleep(&self) -> Result<(), String> {
-        Err("somebody else's system is not put to sleep".to_owned())
+        let alarm = Alarm::prove().map_err(|error| chain(&error))?;
+        alarm.sleep(SLEEP_SECONDS).map(drop).map_err(|error| chain(&error))
     }
 
     fn unix_milliseconds(&self) -> i64 {

@@ -28,7 +28,7 @@ const JOURNAL_PATIENCE: Duration = Duration::from_hours(4);
 const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the machine sleeps to unfreeze its disks: disks spin down and lose their power.
-const SLEEP_SECONDS: u64 = 10;
+pub(crate) const SLEEP_SECONDS: u64 = 10;
 
 /// Keeps one order.
 #[derive(Debug)]

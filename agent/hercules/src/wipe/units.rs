@@ -8,19 +8,18 @@ use std::{
     sync::Arc,
 };
 
-use disk::{Controller, Held};
+use disk::{Asking, Controller, Held};
 use protocol::{
     inventory::{Disk, Transport},
     order::DiskIdentity,
-    wipe::DiskReport,
 };
 use wipe::{
     Handling, Part,
-    firmware::{Device, Reach},
+    firmware::{Device, Hiding, Reach},
     harbour::Live,
     job::{DiskWatch, Keeper, Unit, UnitDisk},
     plan::MediumKind,
-    unit::{self, Terms},
+    unit::{self, Tell, Terms},
 };
 
 /// Where installed filesystems are mounted for a while.
@@ -129,12 +128,17 @@ fn unit(disks: Vec<Ordered>, keeper: &Arc<dyn Keeper>) -> Unit {
             watch: Arc::clone(watch),
         })
         .collect();
-    Unit { disks: said, work: Box::new(move |terms| work(watched, terms)) }
+    Unit { disks: said, work: Box::new(move |terms, tell| work(watched, terms, tell)) }
 }
 
-fn work(disks: Vec<(Ordered, Arc<DiskWatch>)>, terms: Terms<'_>) -> Vec<DiskReport> {
+/// Wipes disks, and lets them go. What comes after the reports nobody has to wait for.
+fn work(disks: Vec<(Ordered, Arc<DiskWatch>)>, terms: Terms<'_>, tell: &mut Tell<'_>) {
     let is_nvme = disks.iter().all(|(one, _)| one.disk.transport == Some(Transport::Nvme));
-    let reports = if is_nvme { nvme(&disks, terms) } else { alone(&disks, terms) };
+    if is_nvme {
+        nvme(&disks, terms, tell);
+    } else {
+        alone(&disks, terms, tell);
+    }
     for (disk, _) in disks {
         let name = disk.held.name().to_owned();
         // The kernel shall not show partitions that are gone. That they are is known by then.
@@ -143,11 +147,10 @@ fn work(disks: Vec<(Ordered, Arc<DiskWatch>)>, terms: Terms<'_>) -> Vec<DiskRepo
             agent::console::show(&format!("  {name}: it stays writable: {error}\n"));
         }
     }
-    reports
 }
 
 /// All ordered namespaces of a subsystem. Only where none is left out its controller may be told to erase everything.
-fn nvme(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskReport> {
+fn nvme(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>, tell: &mut Tell<'_>) {
     let held: Vec<&Held> = disks.iter().map(|(disk, _)| &disk.held).collect();
     let doors: Vec<_> = held.iter().map(|held| held.nvme()).collect();
     let (controller, withheld) = match Controller::of(&held) {
@@ -174,12 +177,11 @@ fn nvme(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskReport
             Part { device, may, withheld, opal, ..part(disk, watch, handling, filesystems) }
         })
         .collect();
-    unit::wipe(&parts, terms)
+    unit::wipe_each(&parts, terms, tell);
 }
 
 /// A disk that shares its device with none.
-fn alone(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskReport> {
-    let mut reports = Vec::new();
+fn alone(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>, tell: &mut Tell<'_>) {
     for (disk, watch) in disks {
         let handling = Whole { held: &disk.held, controller: None };
         let filesystems = filesystems(disk);
@@ -201,9 +203,8 @@ fn alone(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>) -> Vec<DiskRepor
         };
         let part =
             Part { device, may, withheld, opal, ..part(disk, watch, &handling, &filesystems) };
-        reports.extend(unit::wipe(&[part], terms));
+        unit::wipe_each(&[part], terms, tell);
     }
-    reports
 }
 
 /// Returns a disk that takes no commands.
@@ -243,16 +244,33 @@ struct Whole<'h> {
     controller: Option<&'h Controller<'h>>,
 }
 
+impl Whole<'_> {
+    /// Reads what the kernel says of the disk's queue (Linux, Documentation/ABI/stable/sysfs-block).
+    fn queue(&self, name: &str) -> Option<String> {
+        let path = format!("/sys/block/{}/queue/{name}", self.held.name());
+        fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+    }
+}
+
 impl Handling for Whole<'_> {
     fn discards(&self) -> bool {
-        // Linux, Documentation/ABI/stable/sysfs-block: zero where the device does not.
-        let path = format!("/sys/block/{}/queue/discard_max_bytes", self.held.name());
-        fs::read_to_string(path)
-            .is_ok_and(|text| text.trim().parse().is_ok_and(|most: u64| most > 0))
+        // Zero where the device does not.
+        let most = self.queue("discard_max_bytes").and_then(|text| text.parse::<u64>().ok());
+        most.is_some_and(|most| most > 0)
+    }
+
+    fn is_zoned(&self) -> bool {
+        // "host-aware" is written like any other.
+        self.queue("zoned").is_some_and(|zoned| zoned == "host-managed")
     }
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.held.discard(offset, length)
+    }
+
+    fn grow(&self, bytes: u64, hidden_by: &[Hiding]) -> io::Result<()> {
+        let is_area = hidden_by.iter().all(|by| *by == Hiding::Hpa);
+        self.held.grow(bytes, if is_area { Asking::Link } else { Asking::Disk }).map(drop)
     }
 
     fn refresh(&self) -> io::Result<()> {

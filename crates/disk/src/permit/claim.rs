@@ -25,6 +25,8 @@ use crate::AlignedBuffer;
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) file: File,
+    /// Whether it is more than a look: nobody gets a permit for what others can claim.
+    pub(super) is_exclusive: bool,
     pub(super) ordered: OrderedDisk,
     pub(super) name: String,
     pub(super) facts: Facts,
@@ -48,9 +50,12 @@ impl Claim {
         // By its place in the tree first: it says by whom it is used, which the refusal of an open does not.
         if let Some(directory) = machine.root.real(format!("sys/class/block/{name}")).ok().flatten()
         {
-            unused(machine, name, &directory, &disk)?;
+            unused(machine, purpose, name, &directory, &disk)?;
         }
-        let file = machine.kernel.claim(name).map_err(|source| match source.raw_os_error() {
+        let is_exclusive = !purpose.is_only_looked_at();
+        let opened =
+            if is_exclusive { machine.kernel.claim(name) } else { machine.kernel.look(name) };
+        let file = opened.map_err(|source| match source.raw_os_error() {
             // EBUSY, EROFS, and what is there no more: ENXIO, ENODEV, ENOENT, ENOMEDIUM.
             Some(16) => Refusal::InUse {
                 disk: disk.clone(),
@@ -72,6 +77,7 @@ impl Claim {
         real_disk(machine, &directory, &disk)?;
         let mut claim = Self {
             file,
+            is_exclusive,
             ordered: ordered.clone(),
             name: name.clone(),
             facts,
@@ -81,10 +87,13 @@ impl Claim {
         };
         let seen = claim.confirm(machine)?;
         claim.transport = seen.transport;
+        if facts.size_bytes == 0 {
+            return Err(Refusal::NoSize { disk });
+        }
         let despite = |obstacle| purpose.is_despite(&ordered.identity, obstacle);
         suitable(machine, place, despite, &seen, &disk)?;
         claim.writable(machine, place, &disk)?;
-        unused(machine, name, &claim.directory, &disk)?;
+        unused(machine, purpose, name, &claim.directory, &disk)?;
         // A disk that is sanitizing, or locked, does not tell; before an earlier boot began with it, it did.
         if !despite(Obstacle::Reservations) && !purpose.is_begun(number) {
             let keys = machine.kernel.registered_keys(&claim.file, seen.transport);
@@ -220,11 +229,13 @@ fn unanswered<'d>(
 
 fn unused(
     machine: &Machine,
+    purpose: &impl Purpose,
     name: &str,
     directory: &std::path::Path,
     disk: &str,
 ) -> Result<(), Refusal> {
-    let uses = usage::of(&machine.root, name, directory)
+    let look = if purpose.is_only_looked_at() { usage::mounted_at } else { usage::of };
+    let uses = look(&machine.root, name, directory)
         .map_err(|what| Refusal::UseUnknown { disk: disk.to_owned(), what })?;
     if uses.is_empty() {
         return Ok(());

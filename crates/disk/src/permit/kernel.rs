@@ -1,6 +1,11 @@
 //! What the checks ask of the kernel through a descriptor: the one seam at which tests put machines that are not there.
 
-use std::{fmt, fs::File, io, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use linux::{
     belt,
@@ -13,6 +18,12 @@ use protocol::inventory::Transport;
 pub(crate) trait Kernel: fmt::Debug + Send + Sync {
     /// Opens a disk by the kernel's name for it, for reading and writing, and claims it.
     fn claim(&self, name: &str) -> io::Result<File>;
+
+    /// Opens a disk for reading, without a claim.
+    fn look(&self, name: &str) -> io::Result<File>;
+
+    /// Holds when somebody has claimed a device.
+    fn is_claimed(&self, name: &str) -> io::Result<bool>;
 
     /// Reads what a descriptor itself tells.
     fn facts(&self, disk: &File) -> io::Result<Facts>;
@@ -52,8 +63,15 @@ pub(crate) struct Live;
 
 impl Kernel for Live {
     fn claim(&self, name: &str) -> io::Result<File> {
-        // A slash in a device's name is an exclamation mark in sysfs.
-        direct::claim(&Path::new("/dev").join(name.replace('!', "/")))
+        direct::claim(&node(name))
+    }
+
+    fn look(&self, name: &str) -> io::Result<File> {
+        direct::look(&node(name))
+    }
+
+    fn is_claimed(&self, name: &str) -> io::Result<bool> {
+        direct::is_claimed(&node(name))
     }
 
     fn facts(&self, disk: &File) -> io::Result<Facts> {
@@ -90,4 +108,9 @@ impl Kernel for Live {
             _ => Ok(0),
         }
     }
+}
+
+/// A slash in a device's name is an exclamation mark in sysfs.
+fn node(name: &str) -> PathBuf {
+    Path::new("/dev").join(name.replace('!', "/"))
 }

@@ -44,6 +44,11 @@ pub(super) trait Purpose {
     fn is_missing(&self, _disk: &DiskIdentity) -> bool {
         false
     }
+
+    /// Holds when disks are only looked at: what is built on them may be there yet, and is looked at by who asks.
+    fn is_only_looked_at(&self) -> bool {
+        false
+    }
 }
 
 /// To write an image.
@@ -82,6 +87,43 @@ impl Purpose for Wipe {
 
     fn is_missing(&self, disk: &DiskIdentity) -> bool {
         self.missing.contains(disk)
+    }
+}
+
+/// A wipe before what is built on its disks is taken down.
+pub(super) struct Looking<'w>(pub(super) &'w Wipe);
+
+impl Purpose for Looking<'_> {
+    fn is_despite(&self, disk: &DiskIdentity, obstacle: Obstacle) -> bool {
+        self.0.is_despite(disk, obstacle)
+    }
+
+    fn is_begun(&self, number: usize) -> bool {
+        self.0.is_begun(number)
+    }
+
+    fn is_continued(&self) -> bool {
+        self.0.is_continued()
+    }
+
+    fn may_lose(&self, ordered: &OrderedDisk) -> bool {
+        self.0.may_lose(ordered)
+    }
+
+    fn may_lose_unread(&self, ordered: &OrderedDisk) -> bool {
+        self.0.may_lose_unread(ordered)
+    }
+
+    fn digest(&self, inventory: &Inventory) -> InventoryDigest {
+        self.0.digest(inventory)
+    }
+
+    fn is_missing(&self, disk: &DiskIdentity) -> bool {
+        Purpose::is_missing(self.0, disk)
+    }
+
+    fn is_only_looked_at(&self) -> bool {
+        true
     }
 }
 

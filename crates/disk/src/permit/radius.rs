@@ -71,7 +71,9 @@ fn units(machine: &Machine, claim: &Claim, claims: &[Claim]) -> Option<Vec<Strin
     Some(others.into_iter().filter(|unit| !is_ordered(unit)).map(|unit| unit.name).collect())
 }
 
-/// Refuses to clear the TPM where a disk is kept that it may hold the key of. `inventory` says what is on the disks.
+/// Refuses to clear the TPM where a disk is kept that it may hold the key of. `inventory` says what is on the disks. One
+/// that the order names as missing is to be destroyed physically, so that its key may go, too, even where it still
+/// answers; but not at a level that destroys nothing.
 pub(super) fn sealed(wipe: &Wipe, inventory: &Inventory, claims: &[Claim]) -> Result<(), Refusal> {
     if !clears_tpm(wipe) {
         return Ok(());
@@ -79,19 +81,31 @@ pub(super) fn sealed(wipe: &Wipe, inventory: &Inventory, claims: &[Claim]) -> Re
     let is_erased = |disk: &Disk| {
         let identity = DiskIdentity::of(disk);
         let is_ordered = claims.iter().any(|claim| claim.ordered.identity == identity);
-        (is_ordered && wipe.level.destroys()) || wipe.is_missing(&identity)
+        wipe.level.destroys() && (is_ordered || wipe.is_missing(&identity))
     };
-    let kept = inventory.disks.iter().filter(|disk| disk.size_bytes.0 != 0 && !is_erased(disk));
+    let kept = inventory.disks.iter().filter(|disk| may_hold_data(disk) && !is_erased(disk));
     let others: Vec<String> = kept
         .filter_map(|disk| {
             let words = label(Some(&disk.name), &DiskIdentity::of(disk));
-            let Some(content) = &disk.content else { return Some(format!("{words}: unreadable")) };
+            let content = disk.content.as_ref().filter(|_| disk.size_bytes.0 != 0);
+            let Some(content) = content else { return Some(format!("{words}: unreadable")) };
             let inner = content.partitions.iter().flat_map(|partition| &partition.signatures);
             let mut kinds = content.signatures.iter().chain(inner).map(|found| found.kind.as_str());
             kinds.find(|kind| SEALED.contains(kind)).map(|kind| format!("{words}: {kind}"))
         })
         .collect();
     if others.is_empty() { Ok(()) } else { Err(Refusal::Sealed { others: others.join("; ") }) }
+}
+
+/// Holds unless there is no medium that could be read. A fixed disk without size has one: its sectors are none that Linux
+/// addresses (520 bytes, say), or it is dying.
+pub(super) fn may_hold_data(disk: &Disk) -> bool {
+    let is_fixed = disk.removable != Some(true)
+        && matches!(
+            disk.transport,
+            Some(Transport::Nvme | Transport::Ata | Transport::Scsi | Transport::Raid)
+        );
+    disk.size_bytes.0 != 0 || is_fixed
 }
 
 /// Holds when the keys that the TPM keeps go.

@@ -170,6 +170,14 @@ pub enum Refusal {
         /// On the descriptor.
         found: u32,
     },
+    /// Nothing of it can be addressed.
+    #[error(
+        "{disk} shows no size: its sectors are none that Linux addresses (520 bytes, say), or it is dying; have it reformatted, or call it missing and destroy it physically"
+    )]
+    NoSize {
+        /// Which disk.
+        disk: String,
+    },
     /// It is a part of a disk.
     #[error("{disk} is a partition: order the whole disk")]
     Partition {
@@ -340,6 +348,7 @@ impl Refusal {
             Self::Exchanged { .. } => "exchanged",
             Self::OtherSize { .. } => "other-size",
             Self::OtherSectors { .. } => "other-sectors",
+            Self::NoSize { .. } => "no-size",
             Self::Partition { .. } => "partition",
             Self::Virtual { .. } => "virtual",
             Self::Network { .. } => "network",

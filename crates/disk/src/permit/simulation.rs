@@ -84,6 +84,8 @@ pub(crate) enum Trick {
     SequenceChanges(usize),
     /// From this call on, it has one sector less.
     Shrinks(usize),
+    /// From this call on, it has one sector more.
+    Grows(usize),
     /// From this call on, it is gone.
     Vanishes(usize),
     /// Somebody has claimed it without a trace.
@@ -264,6 +266,11 @@ impl Simulated {
 }
 
 impl Imitation {
+    fn is_held(&self, name: &str) -> bool {
+        let holders = self.directory.join("sys/class/block").join(name).join("holders");
+        fs::read_dir(holders).is_ok_and(|mut holders| holders.next().is_some())
+    }
+
     fn device<T>(&self, disk: &File, with: impl FnOnce(&mut Device) -> T) -> io::Result<T> {
         let inode = disk.metadata()?.ino();
         let mut state = self.state.lock().unwrap();
@@ -281,11 +288,23 @@ impl Kernel for Imitation {
                 _ => {}
             }
         }
-        let path = self.directory.join("dev").join(name);
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        // A lock for a claim: it goes with the descriptor, too.
-        file.try_lock().map_err(|_| io::Error::from_raw_os_error(16))?;
+        let file = self.look(name)?;
+        // A lock for a claim: it goes with the descriptor, too. What is built on a disk has claimed it.
+        let is_held = self.is_held(name);
+        file.try_lock().ok().filter(|()| !is_held).ok_or(io::Error::from_raw_os_error(16))?;
         Ok(file)
+    }
+
+    fn look(&self, name: &str) -> io::Result<File> {
+        let path = self.directory.join("dev").join(name);
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    fn is_claimed(&self, name: &str) -> io::Result<bool> {
+        if self.tricks.contains(&Trick::Claimed) {
+            return Ok(true);
+        }
+        Ok(self.look(name)?.try_lock().is_err() || self.is_held(name))
     }
 
     fn facts(&self, disk: &File) -> io::Result<Facts> {
@@ -299,6 +318,7 @@ impl Kernel for Imitation {
             match trick {
                 Trick::SequenceChanges(from) if asked >= *from => facts.sequence += 1000,
                 Trick::Shrinks(from) if asked >= *from => facts.size_bytes -= 512,
+                Trick::Grows(from) if asked >= *from => facts.size_bytes += 512,
                 Trick::Vanishes(from) if asked >= *from => {
                     return Err(io::Error::from_raw_os_error(6));
                 }

@@ -17,14 +17,7 @@ struct Part {
 
 /// Returns who uses a disk, in words; none when nobody does. An error names what could not be read.
 pub(super) fn of(root: &Root, name: &str, directory: &Path) -> Result<Vec<String>, String> {
-    let unreadable = |path: &Path| path.display().to_string();
-    let mut parts = vec![part(root, name, directory)?];
-    for entry in root.entries(directory).map_err(|_| unreadable(directory))? {
-        let partition = directory.join(&entry);
-        if root.exists(partition.join("partition")) {
-            parts.push(part(root, &entry, &partition)?);
-        }
-    }
+    let parts = parts(root, name, directory)?;
     let mut uses = BTreeSet::new();
     for part in &parts {
         let holders = part.directory.join("holders");
@@ -32,10 +25,37 @@ pub(super) fn of(root: &Root, name: &str, directory: &Path) -> Result<Vec<String
             uses.insert(format!("{holder} is built on {}", part.name));
         }
     }
+    uses.extend(mounts(root, &parts)?);
+    Ok(uses.into_iter().collect())
+}
+
+/// Returns where a disk, or something that is built on one, is mounted or swapped to. An error names what could not be
+/// read.
+pub(super) fn mounted_at(root: &Root, name: &str, directory: &Path) -> Result<Vec<String>, String> {
+    Ok(mounts(root, &parts(root, name, directory)?)?.into_iter().collect())
+}
+
+fn unreadable(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn parts(root: &Root, name: &str, directory: &Path) -> Result<Vec<Part>, String> {
+    let mut parts = vec![part(root, name, directory)?];
+    for entry in root.entries(directory).map_err(|_| unreadable(directory))? {
+        let partition = directory.join(&entry);
+        if root.exists(partition.join("partition")) {
+            parts.push(part(root, &entry, &partition)?);
+        }
+    }
+    Ok(parts)
+}
+
+fn mounts(root: &Root, parts: &[Part]) -> Result<BTreeSet<String>, String> {
+    let mut uses = BTreeSet::new();
     let mounts = root.text("proc/self/mountinfo").ok().flatten();
     let mounts = mounts.ok_or_else(|| "/proc/self/mountinfo".to_owned())?;
     for line in mounts.lines() {
-        if let Some(used) = mounted(line, &parts) {
+        if let Some(used) = mounted(line, parts) {
             uses.insert(used);
         }
     }
@@ -47,7 +67,7 @@ pub(super) fn of(root: &Root, name: &str, directory: &Path) -> Result<Vec<String
             uses.insert(format!("swap on {}", part.name));
         }
     }
-    Ok(uses.into_iter().collect())
+    Ok(uses)
 }
 
 fn part(root: &Root, name: &str, directory: &Path) -> Result<Part, String> {

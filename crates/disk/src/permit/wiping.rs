@@ -8,8 +8,11 @@ use protocol::{Inventory, order::DiskIdentity, wipe::Wipe};
 use super::{
     Circumstances, Machine, Permit, claim, claims, for_now, identity,
     kernel::Live,
-    only_what_is_ordered, permits, radius,
+    only_what_is_ordered, permits,
+    purpose::Looking,
+    radius,
     refusal::{Refusal, label},
+    release::to_release,
 };
 
 /// A wipe that nothing was found against.
@@ -50,6 +53,7 @@ pub(super) fn check_wipe_on(
     let order = &wipe.order;
     not_missing(wipe)?;
     let inventory = for_now(machine, order, wipe, circumstances)?;
+    missing_are_named(wipe, &inventory)?;
     let claims = claims(machine, order, wipe, circumstances, &inventory)?;
     let inventory = apart(machine, wipe, inventory, &claims)?;
     let permits = permits(machine, order, circumstances, claims)?;
@@ -60,8 +64,12 @@ pub(super) fn check_wipe_on(
         .map(DiskIdentity::of)
         .collect();
     let is_ordered = |disk: &DiskIdentity| order.disks.iter().any(|one| one.identity == *disk);
-    let missing = wipe.missing.iter().filter(|disk| !there.contains(disk)).cloned().collect();
-    let untouched = there.into_iter().filter(|disk| !is_ordered(disk)).collect();
+    let missing: Vec<_> =
+        wipe.missing.iter().filter(|disk| !there.contains(disk)).cloned().collect();
+    let mute = inventory.disks.iter().filter(|disk| disk.size_bytes.0 == 0);
+    let mute = mute.filter(|disk| radius::may_hold_data(disk)).map(DiskIdentity::of);
+    let mute: Vec<_> = mute.filter(|disk| !missing.contains(disk)).collect();
+    let untouched = there.into_iter().chain(mute).filter(|disk| !is_ordered(disk)).collect();
     Ok(Cleared { permits, inventory, missing, untouched })
 }
 
@@ -71,29 +79,45 @@ pub(super) fn obstacles_on(
     circumstances: &Circumstances<'_>,
 ) -> Vec<(Option<usize>, Refusal)> {
     let order = &wipe.order;
-    let inventory =
-        match not_missing(wipe).and_then(|()| for_now(machine, order, wipe, circumstances)) {
-            Ok(inventory) => inventory,
-            Err(refusal) => return vec![(None, refusal)],
-        };
+    let begin = || {
+        not_missing(wipe)?;
+        let inventory = for_now(machine, order, wipe, circumstances)?;
+        missing_are_named(wipe, &inventory)?;
+        Ok(inventory)
+    };
+    let inventory = match begin() {
+        Ok(inventory) => inventory,
+        Err(refusal) => return vec![(None, refusal)],
+    };
     let (mut open, mut against) = (Vec::new(), Vec::new());
     for number in 0..order.disks.len() {
-        match claim(machine, order, number, wipe, circumstances, &inventory) {
+        // What is built on a disk is in the way only where it is not taken down first.
+        let claim = if wipe.level.destroys() {
+            claim(machine, order, number, &Looking(wipe), circumstances, &inventory)
+        } else {
+            claim(machine, order, number, wipe, circumstances, &inventory)
+        };
+        match claim {
             Ok(claim) => open.push(claim),
             Err(refusal) => against.push((Some(number), refusal)),
         }
     }
     // With some of the disks refused, all that they share with the others would look as if it was not ordered.
-    if against.is_empty()
-        && let Err(refusal) = apart(machine, wipe, inventory, &open)
-    {
-        against.push((None, refusal));
+    if !against.is_empty() {
+        return against;
     }
+    let released = apart(machine, wipe, inventory, &open).and_then(|inventory| {
+        if wipe.level.destroys() {
+            to_release(machine, wipe, &inventory, &open)?;
+        }
+        Ok(())
+    });
+    against.extend(released.err().map(|refusal| (None, refusal)));
     against
 }
 
 /// Refuses what reaches beyond the disks of the order.
-fn apart(
+pub(super) fn apart(
     machine: &Machine,
     wipe: &Wipe,
     inventory: Inventory,
@@ -111,7 +135,7 @@ fn apart(
 }
 
 /// Refuses an order that wipes a disk and calls it missing.
-fn not_missing(wipe: &Wipe) -> Result<(), Refusal> {
+pub(super) fn not_missing(wipe: &Wipe) -> Result<(), Refusal> {
     let is_both = |disk: &&DiskIdentity| identity::is_one_of(disk, &wipe.missing);
     match wipe.order.disks.iter().map(|disk| &disk.identity).find(is_both) {
         Some(disk) => Err(Refusal::NamedTwice { disk: label(None, disk) }),
@@ -119,5 +143,17 @@ fn not_missing(wipe: &Wipe) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses to call a disk that is there missing by a name that others may have: they would count as gone with it.
+fn missing_are_named(wipe: &Wipe, inventory: &Inventory) -> Result<(), Refusal> {
+    for missing in &wipe.missing {
+        let same = inventory.disks.iter().filter(|disk| DiskIdentity::of(disk) == *missing);
+        if same.clone().next().is_some() {
+            // Refuses one that names none or several.
+            identity::find(inventory, missing)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -99,6 +99,10 @@ pub struct DiskReport {
     /// What was read back; absent where nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+    /// What the last pass could not write, and reading back therefore left out; absent where that is nothing. An
+    /// exception says it to people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<Unwritten>,
     /// What did not go as it should, or is not covered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<Exception>,
@@ -260,6 +264,16 @@ pub enum Expected {
     NoCanary,
     /// No signature.
     NoSignature,
+}
+
+/// What of a disk could not be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unwritten {
+    /// How many bytes.
+    pub bytes: Bytes,
+    /// In how many places apart from each other.
+    pub ranges: u64,
 }
 
 /// Something that did not go as it should, or is not covered.

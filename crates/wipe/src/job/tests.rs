@@ -96,7 +96,7 @@ fn hanging(
     then: mpsc::Sender<[Result<(), Stopped>; 3]>,
 ) -> Unit {
     let watch = Arc::clone(&disk.watch);
-    let work = move |terms: Terms<'_>| {
+    let work = move |terms: Terms<'_>, _: &mut Tell<'_>| {
         terms.gate.pass(false);
         watch.phase(WipePhase::Verifying, None);
         watch.progress(512, 1024, 0);
@@ -107,16 +107,22 @@ fn hanging(
         watch.note(WipeStepKind::Over { verdict: Verdict::Erased });
         let begin = WipeStepKind::Begin { technique: Technique::Zeros };
         then.send([watch.check(), watch.wait(Duration::ZERO), watch.journal(begin)]).unwrap();
-        Vec::new()
     };
     Unit { disks: vec![disk.clone()], work: Box::new(work) }
 }
 
+/// The report of a disk that was erased.
+fn answer(disk: &UnitDisk, wipe: &Wipe) -> DiskReport {
+    let report = unanswered(disk.clone(), wipe, 1, 1, "sound", "it answered");
+    disk.watch.phase(WipePhase::Over, None);
+    DiskReport { verdict: Verdict::Erased, ..report }
+}
+
 fn sound(disk: &UnitDisk) -> Unit {
     let one = disk.clone();
-    let work = move |terms: Terms<'_>| {
+    let work = move |terms: Terms<'_>, tell: &mut Tell<'_>| {
         terms.gate.pass(false);
-        vec![unanswered(one, terms.wipe, 1, 1, "sound", "it answered")]
+        tell(one.number, answer(&one, terms.wipe));
     };
     Unit { disks: vec![disk.clone()], work: Box::new(work) }
 }
@@ -145,6 +151,157 @@ fn a_disk_that_hangs_is_given_up_and_the_others_reports_come_and_its_thread_does
     assert_eq!(of_it, [&over]);
     let progress = hung.watch.told("sd0".to_owned());
     assert_eq!((progress.phase, progress.verdict), (WipePhase::Over, Some(Verdict::NotErased)));
+}
+
+/// Runs units on a thread, so that a test fails where it waits for ever.
+fn reports(units: Vec<Unit>, wipe: &Arc<Wipe>, clerk: &Arc<Clerk>) -> Vec<DiskReport> {
+    let (tell, told) = mpsc::channel();
+    let (wipe, keeper): (_, Arc<dyn Keeper>) = (Arc::clone(wipe), Arc::<Clerk>::clone(clerk));
+    thread::spawn(move || tell.send(run(units, &wipe, &keeper)).unwrap());
+    told.recv_timeout(Duration::from_secs(30)).unwrap()
+}
+
+/// Never answers.
+fn hang() {
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn a_disk_that_is_over_keeps_its_report_where_one_of_the_same_device_hangs() {
+    let clerk = Arc::new(Clerk::default());
+    let (over, hung) = (disk(0, &clerk), disk(1, &clerk));
+    let one = over.clone();
+    let work = move |terms: Terms<'_>, tell: &mut Tell<'_>| {
+        terms.gate.pass(false);
+        tell(one.number, answer(&one, terms.wipe));
+        hang();
+    };
+    let unit = Unit { disks: vec![over, hung], work: Box::new(work) };
+    let reports = reports(vec![unit], &wipe(), &clerk);
+    assert_eq!(reports.iter().map(codes).collect::<Vec<_>>(), [["sound"], ["hangs"]]);
+    assert_eq!(reports[0].verdict, Verdict::Erased);
+    assert_eq!(reports[1].verdict, Verdict::NotErased);
+}
+
+#[test]
+fn a_disk_that_waits_for_another_of_its_device_is_not_given_up() {
+    let clerk = Arc::new(Clerk::default());
+    let (slow, waits) = (disk(0, &clerk), disk(1, &clerk));
+    let disks = [slow.clone(), waits.clone()];
+    let work = move |terms: Terms<'_>, tell: &mut Tell<'_>| {
+        terms.gate.pass(false);
+        let begun = Instant::now();
+        while begun.elapsed() < 8 * SHORT {
+            disks[0].watch.heard();
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        assert!(disks[1].watch.is_silent());
+        tell(0, answer(&disks[0], terms.wipe));
+        // Its turn only begins.
+        thread::park_timeout(SHORT / 4);
+        tell(1, answer(&disks[1], terms.wipe));
+    };
+    let unit = Unit { disks: vec![slow, waits], work: Box::new(work) };
+    let reports = reports(vec![unit], &wipe(), &clerk);
+    assert_eq!(reports.iter().map(codes).collect::<Vec<_>>(), [["sound"], ["sound"]]);
+}
+
+#[test]
+fn a_disk_that_hangs_after_its_verdict_keeps_nobody_and_its_report_says_so() {
+    let clerk = Arc::new(Clerk::default());
+    let (hung, other) = (disk(0, &clerk), disk(1, &clerk));
+    let one = hung.clone();
+    let work = move |terms: Terms<'_>, tell: &mut Tell<'_>| {
+        terms.gate.pass(false);
+        tell(one.number, answer(&one, terms.wipe));
+        hang();
+    };
+    let units = vec![Unit { disks: vec![hung.clone()], work: Box::new(work) }, sound(&other)];
+    let reports = reports(units, &wipe(), &clerk);
+    assert_eq!(codes(&reports[0]), ["sound", "hangs"]);
+    assert_eq!(reports[0].verdict, Verdict::ErasedWithExceptions);
+    assert_eq!((codes(&reports[1]), reports[1].verdict), (vec!["sound"], Verdict::Erased));
+    assert_eq!(hung.watch.check(), Err(Stopped::GivenUp));
+}
+
+#[test]
+fn a_thread_that_fails_takes_no_report_back() {
+    let clerk = Arc::new(Clerk::default());
+    let (over, other) = (disk(0, &clerk), disk(1, &clerk));
+    let one = over.clone();
+    let work = move |terms: Terms<'_>, tell: &mut Tell<'_>| {
+        terms.gate.pass(false);
+        tell(one.number, answer(&one, terms.wipe));
+        panic!("a fault of ours");
+    };
+    let unit = Unit { disks: vec![over, other], work: Box::new(work) };
+    let reports = reports(vec![unit], &wipe(), &clerk);
+    assert_eq!(reports.iter().map(codes).collect::<Vec<_>>(), [["sound"], ["failed"]]);
+}
+
+/// Hangs in the first question after everybody has looked.
+fn mute(disk: &UnitDisk) -> Unit {
+    let work = |terms: Terms<'_>, _: &mut Tell<'_>| {
+        terms.gate.pass(false);
+        hang();
+    };
+    Unit { disks: vec![disk.clone()], work: Box::new(work) }
+}
+
+#[test]
+fn a_disk_given_up_is_unknown_while_its_own_erasure_may_run() {
+    let sanitize = Technique::AtaSanitizeBlock;
+    let begin = |technique| WipeStepKind::Begin { technique };
+    let over = |verdict| WipeStepKind::Over { verdict };
+    for (steps, verdict) in [
+        (vec![], Verdict::NotErased),
+        (vec![begin(Technique::Zeros)], Verdict::NotErased),
+        (vec![begin(sanitize)], Verdict::UnknownStillRunning),
+        (vec![begin(sanitize), begin(Technique::Zeros)], Verdict::NotErased),
+        (vec![begin(sanitize), over(Verdict::NotErased)], Verdict::NotErased),
+        (vec![begin(sanitize), over(Verdict::UnknownStillRunning)], Verdict::UnknownStillRunning),
+    ] {
+        let mut order = Wipe::clone(&wipe());
+        let step = |kind: &WipeStepKind| WipeStep { disk: 0, kind: kind.clone() };
+        order.journal = steps.iter().map(step).collect();
+        let clerk = Arc::new(Clerk::default());
+        let reports = reports(vec![mute(&disk(0, &clerk))], &Arc::new(order), &clerk);
+        assert_eq!(reports[0].verdict, verdict, "{steps:?}");
+        let is_unknown = verdict == Verdict::UnknownStillRunning;
+        assert_eq!(codes(&reports[0]).contains(&"stillRunning"), is_unknown);
+        assert_eq!(clerk.noted.lock().unwrap()[0].kind, over(verdict));
+    }
+}
+
+#[test]
+fn a_disk_may_be_erasing_itself_from_the_command_until_it_was_seen_not_to() {
+    let disk = disk(0, &Arc::new(Clerk::default()));
+    let watch = &disk.watch;
+    let after = |phase, technique| {
+        watch.phase(phase, technique);
+        watch.may_be_erasing_itself()
+    };
+    assert!(!after(WipePhase::Erasing, Some(Technique::Zeros)));
+    // Found running, and it does not say what; then one of ours.
+    for technique in [None, Some(Technique::ScsiFormatUnit)] {
+        assert!(after(WipePhase::Erasing, technique));
+        assert!(after(WipePhase::Examining, None));
+        watch.at_rest();
+        assert!(!watch.may_be_erasing_itself());
+        assert!(!after(WipePhase::Verifying, None));
+    }
+}
+
+#[test]
+fn a_disk_whose_own_erasure_is_over_is_not_waited_for_as_long_as_one_that_erases() {
+    let disk = disk(0, &Arc::new(Clerk::default()));
+    disk.watch.phase(WipePhase::Erasing, Some(Technique::ScsiFormatUnit));
+    thread::park_timeout(2 * SHORT);
+    assert!(!disk.watch.is_silent());
+    disk.watch.at_rest();
+    until_silent(&disk.watch);
 }
 
 #[test]

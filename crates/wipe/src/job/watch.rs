@@ -56,6 +56,9 @@ struct State {
     heard: Instant,
     /// How many steps wait for who keeps the order: meanwhile it is not the disk that is silent.
     journaling: u32,
+    /// Whether the device may be erasing itself: since that was begun, in this boot or an earlier one, until it was seen
+    /// that it does not.
+    may_erase: bool,
     /// Nobody waits for it any more: whoever still works on it is to do nothing more.
     is_given_up: bool,
     verdict: Option<Verdict>,
@@ -84,6 +87,7 @@ impl DiskWatch {
             marks: [(now, 0); 2],
             heard: now,
             journaling: 0,
+            may_erase: false,
             is_given_up: false,
             verdict: None,
         };
@@ -120,13 +124,17 @@ impl DiskWatch {
         } else {
             self.patience.usual
         };
-        state.verdict.is_none() && state.journaling == 0 && state.heard.elapsed() > patience
+        state.journaling == 0 && state.heard.elapsed() > patience
+    }
+
+    /// Takes it that the disk may be erasing itself: an earlier boot has begun that.
+    pub(super) fn may_erase_still(&self) {
+        self.state().may_erase = true;
     }
 
     /// Holds while the disk may be erasing itself.
-    pub(super) fn is_erasing_itself(&self) -> bool {
-        let state = self.state();
-        state.phase == WipePhase::Erasing && state.technique.is_some_and(is_devices)
+    pub(super) fn may_be_erasing_itself(&self) -> bool {
+        self.state().may_erase
     }
 
     /// Says what the disk came to, in place of who wiped it. Who comes back to it after that does nothing more.
@@ -205,6 +213,16 @@ impl Watch for DiskWatch {
         let now = Instant::now();
         (state.phase, state.technique, state.heard) = (phase, technique, now);
         (state.done, state.total, state.marks) = (0, 0, [(now, 0); 2]);
+        // What was found running may not say what it is.
+        state.may_erase |= phase == WipePhase::Erasing && technique.is_none_or(is_devices);
+    }
+
+    fn at_rest(&self) {
+        let mut state = self.state();
+        if state.phase == WipePhase::Erasing && state.may_erase {
+            (state.phase, state.technique) = (WipePhase::Waiting, None);
+        }
+        (state.may_erase, state.heard) = (false, Instant::now());
     }
 
     fn heard(&self) {

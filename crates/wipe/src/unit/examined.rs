@@ -7,7 +7,8 @@ use protocol::wipe::{Ended, Expected, Outcome};
 use super::{Run, Standing};
 use crate::{
     firmware::{
-        self, Examined, FirmwareError, Obstacle, PATIENCE, Reach, Recovered, Recovery, Settings,
+        self, Device, Examined, FirmwareError, Hiding, Obstacle, PATIENCE, Reach, Recovered,
+        Recovery, Settings,
     },
     part::password,
     plan::{self, Facts, Way, is_devices},
@@ -20,10 +21,7 @@ impl Run<'_> {
         match firmware::examine(&part.device, part.opal, part.watch) {
             Ok(examined) => self.examined = examined,
             Err(error) => {
-                // What an earlier boot began may still run: then nothing may be tried, and nothing be said.
-                if self.journal.begun.is_some_and(is_devices) {
-                    self.standing = Standing::Unknown;
-                }
+                self.unasked();
                 return match error {
                     FirmwareError::Stopped(stopped) if !self.is_over() => self.halt(stopped),
                     error => {
@@ -43,9 +41,22 @@ impl Run<'_> {
             );
             self.examined = Examined::default();
             self.except("otherSerial", &words);
+            self.unasked();
+        } else if matches!(part.device, Device::None) {
+            self.unasked();
+        } else if self.examined.running.is_none() {
+            part.watch.at_rest();
         }
         if part.may == Reach::Addressed {
             self.examined.techniques.retain(|one| one.reach == Reach::Addressed);
+        }
+    }
+
+    /// Takes it that nobody can say what the device does: what an earlier boot began may still run, and then nothing may
+    /// be tried, and nothing be said.
+    fn unasked(&mut self) {
+        if self.journal.begun.is_some_and(is_devices) {
+            self.standing = Standing::Unknown;
         }
     }
 
@@ -76,14 +87,19 @@ impl Run<'_> {
         let is_shut = |one: &Obstacle| {
             matches!(one, Obstacle::Locked | Obstacle::WriteProtected | Obstacle::OpalLocked)
         };
+        let is_zoned = self.part.handling.is_zoned();
         let facts = Facts {
             medium: self.part.kind,
             offered: self.examined.techniques.iter().map(|one| one.technique).collect(),
-            is_writable: !self.examined.obstacles.iter().any(is_shut),
+            is_writable: !is_zoned && !self.examined.obstacles.iter().any(is_shut),
             discards: self.part.handling.discards(),
         };
         let wipe = self.terms.wipe;
         self.plan = plan::plan(wipe.level, &wipe.options, &facts);
+        if is_zoned {
+            // Nothing here writes zone by zone, nor mounts what does.
+            self.plan.ways.retain(|way| matches!(way, Way::Device(_)));
+        }
     }
 
     fn rejoin(&mut self) {
@@ -123,12 +139,18 @@ impl Run<'_> {
         }
     }
 
-    /// Makes hidden sectors addressable, where that is ordered.
+    /// Makes hidden sectors addressable, where that is ordered: by the disk, then by the kernel. All that follows then
+    /// reaches its new end.
     fn lift(&mut self) {
         let wipe = self.terms.wipe;
-        let is_hidden = |one: &Obstacle| matches!(one, Obstacle::Hidden { .. });
+        let hiding = |one: &Obstacle| match one {
+            Obstacle::Hidden { by, .. } => Some(*by),
+            _ => None,
+        };
+        let mut hidden_by: Vec<Hiding> =
+            self.examined.obstacles.iter().filter_map(hiding).collect();
         let is_asked = wipe.options.lift_hidden && wipe.level.asked() >= Outcome::Clear;
-        if self.is_over() || !is_asked || !self.examined.obstacles.iter().any(is_hidden) {
+        if self.is_over() || !is_asked || hidden_by.is_empty() {
             return;
         }
         let lifted = match firmware::lift_hidden(&self.part.device, self.part.watch) {
@@ -139,7 +161,14 @@ impl Run<'_> {
         if let Some(failure) = lifted.failure {
             self.except("hiddenSectors", &format!("hidden sectors could not be lifted: {failure}"));
         }
-        if let Err(error) = self.part.handling.refresh() {
+        if self.examined.native_bytes.is_some_and(|native| lifted.after_bytes > native) {
+            // The overlay lay below the protected area, and showed only then.
+            hidden_by.push(Hiding::Dco);
+        }
+        let handling = self.part.handling;
+        let is_more = lifted.after_bytes > self.part.medium.size_bytes();
+        let grown = if is_more { handling.grow(lifted.after_bytes, &hidden_by) } else { Ok(()) };
+        if let Err(error) = grown.and_then(|()| handling.refresh()) {
             let words = format!("the kernel could not look at the disk again: {}", chain(&error));
             self.except("notRefreshed", &words);
         }

@@ -2,7 +2,7 @@
 
 use protocol::{
     Bytes,
-    wipe::{DiskReport, Outcome, Validation, WipePhase, WipeStepKind},
+    wipe::{DiskReport, Outcome, PowerLevel, Validation, WipePhase, WipeStepKind},
 };
 
 use super::{Run, Standing};
@@ -43,6 +43,7 @@ impl Run<'_> {
             techniques: self.techniques,
             verification: self.verification,
             filesystems: self.filesystems,
+            unwritten: self.unwritten,
             exceptions: self.exceptions,
             out_of_scope: self.examined.out_of_scope,
             validation: Validation::EmulatedOnly,
@@ -53,7 +54,13 @@ impl Run<'_> {
 
     /// Says what stood in the way, where it kept something from being erased.
     fn name_obstacles(&mut self) {
-        let asked = self.terms.wipe.level.asked();
+        let level = self.terms.wipe.level;
+        if level != PowerLevel::Idle && !self.is_good() && self.part.handling.is_zoned() {
+            let words = "its zones can only be written from their start on, which nothing here does: only an erasure of its own \
+                         could have erased it";
+            self.except("zoned", words);
+        }
+        let asked = level.asked();
         if asked < Outcome::Clear {
             return;
         }

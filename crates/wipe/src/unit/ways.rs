@@ -3,8 +3,8 @@
 use protocol::{
     Bytes,
     wipe::{
-        Ended, Expected, Technique, TechniqueOutcome, Verification, VerificationPlan, WipePhase,
-        WipeStepKind,
+        Ended, Expected, Technique, TechniqueOutcome, Unwritten, Verification, VerificationPlan,
+        WipePhase, WipeStepKind,
     },
 };
 
@@ -44,7 +44,8 @@ impl Run<'_> {
 
     /// Plants canaries, unless an erasure was begun already: what they would mark is gone.
     pub(super) fn mark(&mut self, marks_all: bool) {
-        if self.is_over() || (self.planted > 0 && (self.marks_all || !marks_all)) {
+        let is_marked = self.planted > 0 && (self.marks_all || !marks_all);
+        if self.is_over() || is_marked || self.part.handling.is_zoned() {
             return;
         }
         self.marks_all = marks_all;
@@ -189,6 +190,8 @@ impl Run<'_> {
                 if bad.exact { "" } else { ", or lie beside such places" }
             );
             self.except("badRanges", &words);
+            let ranges = u64::try_from(bad.ranges.len()).unwrap_or(u64::MAX);
+            self.unwritten = Some(Unwritten { bytes: Bytes(bad.bytes), ranges });
             // Some sectors are an exception; a part of the disk is no erasure.
             if !bad.exact || bad.bytes > self.part.medium.size_bytes() / LARGEST_BAD_SHARE {
                 self.taken = Some((way, Ended::Failed));

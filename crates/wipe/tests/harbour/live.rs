@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::FileExt as _,
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -72,7 +73,7 @@ impl Disk {
         self.window(partition.start, partition.size, Access::Writable).expect("a loop device")
     }
 
-    fn make(&self, index: usize, program: &str, arguments: &[&str]) {
+    pub(crate) fn make(&self, index: usize, program: &str, arguments: &[&str]) {
         let device = self.attach(index);
         let output =
             Command::new(program).args(arguments).arg(device.path()).output().expect("it starts");
@@ -80,7 +81,13 @@ impl Disk {
     }
 
     /// Mounts a partition, lets somebody work in it, and unmounts it.
-    fn fill(&self, index: usize, driver: &str, options: Option<&str>, work: impl FnOnce(&Path)) {
+    pub(crate) fn fill(
+        &self,
+        index: usize,
+        driver: &str,
+        options: Option<&str>,
+        work: impl FnOnce(&Path),
+    ) {
         let device = self.attach(index);
         let target = self.directory.path().join("filled");
         fs::create_dir_all(&target).expect("a directory is made");
@@ -97,8 +104,19 @@ impl Disk {
     }
 
     /// What the whole disk is, byte by byte.
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         fs::read(self.directory.path().join("disk")).expect("it is there")
+    }
+
+    /// Makes it these bytes; zeros take no room.
+    pub(crate) fn lay(&self, bytes: &[u8]) {
+        self.file.set_len(0).and_then(|()| self.file.set_len(self.size)).expect("room");
+        let zeros = vec![0; 64 << 10];
+        for (offset, piece) in (0..).step_by(zeros.len()).zip(bytes.chunks(zeros.len())) {
+            if *piece != zeros[..piece.len()] {
+                self.file.write_all_at(piece, offset).expect("room");
+            }
+        }
     }
 }
 
@@ -118,7 +136,7 @@ pub(crate) fn alone(story: impl FnOnce() + Send) {
     });
 }
 
-fn knows(driver: &str) -> bool {
+pub(crate) fn knows(driver: &str) -> bool {
     let known = fs::read_to_string("/proc/filesystems").expect("the kernel says");
     let known = known.split_whitespace().any(|one| one == driver);
     if !known {
@@ -332,7 +350,7 @@ fn what_says_that_it_is_damaged_or_is_no_filesystem_is_not_mounted() {
         let content = disk.content();
         // `s_state`: not clean, with errors.
         let at = content.partitions[0].start + 1024 + 0x3a;
-        std::os::unix::fs::FileExt::write_all_at(&disk.file, &[2, 0], at).expect("room");
+        disk.file.write_all_at(&[2, 0], at).expect("room");
         disk.file.sync_all().expect("room");
         let before = disk.bytes();
         let report = disk.run(Mode::Remove);

@@ -2,16 +2,19 @@
 
 use protocol::{EventKind, Instruction, Inventory, OrderId, Verb, install::Finish};
 
-use super::{Effects, Fleet, Now, REMEMBERED, instruct};
+use super::{Effects, Fleet, Now, REMEMBERED, SEEN_MILLISECONDS, instruct};
 use crate::{
     journal::What,
     machine::{
         DiskOrder, DiskState, Machine, Session, Told,
         disk_order::{self, OrderEvent, OrderState, Work, carries_order, order_of},
         install::{self, ImageFacts, InstallRefusal, InstallRequest, Plan},
-        wipe::WipeWork,
     },
 };
+
+/// Why a wipe that was interrupted waits.
+pub(super) const STILL_HEARD: &str = "the boot that had it was heard a moment ago: it is continued when nothing was heard of that \
+                           one for 90 s, for it may run still";
 
 /// Whether an instruction may leave the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,10 +60,7 @@ impl Fleet {
         machine.order_digest = order.rests_on();
         machine.serve_nothing();
         if machine.orders.len() >= REMEMBERED {
-            // What may hold the password of a locked disk is kept before all others.
-            let holds = |order: &DiskOrder| order.wipe().is_some_and(WipeWork::may_lock);
-            let oldest = machine.orders.iter().position(|order| !holds(order)).unwrap_or(0);
-            machine.orders.remove(oldest);
+            machine.orders.remove(0);
         }
         machine.orders.push(order);
         machine.offer(now);
@@ -109,7 +109,7 @@ impl Fleet {
                 if *its == session && *number == sequence)
         };
         let is_given = is_its(&order.state);
-        let is_late = is_given && now.unix_milliseconds >= order.deadline;
+        let is_late = is_given && now.unix_milliseconds >= order.end();
         let name = machine.name.clone();
         let late = is_late.then_some("its time is over");
         if let Some(reason) = machine.unfit_for(order).or(late) {
@@ -118,7 +118,8 @@ impl Fleet {
             self.happens(&name, &OrderEvent::Unheard { reason }, now, effects);
             return Handing::Not;
         }
-        if let Err(reason) = fit {
+        let may_still_run = self.until_silent(session, now).map(|_| STILL_HEARD.to_owned());
+        if let Some(reason) = fit.err().or(may_still_run) {
             self.hold_back(&name, &reason, now, effects);
             return Handing::Not;
         }
@@ -161,6 +162,7 @@ impl Fleet {
         now: Now,
         effects: &mut Effects,
     ) {
+        self.hear(session, now);
         let running = |machine: &&Machine| {
             machine.session.as_ref().is_some_and(|boot| boot.session == session)
         };
@@ -259,7 +261,7 @@ impl Fleet {
                 effects.ring = true;
             }
             effects.changed.insert(name.to_owned());
-        } else if before != after {
+        } else if before != after || what.is_late {
             // How far it is, is kept in memory only: it comes again in a moment.
             effects.touched.insert(name.to_owned());
         }
@@ -291,6 +293,8 @@ pub enum CancelError {
 pub(in crate::machine) struct Change {
     /// For the journal; nothing where only the progress changed.
     pub(in crate::machine) entry: Option<What>,
+    /// Whether what is stored of when its agent was heard is too old.
+    is_late: bool,
 }
 
 impl Machine {
@@ -315,7 +319,7 @@ impl Machine {
     /// Holds while an order decides what the machine boots.
     pub(in crate::machine) fn has_order_at(&self, unix_milliseconds: i64) -> bool {
         self.open_order()
-            .is_some_and(|order| order.is_with_an_agent() || unix_milliseconds < order.deadline)
+            .is_some_and(|order| order.is_with_an_agent() || unix_milliseconds < order.end())
     }
 
     /// Changes the open order, and what follows from that on this machine. Returns nothing where nothing changed.
@@ -346,16 +350,24 @@ impl Machine {
         );
         order.state = after;
         order.held_back = None;
-        if let (OrderEvent::Give { session, .. }, Some(wipe)) = (event, order.wipe_mut()) {
-            wipe.boots.push(*session);
+        let mut is_late = false;
+        match (event, order.wipe_mut()) {
+            (OrderEvent::Give { session, .. }, Some(wipe)) => wipe.boots.push(*session),
+            (OrderEvent::Says { kind: EventKind::WipeProgress(_), .. }, Some(wipe)) => {
+                let before = wipe.alive.replace(at);
+                is_late = before.is_none_or(|before| {
+                    before.div_euclid(SEEN_MILLISECONDS) != at.div_euclid(SEEN_MILLISECONDS)
+                });
+            }
+            _ => {}
         }
         let what = What::Order { order: order.id, became: order.words() };
         let entry = (!is_progress && !is_heard).then_some(what);
         if order.is_open() {
-            return Some(Change { entry });
+            return Some(Change { entry, is_late });
         }
         self.order_ended(was_with_an_agent, at);
-        Some(Change { entry })
+        Some(Change { entry, is_late })
     }
 
     /// Does what follows on this machine when its last order is over.

@@ -10,6 +10,7 @@ use crate::{
         Approval, Machine, Told,
         disk_order::{DiskOrder, OrderEvent},
         evidence::Strength,
+        store::Retired,
     },
 };
 
@@ -137,7 +138,8 @@ impl Fleet {
         self.approve(name, rule, now, effects)
     }
 
-    /// Removes a machine from the list, and from nothing else (SAFETY.md 13). Its name is never given again.
+    /// Removes a machine from the list, and from nothing else (SAFETY.md 13). Its name is never given again, and the passwords
+    /// that wipes left on its disks stay.
     pub(in crate::machine) fn forget(
         &mut self,
         name: &str,
@@ -159,7 +161,8 @@ impl Fleet {
             effects.ring = true;
             let ports = machine.ports.iter().map(|port| port.mac).collect();
             effects.changed.extend(self.names_of_ports(&ports));
-            self.retired.insert(name.to_owned(), now.unix_milliseconds);
+            let retired = Retired { at: now.unix_milliseconds, passwords: machine.passwords };
+            self.retired.insert(name.to_owned(), retired);
         }
         Ok(())
     }
@@ -312,6 +315,7 @@ impl Machine {
     /// Holds for machines that may make room for others: weak, never approved, empty.
     pub(in crate::machine) fn is_expendable(&self) -> bool {
         !self.ever_approved
+            && self.passwords.is_empty()
             && self.strength() == Strength::Weak
             && self.load() != crate::machine::Load::Data
     }

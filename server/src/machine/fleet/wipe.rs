@@ -1,19 +1,23 @@
 //! Orders to wipe in the life of the machines: planned, journaled step by step, reported.
 
+use std::time::Duration;
+
 use protocol::{
     EventKind, Inventory, OrderId,
-    wipe::{PowerLevel, WipeFinish, WipeStep},
+    wipe::{PowerLevel, WipeFinish, WipeStep, WipeStepKind},
 };
 
-use super::{Effects, Fleet, Now};
+use super::{ALIVE, Effects, Fleet, Now};
 use crate::{
     decision::System,
     journal::What,
     machine::{
         DiskOrder, Machine, Session, Told,
         disk_order::{OrderEvent, OrderState},
+        install::ChosenDisk,
         wipe::{
-            self, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult, WipeWork, is_called,
+            self, LeftPassword, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult,
+            WipeWork, is_called, password,
         },
     },
 };
@@ -36,15 +40,9 @@ impl Fleet {
             seen.map(|seen| seen.named.clone())
         };
         // A disk may have come from another machine, with the password that was set there.
-        let left = |identity: &str| {
-            let mut orders: Vec<&DiskOrder> =
-                self.machines().flat_map(|machine| &machine.orders).collect();
-            orders.sort_by_key(|order| order.at);
-            let mut left = Vec::new();
-            for wipe in orders.into_iter().filter_map(DiskOrder::wipe) {
-                wipe.add_passwords(identity, &mut left);
-            }
-            left
+        let passwords = self.passwords();
+        let left = |disk: &ChosenDisk| {
+            passwords.iter().filter(|left| left.is_of(disk)).map(|left| (*left).clone()).collect()
         };
         wipe::plan(machine, inventory, request, shown_by, seen, left, now.unix_milliseconds)
     }
@@ -58,6 +56,7 @@ impl Fleet {
         now: Now,
         effects: &mut Effects,
     ) -> Result<(), StepError> {
+        self.hear(session, now);
         let name = self.of_session(session).map(|machine| machine.name.clone());
         let name = name.ok_or(StepError::NotItsOrder)?;
         self.hold_where_replaced_still_wipes(session, id, now, effects);
@@ -71,9 +70,43 @@ impl Fleet {
         if wipe.note(step, now.unix_milliseconds)? {
             effects.touched.insert(name.clone());
         }
+        let disk = usize::try_from(step.disk).ok().and_then(|number| wipe.disks.get(number));
+        let disk = disk.cloned().ok_or(StepError::Nonsense)?;
+        if let WipeStepKind::AtaPassword { password } = &step.kind {
+            machine.keep_password(&disk, password, id, now);
+        }
+        if password::ends(&step.kind) {
+            self.release_passwords(&disk, effects);
+        }
         let kind = EventKind::WipeStep { order: id, step: Box::new(step.clone()) };
         self.happens(&name, &OrderEvent::Says { session, kind: &kind }, now, effects);
         Ok(())
+    }
+
+    /// Returns the passwords that wipes left on disks, oldest first.
+    pub(in crate::machine) fn passwords(&self) -> Vec<&LeftPassword> {
+        let of_machines = self.machines().flat_map(|machine| &machine.passwords);
+        let of_retired = self.retired.values().flat_map(|retired| &retired.passwords);
+        let mut all: Vec<&LeftPassword> = of_machines.chain(of_retired).collect();
+        all.sort_by_key(|left| (left.at, &left.disk, &left.password));
+        all
+    }
+
+    /// Forgets the passwords of a disk, wherever it was when they were set: it has none any more.
+    fn release_passwords(&mut self, disk: &ChosenDisk, effects: &mut Effects) {
+        let release = |name: &str, passwords: &mut Vec<LeftPassword>, effects: &mut Effects| {
+            let before = passwords.len();
+            passwords.retain(|left| !left.is_of(disk));
+            if passwords.len() < before {
+                effects.touched.insert(name.to_owned());
+            }
+        };
+        for machine in self.machines.values_mut() {
+            release(&machine.name, &mut machine.passwords, effects);
+        }
+        for (name, retired) in &mut self.retired {
+            release(name, &mut retired.passwords, effects);
+        }
     }
 
     /// Holds a machine where a boot that another has replaced is still at the wipe that this one has, or is to continue: it
@@ -94,6 +127,21 @@ impl Fleet {
             let name = machine.name.clone();
             self.hold_two_sessions(&name, now, effects);
         }
+    }
+
+    /// Returns how long a session still waits for the wipe that another boot had; nothing where it need not.
+    ///
+    /// Who announces itself as a machine need not be it (SAFETY.md 4): the boot that has the wipe would be heard within this
+    /// time if it ran, and both are held then. What was heard before the server started, nobody knows.
+    pub(in crate::machine) fn until_silent(&self, session: Session, now: Now) -> Option<Duration> {
+        let order = self.of_session(session)?.open_order()?;
+        if !matches!(order.state, OrderState::Interrupted { .. }) {
+            return None;
+        }
+        let others = order.wipe()?.boots.iter().filter(|boot| **boot != session);
+        let heard = others.map(|boot| self.heard.get(boot).copied().unwrap_or_default()).max()?;
+        let left = heard.saturating_add(ALIVE).saturating_sub(now.uptime);
+        (!left.is_zero()).then_some(left)
     }
 
     /// Returns a wipe whose report a session may hand in, and its machine: one that it was given, also when its time is over
@@ -171,6 +219,21 @@ impl Machine {
             order.held_back = Some(reason.to_owned());
         }
         may
+    }
+
+    /// Keeps a password that is about to be set on a disk.
+    fn keep_password(&mut self, disk: &ChosenDisk, password: &str, order: OrderId, now: Now) {
+        let is_it = |left: &LeftPassword| left.password == password && left.is_of(disk);
+        if !self.passwords.iter().any(is_it) {
+            self.passwords.push(LeftPassword {
+                disk: disk.identity.clone(),
+                named: disk.named.clone(),
+                password: password.to_owned(),
+                machine: self.name.clone(),
+                order,
+                at: now.unix_milliseconds,
+            });
+        }
     }
 
     /// Does what follows from a wipe that is over.

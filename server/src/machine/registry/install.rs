@@ -169,7 +169,8 @@ impl Registry {
 
     /// Waits for what a session is told after `after`, at most for `patience`. Can be dropped at any moment.
     ///
-    /// An order is handed out only while the clock is trusted, and only after it is on disk that it was.
+    /// An order is handed out only while the clock is trusted, and only after it is on disk that it was; a wipe that another
+    /// boot had only when that one was silent for long enough, and whoever waits asks again then.
     /// It answers only a question that was asked after it was given: who asked before may have lost its power since,
     /// while its line still seems to be up, and would use the order up. So an order that comes while somebody waits
     /// ends the wait with nothing, and the agent asks again.
@@ -181,12 +182,15 @@ impl Registry {
         clock: &Clock,
     ) -> Result<Option<Instruction>, UnknownSession> {
         let mut bell = self.0.bell.subscribe();
-        let deadline = tokio::time::Instant::now() + patience;
+        let mut deadline = tokio::time::Instant::now() + patience;
         let mut refused = None;
         if let Some(instruction) = self.poll(session, after)? {
             refused = Some(instruction.sequence);
             if let Some(instruction) = self.hand_out(session, instruction, clock).await {
                 return Ok(Some(instruction));
+            }
+            if let Some(left) = self.read().until_silent(session, self.now()) {
+                deadline = deadline.min(tokio::time::Instant::now() + left);
             }
         }
         loop {

@@ -185,6 +185,9 @@ fn of_disk(asked: &Asked<'_>, told: &DiskReport, is_foreign: bool) -> Judged {
     if told.accessible_bytes < told.disk.size_bytes {
         sink(Verdict::ErasedWithExceptions, "less of it can be addressed than was ordered");
     }
+    if told.unwritten.is_some() {
+        sink(Verdict::ErasedWithExceptions, "not all of it could be written");
+    }
     if !told.exceptions.is_empty() {
         sink(Verdict::ErasedWithExceptions, "the report names exceptions");
     }
@@ -240,24 +243,21 @@ fn is_enough(level: PowerLevel, told: &DiskReport, seen: &Verification) -> bool 
         }
         VerificationPlan::Sample { samples, .. } => {
             let needed = SAMPLES.min(told.accessible_bytes.0 / PLACE_BYTES);
-            let looked_at = seen.places_read.saturating_add(seen.unreadable);
-            let is_excused = told.exceptions.iter().any(|one| one.code == "badRanges");
-            level == PowerLevel::Redline && samples >= needed && (looked_at >= needed || is_excused)
+            let excused = left_out(told, seen).div_ceil(PLACE_BYTES);
+            let looked_at = seen.places_read.saturating_add(excused);
+            level == PowerLevel::Redline && samples >= needed && looked_at >= needed
         }
         VerificationPlan::Probe {} => false,
     }
 }
 
-/// Returns how many bytes need not be read back, since exceptions say that they could not: places that could not be
-/// read, and bad ranges with what lies beside them in their first and last places (`512 bytes in 1 places …`).
+/// Returns how many bytes need not be read back: places that could not be read, and what could not be written, with what
+/// lies beside it in its first and last places.
 fn left_out(told: &DiskReport, seen: &Verification) -> u64 {
-    let bad = told.exceptions.iter().filter(|one| one.code == "badRanges").map(|one| {
-        let mut numbers = one.words.split(' ').filter_map(|word| word.parse::<u64>().ok());
-        let (bytes, ranges) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        bytes.saturating_add(ranges.saturating_mul(2 * PLACE_BYTES))
+    let unwritten = told.unwritten.map_or(0, |unwritten| {
+        unwritten.bytes.0.saturating_add(unwritten.ranges.saturating_mul(2 * PLACE_BYTES))
     });
-    let unreadable = seen.unreadable.saturating_mul(PLACE_BYTES);
-    bad.fold(unreadable, u64::saturating_add)
+    unwritten.saturating_add(seen.unreadable.saturating_mul(PLACE_BYTES))
 }
 
 #[cfg(test)]

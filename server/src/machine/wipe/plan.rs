@@ -8,7 +8,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::WipeWork;
+use super::{LeftPassword, WipeWork};
 use crate::machine::{
     DiskOrder, Machine, Strength,
     disk_order::{OrderState, Work},
@@ -58,7 +58,7 @@ pub struct WipeRequest {
     /// How the machine goes on.
     #[serde(default = "stay")]
     pub finish: WipeFinish,
-    /// How long the order may wait to be begun, and to be continued.
+    /// How long the order may wait to be begun.
     #[serde(default = "an_hour")]
     pub within_seconds: u64,
     /// What the person calls it, for the certificate.
@@ -109,8 +109,7 @@ pub struct WipePlan {
     pub extras: Vec<Extra>,
     /// How the machine goes on.
     pub finish: WipeFinish,
-    /// When the order ends if nobody begins it, and when a wipe that was interrupted is not continued any more:
-    /// milliseconds since 1970.
+    /// When the order ends if nobody begins it: milliseconds since 1970.
     pub deadline: i64,
     /// Of the inventory that it rests on.
     pub inventory: InventoryDigest,
@@ -200,14 +199,14 @@ pub enum WipeRefusal {
 }
 
 /// Checks what a person asks for. `shown_by` says which machines show a disk of an identity, this one first;
-/// `seen` finds a disk that was once seen in this machine; `left` says which passwords earlier orders left on a disk.
+/// `seen` finds a disk that was once seen in this machine; `left` says which passwords earlier orders may have left on a disk.
 pub(in crate::machine) fn plan(
     machine: &Machine,
     inventory: &Inventory,
     request: &WipeRequest,
     shown_by: impl Fn(&str) -> Vec<String>,
     seen: impl Fn(&str) -> Option<DiskIdentity>,
-    left: impl Fn(&str) -> Vec<protocol::wipe::WipeStepKind>,
+    left: impl Fn(&ChosenDisk) -> Vec<LeftPassword>,
     now: i64,
 ) -> Result<WipePlan, WipeRefusal> {
     let digest = check_machine(machine, inventory, request.within_seconds)?;
@@ -276,9 +275,9 @@ pub(in crate::machine) fn plan(
     let digest =
         if missing.is_empty() { digest } else { InventoryDigest::without(inventory, &missing) };
     let disks: Vec<ChosenDisk> = chosen.into_iter().map(|(chosen, _)| chosen).collect();
-    let inherited = (0_u32..).zip(&disks).flat_map(|(number, disk)| {
-        left(&disk.identity).into_iter().map(move |kind| WipeStep { disk: number, kind })
-    });
+    let inherited = (0_u32..)
+        .zip(&disks)
+        .flat_map(|(number, disk)| left(disk).into_iter().map(move |left| left.step(number)));
     Ok(WipePlan {
         machine: machine.name.clone(),
         strength: machine.strength(),
@@ -417,6 +416,7 @@ impl WipePlan {
                     inherited: self.inherited.clone(),
                     journal: Vec::new(),
                     begun: None,
+                    alive: None,
                     boots: Vec::new(),
                     restarts: None,
                 }),

@@ -40,6 +40,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
                 inherited: vec![],
                 journal: vec![],
                 begun: None,
+                alive: None,
                 boots: vec![],
                 restarts: None,
             }),
@@ -123,21 +124,6 @@ fn a_journal_takes_no_step_of_another_disk_and_is_bounded() {
     }
     assert_eq!(taken, STEPS_OF_A_DISK);
     assert_eq!(work.note(&step(1, WipeStepKind::Verify {}), 1), Ok(true), "others go on");
-}
-
-#[test]
-fn a_password_is_left_until_its_disk_is_erased() {
-    let mut work = work();
-    assert!(!work.may_lock());
-    work.note(&step(1, password("aa")), 1).unwrap();
-    assert_eq!(work.passwords("serial::b"), [password("aa")]);
-    assert!(work.passwords("serial::a").is_empty() && work.may_lock());
-    for verdict in [Verdict::NotErased, Verdict::ErasedWithExceptions] {
-        work.note(&step(1, WipeStepKind::Over { verdict }), 2).unwrap();
-        assert_eq!(work.passwords("serial::b"), [password("aa")], "{verdict:?}");
-    }
-    work.note(&step(1, WipeStepKind::Over { verdict: Verdict::Erased }), 3).unwrap();
-    assert!(work.passwords("serial::b").is_empty() && !work.may_lock());
 }
 
 #[test]

@@ -121,6 +121,14 @@ impl Kernel for Through {
         direct::claim(&self.0)
     }
 
+    fn look(&self, _: &str) -> io::Result<File> {
+        direct::look(&self.0)
+    }
+
+    fn is_claimed(&self, _: &str) -> io::Result<bool> {
+        direct::is_claimed(&self.0)
+    }
+
     fn facts(&self, disk: &File) -> io::Result<Facts> {
         Live.facts(disk)
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::permit::Place;
 
-fn wipe(machine: &Simulated, disks: &[usize], level: PowerLevel) -> Wipe {
+pub(in crate::permit) fn wipe(machine: &Simulated, disks: &[usize], level: PowerLevel) -> Wipe {
     Wipe {
         order: machine.order(disks, true),
         level,
@@ -191,6 +191,43 @@ fn a_disk_whose_key_the_tpm_may_hold_is_not_kept_while_it_is_cleared() {
     assert_eq!(code(&machine, &wipe), "sealed");
 }
 
+#[test]
+fn the_key_of_a_disk_called_missing_goes_with_the_tpm_where_that_disk_was_named_and_nothing_is_kept()
+ {
+    let luks = (0, [b"LUKS\xba\xbe\x00\x02".as_slice(), &[0; 300]].concat());
+    let mut spec = spec();
+    spec.disks[0].content = vec![luks];
+    let cleared = |spec: &Spec, missing: usize, level| {
+        let machine = Simulated::new(spec);
+        let missing = vec![machine.order(&[missing], true).disks[0].identity.clone()];
+        let mut wipe = Wipe { extras: vec![Extra::Tpm], ..wipe(&machine, &[1], level) };
+        wipe.order.inventory = protocol::InventoryDigest::without(&machine.inventory(), &missing);
+        code(&machine, &Wipe { missing, ..wipe })
+    };
+    for level in [PowerLevel::Working, PowerLevel::Full, PowerLevel::Redline] {
+        assert_eq!(cleared(&spec, 0, level), "permitted");
+        assert_eq!(cleared(&spec, 2, level), "sealed", "another one is missing");
+    }
+    for level in [PowerLevel::Idle, PowerLevel::Harbour] {
+        assert_eq!(cleared(&spec, 0, level), "sealed");
+    }
+    // With the same words on both labels nobody knows which one is to be destroyed.
+    let (model, sectors) = (spec.disks[0].model.clone(), spec.disks[0].sectors);
+    let mut twins = spec.clone();
+    for twin in [0, 2] {
+        let disk = &mut twins.disks[twin];
+        (disk.bus, disk.model, disk.sectors) = (Bus::Virtio, model.clone(), sectors);
+        (disk.wide, disk.serial) = (None, None);
+    }
+    assert_eq!(cleared(&twins, 2, PowerLevel::Full), "not-named");
+    for twin in [0, 2] {
+        twins.disks[twin].serial = Some("S1TWIN4711".to_owned());
+    }
+    assert_eq!(cleared(&twins, 2, PowerLevel::Full), "not-unique");
+    twins.disks[2].serial = Some("S1OTHER4712".to_owned());
+    assert_eq!(cleared(&twins, 2, PowerLevel::Full), "sealed");
+}
+
 /// Returns what becomes of a wipe of a machine's first disk, without and with its obstacle named, and with that named of
 /// another disk.
 fn despite(machine: &Simulated, obstacle: Obstacle) -> [&'static str; 3] {
@@ -359,4 +396,33 @@ fn at_a_terminal_every_disk_is_named_by_a_person() {
         let cleared = setting.with(|it| check_wipe_on(&machine.machine(), &wipe, it));
         assert_eq!(cleared.map_or_else(|refusal| refusal.code(), |_| "permitted"), expected);
     }
+}
+
+#[test]
+fn a_disk_whose_sectors_linux_does_not_address_is_refused_and_no_machine_is_whole_with_it() {
+    // Of 520 bytes, say: sd shows a disk without size.
+    let mut mute = spec();
+    mute.disks[0].sectors = 0;
+    for level in LEVELS {
+        assert_eq!(code_of(&mute, &[0], level), "no-size");
+    }
+    let untouched = |spec: &Spec, missing: bool| {
+        let machine = Simulated::new(spec);
+        let mut wipe = wipe(&machine, &[1], PowerLevel::Full);
+        let mute = || machine.order(&[0], true).disks[0].identity.clone();
+        wipe.missing = if missing { vec![mute()] } else { Vec::new() };
+        let tpm = Wipe { extras: vec![Extra::Tpm], ..wipe.clone() };
+        let tpm = code(&machine, &tpm);
+        // An order is used by its permit.
+        let machine = Simulated::new(spec);
+        let cleared = check(&machine, &wipe).unwrap();
+        (cleared.untouched.len(), cleared.missing.len(), tpm)
+    };
+    let others = mute.disks.len() - 2;
+    assert_eq!(untouched(&mute, false), (others + 1, 0, "sealed"));
+    // To be destroyed physically.
+    assert_eq!(untouched(&mute, true), (others, 1, "permitted"));
+    // A reader without a card holds nothing.
+    (mute.disks[0].bus, mute.disks[0].removable) = (Bus::Usb, true);
+    assert_eq!(untouched(&mute, false), (others, 0, "permitted"));
 }

@@ -1,7 +1,5 @@
 //! Stories of orders to wipe: which system gets them, who continues, what is left of them.
 
-use std::collections::HashMap;
-
 use protocol::{
     EventKind, InventoryDigest, OrderId,
     wipe::{Outcome, PowerLevel, Seed, Verdict, WipeFinish, WipeOptions, WipeStep, WipeStepKind},
@@ -13,6 +11,10 @@ use crate::machine::{
     install::{Choice, ChoiceError, InstallRefusal},
     wipe::{Lot, StepError, WipeRefusal, WipeRequest, WipeResult, WipedDisk},
 };
+
+mod continued;
+mod passwords;
+mod tangled;
 
 const HERCULES: Boot = Boot::System(System::Hercules);
 
@@ -60,6 +62,11 @@ impl Story {
             Verb::Wipe(wipe) => Some(*wipe),
             _ => None,
         }
+    }
+
+    /// The boot that had an order is gone for so long that another one may have it.
+    fn falls_silent(&mut self) {
+        self.seconds += ALIVE.as_secs();
     }
 
     fn journals(&mut self, session: u8, id: OrderId, kind: WipeStepKind) -> Result<(), StepError> {
@@ -121,109 +128,6 @@ fn a_waiting_machine_restarts_into_herculesos_is_wiped_and_then_looked_at_by_sun
     assert_eq!(after.verb, Verb::RebootAfter { seconds: 60 }, "there is something still");
     assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
     assert!(story.fleet.get(&name).unwrap().open_order().is_none());
-}
-
-#[test]
-fn the_boot_after_a_power_cut_continues_with_the_journal_until_the_deadline() {
-    let mut story = Story::new();
-    let (_, data, id) = ordered(&mut story);
-    let welcome = story.boots_hercules(2, &data);
-    story.given_wipe(2, welcome.sequence).unwrap();
-    story.journals(2, id, password()).unwrap();
-    assert_eq!(story.decides_for(mac(1)), HERCULES);
-    let welcome = story.boots_hercules(3, &data);
-    assert!(matches!(story.state(id), OrderState::Interrupted { .. }));
-    let wipe = story.given_wipe(3, welcome.sequence).unwrap();
-    assert_eq!(wipe.order.id, id);
-    assert_eq!(wipe.journal, [WipeStep { disk: 0, kind: password() }]);
-    assert_eq!(wipe.seed, Seed([1; 32]), "what the boot before wrote is known");
-    let boots = story.fleet.find_order(id).unwrap().1.wipe().unwrap().boots.clone();
-    assert_eq!(boots, [Session([2; 32]), Session([3; 32])]);
-    story.journals(3, id, WipeStepKind::Verify {}).unwrap();
-    story.seconds += 40_000;
-    story.with(Fleet::expire);
-    assert!(matches!(story.state(id), OrderState::Running { .. }), "begun in time, it goes on");
-    story.boots_hercules(4, &data);
-    let OrderState::Failed { reason, touched: true, .. } = story.state(id) else {
-        panic!("{:?}", story.state(id))
-    };
-    assert!(reason.starts_with("interrupted"), "{reason}");
-}
-
-#[test]
-fn who_still_wipes_after_it_was_replaced_holds_the_machine() {
-    let progress = |id| {
-        let progress =
-            protocol::wipe::WipeProgress { order: id, elapsed_milliseconds: 1, disks: vec![] };
-        EventKind::WipeProgress(Box::new(progress))
-    };
-    for (is_given, says_step) in [(false, true), (false, false), (true, true), (true, false)] {
-        let mut story = Story::new();
-        let (name, data, id) = ordered(&mut story);
-        let welcome = story.boots_hercules(2, &data);
-        story.given_wipe(2, welcome.sequence).unwrap();
-        story.journals(2, id, password()).unwrap();
-        let welcome = story.boots_hercules(3, &data);
-        assert!(matches!(story.state(id), OrderState::Interrupted { .. }));
-        if is_given {
-            story.given_wipe(3, welcome.sequence).unwrap();
-        }
-        assert!(story.fleet.get(&name).unwrap().is_approved());
-        if says_step {
-            let gone = story.journals(2, id, WipeStepKind::Verify {});
-            assert_eq!(gone, Err(StepError::NotItsOrder), "whoever had it is over");
-        } else {
-            story.tells(2, &progress(id));
-        }
-        assert!(!story.fleet.get(&name).unwrap().is_approved(), "there are two");
-        assert_eq!(story.given_wipe(3, welcome.sequence), None);
-    }
-}
-
-#[test]
-fn an_interrupted_wipe_that_nobody_continues_is_over_at_its_deadline() {
-    let mut story = Story::new();
-    let (name, data, id) = ordered(&mut story);
-    let welcome = story.boots_hercules(2, &data);
-    story.given_wipe(2, welcome.sequence).unwrap();
-    story.journals(2, id, password()).unwrap();
-    story.boots(3, &data);
-    assert!(matches!(story.state(id), OrderState::Interrupted { .. }));
-    assert_eq!(story.polls(3, 0).unwrap(), Some(Verb::Reboot {}));
-    story.seconds += 3600;
-    story.with(Fleet::expire);
-    assert!(matches!(story.state(id), OrderState::Failed { touched: true, .. }));
-    assert_eq!(story.decides_for(mac(1)), SUNSHINE, "it waits where it can be reached");
-    // The next order for that disk knows the password.
-    let next = story.wipes(2, &name, &data, &request(&["only"])).unwrap();
-    let welcome = story.boots_hercules(4, &data);
-    let wipe = story.given_wipe(4, welcome.sequence).unwrap();
-    assert_eq!((wipe.order.id, wipe.journal), (next, vec![WipeStep { disk: 0, kind: password() }]));
-}
-
-#[test]
-fn a_password_outlives_its_order_until_its_disk_is_erased() {
-    let mut story = Story::new();
-    let (name, data, id) = ordered(&mut story);
-    let welcome = story.boots_hercules(2, &data);
-    story.given_wipe(2, welcome.sequence).unwrap();
-    story.journals(2, id, password()).unwrap();
-    story.with(|fleet, now, effects| fleet.cancel_order(id, "uid 0", now, effects)).unwrap();
-    let idle = WipeRequest { level: PowerLevel::Idle, ..request(&["only"]) };
-    for number in 2..20 {
-        let other = story.wipes(number, &name, &data, &idle).unwrap();
-        story.with(|fleet, now, effects| fleet.cancel_order(other, "uid 0", now, effects)).unwrap();
-    }
-    let plan = story.fleet.plan_wipe(&name, &inventory(&data), &idle, story.now()).unwrap();
-    assert_eq!(plan.inherited, [WipeStep { disk: 0, kind: password() }]);
-    // Once it is erased, the password is of no use any more.
-    let last = story.wipes(20, &name, &data, &request(&["only"])).unwrap();
-    let welcome = story.boots_hercules(3, &data);
-    story.given_wipe(3, welcome.sequence).unwrap();
-    story.journals(3, last, WipeStepKind::Over { verdict: Verdict::Erased }).unwrap();
-    assert!(story.reports(3, last, Verdict::Erased));
-    let plan = story.fleet.plan_wipe(&name, &inventory(&data), &idle, story.now()).unwrap();
-    assert!(plan.inherited.is_empty());
 }
 
 #[test]
@@ -376,6 +280,7 @@ fn a_dying_disk_that_is_called_missing_may_come_and_go() {
     let wipe = story.given_wipe(2, welcome.sequence).unwrap();
     assert_eq!((wipe.order.id, wipe.missing.len()), (id, 1));
     let welcome = story.boots_hercules(3, &two);
+    story.falls_silent();
     assert!(story.given_wipe(3, welcome.sequence).is_some(), "continued with it");
     let other = format!("{one} disk=z:data");
     let welcome = story.boots_hercules(4, &other);
@@ -392,144 +297,4 @@ fn all_fixed_disks_are_all_and_the_rest_is_named() {
     let one = request(&["S3Z1NB0K-b"]);
     let plan = story.fleet.plan_wipe(&name, &inventory(&two), &one, story.now()).unwrap();
     assert_eq!(plan.others[0].serial.as_deref(), Some("S3Z1NB0K-a"));
-}
-
-/// What was seen from outside in one story.
-#[derive(Default)]
-struct Seen {
-    sessions: u8,
-    orders: u8,
-    /// Which system each session said it is.
-    systems: HashMap<u8, Option<&'static str>>,
-    shown: HashMap<u8, InventoryDigest>,
-    after: HashMap<u8, u64>,
-    /// Who was given an order last.
-    given: HashMap<OrderId, u8>,
-    wipes: usize,
-    continued: usize,
-}
-
-impl Seen {
-    fn announces(&mut self, story: &mut Story, session: u8, text: &str, chance: &mut Chance) {
-        let known = self.systems.get(&session).copied();
-        let systems = [None, Some("SunshineOS"), Some("HerculesOS"), Some("HerculesOS"), Some("x")];
-        let system = known.unwrap_or_else(|| chance.of(&systems));
-        self.systems.insert(session, system);
-        let complete = chance.below(5) > 0;
-        if let Ok(welcome) = story.says_as(session, text, mac(1), complete, system) {
-            self.after.insert(session, welcome.sequence);
-            if complete {
-                self.shown.insert(session, InventoryDigest::of(&inventory(text)));
-            }
-        }
-    }
-
-    /// Whatever leaves the server is checked against what was seen.
-    fn asks(&mut self, story: &mut Story, session: u8, chance: &mut Chance) {
-        let after = self.after.get(&session).copied().unwrap_or(0);
-        let is_fit = chance.below(8) > 0;
-        let fit = if is_fit { Ok(()) } else { Err("the clock".to_owned()) };
-        let Ok(Some(instruction)) = story.asks(session, after, fit) else { return };
-        if chance.below(2) == 0 {
-            self.after.insert(session, instruction.sequence);
-        }
-        let system = self.systems.get(&session).copied().flatten();
-        let order = match &instruction.verb {
-            Verb::Wipe(wipe) => {
-                assert_eq!(system, Some("HerculesOS"), "only HerculesOS wipes");
-                self.wipes += 1;
-                &wipe.order
-            }
-            Verb::Install(install) => {
-                assert!(matches!(system, None | Some("SunshineOS")), "only SunshineOS installs");
-                &install.order
-            }
-            _ => return,
-        };
-        assert!(is_fit, "the clock is in doubt");
-        let now = story.now().unix_milliseconds;
-        assert!(now < order.deadline_unix_milliseconds, "late");
-        let (machine, kept) = story.fleet.find_order(order.id).unwrap();
-        assert!(machine.is_approved() && kept.is_with(Session([session; 32])));
-        assert_eq!(self.shown.get(&session), Some(&order.inventory), "another machine's");
-        if let Some(before) = self.given.insert(order.id, session)
-            && before != session
-        {
-            assert!(kept.wipe().is_some(), "an install is given to one boot");
-            self.continued += 1;
-        }
-    }
-}
-
-#[test]
-fn thousands_of_tangled_stories_wipe_nothing_by_the_wrong_hands() {
-    let (mut wipes, mut continued, mut reported) = (0, 0, 0);
-    for seed in 0..4_000 {
-        let mut chance = Chance(seed);
-        let (mut story, mut seen) = (Story::new(), Seen::default());
-        let shapes = [ONE.to_owned(), ONE.replace("blank", "data"), TWO.to_owned()];
-        for text in [ONE, TWO] {
-            seen.sessions += 1;
-            let session = seen.sessions;
-            seen.announces(&mut story, session, text, &mut chance);
-        }
-        drop(story.approve("4q5hmp2"));
-        for _ in 0..28 {
-            let session = 1 + u8::try_from(chance.below(u64::from(seen.sessions))).unwrap();
-            let newest = seen.sessions;
-            let session = if chance.below(4) > 0 { newest } else { session };
-            let number = seen.orders.max(1);
-            let id = OrderId([number; 16]);
-            match chance.below(20) {
-                0..=2 => {
-                    seen.sessions += 1;
-                    let text = chance.of(&shapes[..2]);
-                    seen.announces(&mut story, newest + 1, &text, &mut chance);
-                }
-                3 => {
-                    let text = match chance.below(6) {
-                        0 => shapes[2].clone(),
-                        1 => format!("{ONE} disk=z:data"),
-                        _ => chance.of(&shapes[..2]),
-                    };
-                    seen.announces(&mut story, session, &text, &mut chance);
-                }
-                4 => drop(story.approve("4q5hmp2")),
-                5 | 6 => {
-                    seen.orders += 1;
-                    let text = chance.of(&shapes[..2]);
-                    drop(story.wipes(seen.orders, "4q5hmp2", &text, &request(&["only"])));
-                }
-                7 => {
-                    seen.orders += 1;
-                    let wanted = installs::request("only", true);
-                    drop(story.installs(seen.orders, "4q5hmp2", ONE, &wanted));
-                }
-                8 => drop(
-                    story.with(|fleet, now, effects| fleet.cancel_order(id, "uid 0", now, effects)),
-                ),
-                9 => story.seconds += chance.of(&[60, 1800, 4000]),
-                10 | 11 => {
-                    let taken = story.journals(session, id, password());
-                    assert!(taken.is_err() || seen.given.get(&id) == Some(&session), "seed {seed}");
-                }
-                12..=14 => {
-                    let taken = story.reports(session, id, Verdict::Erased);
-                    assert!(!taken || seen.given.get(&id) == Some(&session), "seed {seed}");
-                    reported += usize::from(taken);
-                }
-                _ => seen.asks(&mut story, session, &mut chance),
-            }
-            for machine in story.fleet.machines() {
-                let open = machine.orders.iter().filter(|order| order.is_open()).count();
-                assert!(open <= 1, "seed {seed}");
-                let kept = machine.orders.iter().filter(|order| !order.is_open());
-                assert!(kept.into_iter().all(|order| order.verb().is_none()), "seed {seed}");
-            }
-        }
-        wipes += seen.wipes;
-        continued += seen.continued;
-    }
-    let seen = format!("{wipes} wipes given, {continued} continued, {reported} reported");
-    assert!(wipes > 500 && continued > 20 && reported > 50, "too tame: {seen}");
 }

@@ -3,8 +3,8 @@
 use protocol::{
     Bytes,
     wipe::{
-        Exception, Expected, Extra, ExtraOutcome, Seed, Technique, TechniqueOutcome, Validation,
-        Verification,
+        Exception, Expected, Extra, ExtraOutcome, Seed, Technique, TechniqueOutcome, Unwritten,
+        Validation, Verification,
     },
 };
 
@@ -52,6 +52,7 @@ pub(crate) fn told(name: &str) -> DiskReport {
             unreadable: 0,
             first_offsets: vec![],
         }),
+        unwritten: None,
         exceptions: vec![],
         out_of_scope: vec![],
         validation: Validation::EmulatedOnly,
@@ -200,8 +201,8 @@ fn seen(told: &mut DiskReport) -> &mut Verification {
     told.verification.as_mut().unwrap()
 }
 
-fn bad_ranges(told: &mut DiskReport, words: &str) {
-    told.exceptions.push(Exception { code: "badRanges".to_owned(), words: words.to_owned() });
+fn unwritten(told: &mut DiskReport, bytes: u64) {
+    told.unwritten = Some(Unwritten { bytes: Bytes(bytes), ranges: 2 });
 }
 
 #[test]
@@ -216,12 +217,12 @@ fn full_reads_every_byte_back_but_what_exceptions_name() {
     assert_eq!(full(sample), Verdict::NotErased);
     let named = |told: &mut DiskReport| {
         seen(told).bytes_read.0 -= 8 << 20;
-        bad_ranges(told, "8388608 bytes in 2 places could not be written");
+        unwritten(told, 8 << 20);
     };
     assert_eq!(full(named), Verdict::ErasedWithExceptions);
     let more = |told: &mut DiskReport| {
         seen(told).bytes_read.0 -= 9 << 20;
-        bad_ranges(told, "8388608 bytes in 2 places could not be written");
+        unwritten(told, 8 << 20);
     };
     assert_eq!(full(more), Verdict::NotErased);
     let unreadable = |told: &mut DiskReport| {
@@ -248,6 +249,17 @@ fn redline_reads_everything_back_or_as_many_places_as_find_one_in_ten_thousand()
     assert_eq!(sampled(256, 256, 1 << 20), Verdict::ErasedWithExceptions);
     assert_eq!(sampled(255, 255, 1 << 20), Verdict::NotErased);
     assert_eq!(read_back(PowerLevel::Redline, |_| {}), Verdict::Erased, "the whole disk");
+    let bad = |places_left_out: u64| {
+        read_back(PowerLevel::Redline, |told| {
+            unwritten(told, 4096);
+            let seen = seen(told);
+            seen.plan = VerificationPlan::Sample { samples: 46_050, detects_per_100_000: 10 };
+            seen.places_read = 46_050 - places_left_out;
+        })
+    };
+    assert_eq!(bad(0), Verdict::ErasedWithExceptions);
+    assert_eq!(bad(5), Verdict::ErasedWithExceptions, "one place, and two beside each range");
+    assert_eq!(bad(6), Verdict::NotErased);
 }
 
 #[test]

@@ -156,7 +156,6 @@ fn crashed(lab: &Lab) -> Result<()> {
     ensure!(record_count(&records)? == 0, "there are records before anything crashed");
     booted.press(&["alt", "sysrq", "c"])?;
     server.hears_boot(&known.name, 2)?;
-    ensure!(booted.restarts() == 1, "it restarted {} times", booted.restarts());
     ensure!(record_count(&records)? > 0, "a crash that left nothing");
 
     let options = ["--pstore", "--tpm", "--overwrite", "--finish", "reboot"];

@@ -41,8 +41,6 @@ pub(crate) struct Disk {
     pub(crate) sector_bytes: u32,
     /// How much can be written in a second; absent: as much as comes.
     pub(crate) bytes_per_second: Option<u64>,
-    /// How much can be read in a second; absent: as much as comes.
-    pub(crate) read_bytes_per_second: Option<u64>,
     /// Where, in sectors of 512 bytes, it cannot be written to.
     pub(crate) fails_at_sector: Option<u64>,
 }
@@ -92,7 +90,6 @@ impl Disk {
             wwn: 0x5000_c500_0000_0000 | u64::from(chance::number()),
             sector_bytes: 512,
             bytes_per_second: None,
-            read_bytes_per_second: None,
             fails_at_sector: None,
         }
     }
@@ -128,10 +125,8 @@ impl Disk {
                  file.inject-error.0.sector={sector},file.inject-error.0.errno=5"
             ),
         };
-        let pace = |of: &str, pace: Option<u64>| {
-            pace.map(|pace| format!(",throttling.bps-{of}={pace}")).unwrap_or_default()
-        };
-        let pace = pace("write", self.bytes_per_second) + &pace("read", self.read_bytes_per_second);
+        let pace = self.bytes_per_second;
+        let pace = pace.map(|pace| format!(",throttling.bps-write={pace}")).unwrap_or_default();
         format!("if=none,id=medium{number},cache=unsafe,discard=unmap,{path}{pace}")
     }
 

@@ -112,7 +112,7 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
         load_filesystems();
     }
     let mut report = perform(&Arc::new(wipe.clone()), cleared, &keeper, &clock)?;
-if let Some(against) = against {
+    if let Some(against) = against {
         for (number, disk) in report.disks.iter_mut().enumerate() {
             disk.forecast.iter_mut().for_each(|forecast| against.add_to(forecast, number));
         }
@@ -143,6 +143,7 @@ pub(crate) fn perform(
         None => extras::perform(*extra, &after),
     };
     report.extras = wipe.extras.iter().map(extra).collect();
+    report.is_complete &= report.extras.iter().all(|extra| extra.failure.is_none());
     report.ended_unix_milliseconds = linux::clock::unix_milliseconds();
     Ok(report)
 }

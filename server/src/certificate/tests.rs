@@ -347,3 +347,18 @@ fn a_level_that_erases_nothing_is_done_where_every_disk_was_gone_through() {
     assert!(is_done_as_told(PowerLevel::Idle, &report, 2));
     assert!(!is_done_as_told(PowerLevel::Idle, &Value::Null, 2));
 }
+
+#[test]
+fn what_was_not_done_beside_the_disks_keeps_an_order_from_being_done() {
+    let certificates = in_a_directory();
+    let of = |outcome: Value| {
+        let extras = serde_json::json!([outcome]);
+        let issued = issue(&certificates, &key(), 1, |raw| raw["extras"] = extras);
+        issued.result(&["a".to_owned(), "b".to_owned()]).unwrap()
+    };
+    let done = of(serde_json::json!({ "extra": "tpm", "removed": ["keys"] }));
+    assert!(done.is_done && done.undone.is_empty(), "{done:?}");
+    let left = of(serde_json::json!({ "extra": "tpm", "failure": "it refuses" }));
+    assert!(!left.is_done, "{left:?}");
+    assert!(left.words().ends_with("; the TPM: it refuses"), "{}", left.words());
+}

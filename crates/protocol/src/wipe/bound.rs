@@ -3,7 +3,8 @@
 //! What verdicts rest on is never left out: disks, what was reached, what was done, what was read back.
 
 use super::{
-    Capability, DiskReport, Ended, Exception, RawCommand, RemovedFiles, Technique, WipeReport,
+    Capability, CleanedFilesystem, DiskForecast, DiskReport, Ended, Exception, RawCommand,
+    RemovedFiles, Technique, WipeReport,
 };
 use crate::Bytes;
 
@@ -64,13 +65,8 @@ impl DiskReport {
             name: LEFT_OUT.to_owned(),
             value: format!("{more:x}"),
         });
-        entries(&mut self.exceptions, kept.entries, |more| Exception {
-            code: LEFT_OUT.to_owned(),
-            words: format!("{more} more"),
-        });
-        entries(&mut self.out_of_scope, kept.entries, |more| format!("and {more} more"));
-        self.exceptions.iter_mut().for_each(|one| words(&mut one.words, kept.words));
-        self.out_of_scope.iter_mut().for_each(|text| words(text, kept.words));
+        notes(&mut self.exceptions, kept);
+        reasons(&mut self.out_of_scope, kept);
         if !kept.each_pass {
             self.join_passes();
         }
@@ -90,20 +86,16 @@ impl DiskReport {
                 technique.commands.splice(begin..begin + more, [mark]);
             }
         }
-        for cleaned in &mut self.filesystems {
-            let left: Vec<RemovedFiles> =
-                cleaned.removed.split_off(kept.entries.min(cleaned.removed.len()));
-            let sum =
-                |of: fn(&RemovedFiles) -> u64| left.iter().map(of).fold(0, u64::saturating_add);
-            if !left.is_empty() {
-                cleaned.removed.push(RemovedFiles {
-                    rule: format!("{} more", left.len()),
-                    files: sum(|one| one.files),
-                    folders: sum(|one| one.folders),
-                    others: sum(|one| one.others),
-                    bytes: Bytes(sum(|one| one.bytes.0)),
-                });
+        self.filesystems.iter_mut().for_each(|cleaned| cleaned.shorten(kept));
+        match &mut self.forecast {
+            // It is only told: `idle` can be ordered again, for fewer disks.
+            Some(_) if kept.commands == 0 => {
+                self.forecast = None;
+                let words = "what each level would do".to_owned();
+                self.exceptions.push(Exception { code: LEFT_OUT.to_owned(), words });
             }
+            Some(forecast) => forecast.shorten(kept),
+            None => {}
         }
     }
 
@@ -126,6 +118,49 @@ impl DiskReport {
             }
         }
     }
+}
+
+impl DiskForecast {
+    fn shorten(&mut self, kept: Kept) {
+        notes(&mut self.obstacles, kept);
+        reasons(&mut self.not_asked, kept);
+        for level in &mut self.levels {
+            reasons(&mut level.in_the_way, kept);
+            notes(&mut level.notes, kept);
+            level.ways.iter_mut().for_each(|way| words(&mut way.words, kept.words));
+            let looked_at = level.would_remove.iter_mut().flatten();
+            looked_at.for_each(|cleaned| cleaned.shorten(kept));
+        }
+    }
+}
+
+impl CleanedFilesystem {
+    fn shorten(&mut self, kept: Kept) {
+        let left: Vec<RemovedFiles> = self.removed.split_off(kept.entries.min(self.removed.len()));
+        let sum = |of: fn(&RemovedFiles) -> u64| left.iter().map(of).fold(0, u64::saturating_add);
+        if !left.is_empty() {
+            self.removed.push(RemovedFiles {
+                rule: format!("{} more", left.len()),
+                files: sum(|one| one.files),
+                folders: sum(|one| one.folders),
+                others: sum(|one| one.others),
+                bytes: Bytes(sum(|one| one.bytes.0)),
+            });
+        }
+    }
+}
+
+fn notes(list: &mut Vec<Exception>, kept: Kept) {
+    entries(list, kept.entries, |more| Exception {
+        code: LEFT_OUT.to_owned(),
+        words: format!("{more} more"),
+    });
+    list.iter_mut().for_each(|one| words(&mut one.words, kept.words));
+}
+
+fn reasons(list: &mut Vec<String>, kept: Kept) {
+    entries(list, kept.entries, |more| format!("and {more} more"));
+    list.iter_mut().for_each(|text| words(text, kept.words));
 }
 
 /// Stands where something was left out.
@@ -155,8 +190,9 @@ mod tests {
         InventoryDigest, OrderId,
         order::{DiskIdentity, MachineEvidence},
         wipe::{
-            CleanedFilesystem, Expected, Extra, ExtraOutcome, Outcome, PowerLevel, Seed,
+            Expected, Extra, ExtraOutcome, LevelForecast, MediumWord, Outcome, PowerLevel, Seed,
             TechniqueOutcome, Unwritten, Validation, Verdict, Verification, VerificationPlan,
+            WayForecast,
         },
     };
 
@@ -182,7 +218,30 @@ mod tests {
         };
         let removed =
             |rule: String| RemovedFiles { rule, files: 1, folders: 1, others: 1, bytes: Bytes(1) };
+        let level = LevelForecast {
+            level: PowerLevel::Redline,
+            ways: vec![
+                WayForecast {
+                    techniques: vec![Technique::KeyedStream; 35],
+                    words: "by writing it ".repeat(10),
+                    seconds: Some(u64::MAX),
+                    reaches: Outcome::Clear,
+                };
+                6
+            ],
+            asked: Outcome::Purge,
+            reaches: Outcome::Clear,
+            in_the_way: filled("it is in use", entries),
+            would_remove: None,
+            notes: vec![],
+        };
         DiskReport {
+            forecast: Some(DiskForecast {
+                medium: MediumWord::Flash,
+                levels: vec![level; 4],
+                obstacles: vec![],
+                not_asked: filled("it was not asked", entries),
+            }),
             disk: DiskIdentity {
                 model: Some("M".repeat(40)),
                 serial: Some(format!("{number:020}")),

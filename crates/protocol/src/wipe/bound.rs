@@ -155,12 +155,16 @@ fn notes(list: &mut Vec<Exception>, kept: Kept) {
         code: LEFT_OUT.to_owned(),
         words: format!("{more} more"),
     });
-    list.iter_mut().for_each(|one| words(&mut one.words, kept.words));
+    for one in list {
+        words(&mut one.words, kept.words);
+    }
 }
 
 fn reasons(list: &mut Vec<String>, kept: Kept) {
     entries(list, kept.entries, |more| format!("and {more} more"));
-    list.iter_mut().for_each(|text| words(text, kept.words));
+    for text in list {
+        words(text, kept.words);
+    }
 }
 
 /// Stands where something was left out.

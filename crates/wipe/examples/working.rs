@@ -128,7 +128,7 @@ fn release(names: &[&str]) -> Result<(), Box<dyn Error>> {
         journal: Vec::new(),
         finish: WipeFinish::Stay,
     };
-    let (place, used) = (Place::person(typed), Used::kept_in("/run/working"));
+    let (place, used) = (Place::person(typed), Used::kept_in("/run/orders"));
     let circumstances = Circumstances {
         place: &place,
         now_unix_milliseconds,

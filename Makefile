@@ -150,8 +150,8 @@ soak: deps image drydock cloud workshop ## the full matrices, for hours
 	image/workshop/check-distrust
 	cargo run --locked --package qemu -- soak
 
-# Images are not booted where they are only written, nor where disks are wiped.
-bench: deps $(if $(filter imaging wiping,$(AREA)),,image drydock empty-initrd cloud) ## measures; AREA=name: one area
+# Images are not booted where they are only written.
+bench: deps $(if $(filter imaging,$(AREA)),,image drydock) $(if $(filter imaging wiping,$(AREA)),,empty-initrd cloud) ## measures; AREA=name: one area
 	$(if $(filter-out imaging,$(AREA)),,cargo build --locked --release --package sunshine)
 	$(if $(filter-out imaging,$(AREA)),,cargo build --locked --release --package install --example measure)
 	$(if $(filter-out wiping,$(AREA)),,cargo build --locked --release --package wipe --example overwrite)

@@ -11,8 +11,8 @@ use protocol::{
     OrderId, Pin,
     order::{DiskIdentity, MachineEvidence},
     wipe::{
-        DiskReport, Ended, Extra, PowerLevel, Verdict, WipeFinish, WipeOptions, WipeReport,
-        WipeStep,
+        DiskReport, Ended, Extra, ExtraOutcome, PowerLevel, Verdict, WipeFinish, WipeOptions,
+        WipeReport, WipeStep,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+mod head;
 mod key;
 pub mod page;
 pub mod policy;
@@ -33,6 +34,7 @@ mod store;
 mod verify;
 
 pub use self::{
+    head::{Head, Inventoried, note},
     key::{SigningKey, fingerprint_of},
     store::{CertificateError, Certificates, KEY_FILE, Listed},
     verify::{Problem, Verified, verify, verify_agent},
@@ -260,12 +262,14 @@ impl Certificate {
         } else {
             is_done_as_told(level, report, disks.len())
         };
+        let undone = undone(report);
         Some(WipeResult {
             level,
-            is_done,
+            is_done: is_done && undone.is_empty(),
             is_complete: judgement.is_complete,
             disks: wiped.collect(),
             findings: judgement.findings.iter().cloned().chain(findings).take(256).collect(),
+            undone,
             certificate: self.serial,
         })
     }
@@ -279,6 +283,20 @@ fn is_done_as_told(level: PowerLevel, report: &Value, disks: usize) -> bool {
         !told.techniques.is_empty() && told.techniques.iter().all(|one| one.ended == Ended::Done)
     };
     told.len() == disks && (level == PowerLevel::Idle || told.iter().all(is_cleaned))
+}
+
+/// Says what was to be done beside the disks and was not, and why.
+fn undone(report: &Value) -> Vec<String> {
+    let told = WipeReport::deserialize(report).map(|report| report.extras).unwrap_or_default();
+    let words = |outcome: ExtraOutcome| {
+        let what = match outcome.extra {
+            Extra::StaleBootEntries => "stale boot entries",
+            Extra::Pstore => "pstore",
+            Extra::Tpm => "the TPM",
+        };
+        Some(format!("{what}: {}", outcome.failure?))
+    };
+    told.into_iter().filter_map(words).collect()
 }
 
 /// Writes bytes as lower-case digits.

@@ -249,7 +249,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     let registry = Registry::open(Arc::clone(&state.database), settings, Arc::new(teller))?;
     let (database, key) = (Arc::clone(&state.database), Arc::clone(&state.key));
     let images = Images::open(state.path(), database, key)?;
-    let certificates = Certificates::open(state.path())?;
+    let certificates = Certificates::open(state.path(), Arc::clone(&state.database))?;
     let socket = Socket::bind(&state.socket()).await?;
     let ports: Vec<Ports> =
         taken.into_iter().map(|taken| taken.with(&state)).collect::<Result<_, _>>()?;

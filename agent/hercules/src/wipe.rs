@@ -117,6 +117,7 @@ fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
             disk.forecast.iter_mut().for_each(|forecast| against.add_to(forecast, number));
         }
     }
+    report.shorten();
     let signature = signed(job, &report);
     Ok((report, signature))
 }
@@ -142,6 +143,7 @@ pub(crate) fn perform(
         None => extras::perform(*extra, &after),
     };
     report.extras = wipe.extras.iter().map(extra).collect();
+    report.is_complete &= report.extras.iter().all(|extra| extra.failure.is_none());
     report.ended_unix_milliseconds = linux::clock::unix_milliseconds();
     Ok(report)
 }

@@ -3,12 +3,14 @@
 //! The words of levels and outcomes are those of IEEE 2883 and NIST SP 800-88 (clear, purge). What a disk reached is
 //! computed from what was done and seen, never from what was accepted.
 
+mod bound;
 mod forecast;
 mod report;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::bound::{MOST_DISKS, REPORT_BYTES};
 pub use self::forecast::{DiskForecast, LevelForecast, MediumWord, WayForecast};
 pub use self::report::{
     Capability, CleanedFilesystem, DiskReport, Ended, Exception, Expected, ExtraOutcome,
@@ -88,6 +90,9 @@ pub struct WipeOptions {
     /// PSIDs printed on the labels of self-encrypting disks, for those of the order that are locked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub psids: Vec<Psid>,
+    /// Owners' passwords of self-encrypting disks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sids: Vec<Sid>,
     /// What is done in spite of, disk by disk: without it such a disk is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub despite: Vec<Despite>,
@@ -130,6 +135,16 @@ pub struct Psid {
     pub disk: String,
     /// 32 characters.
     pub psid: Secret,
+}
+
+/// The password of a self-encrypting disk's owner, who is called SID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sid {
+    /// The disk's serial number or world wide name.
+    pub disk: String,
+    /// What the disk is given: 1 to 255 bytes. Programs such as sedutil make that from what a person types.
+    pub sid: Secret,
 }
 
 /// 32 bytes that all that is random in a wipe is made from: 64 lower-case hexadecimal digits.

@@ -177,6 +177,7 @@ mod tests {
         lift_hidden: false,
         unfreeze: false,
         psids: Vec::new(),
+        sids: Vec::new(),
         despite: Vec::new(),
     };
 

@@ -6,6 +6,7 @@ mod wipes;
 use std::{
     fmt::Display,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,9 +18,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use protocol::{ANNOUNCE_LIMIT, Announce, Event, EventKind, Instruction, wipe::WipeStepKind};
+use protocol::{
+    ANNOUNCE_LIMIT, Announce, Event, EventKind, Instruction,
+    wipe::{REPORT_BYTES, WipeStepKind},
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 use self::body::Bodies;
 use super::door::{Peer, PeerKey};
@@ -36,8 +41,8 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// The largest report of events: a kernel log is 256 KiB.
 const EVENTS_BYTES: usize = 512 << 10;
-/// The same of a boot that was given a wipe: of a thousand disks with all their commands.
-const WIPE_EVENTS_BYTES: usize = 8 << 20;
+/// The same of a boot that was given a wipe: a report, which agents shorten to what is agreed, and what is told with it.
+const WIPE_EVENTS_BYTES: usize = REPORT_BYTES + (2 << 20);
 /// Events in one report.
 const EVENTS: usize = 256;
 /// What is kept of any other text in an event.
@@ -53,6 +58,8 @@ struct Harbour {
     clock: Clock,
     certificates: Certificates,
     bodies: Bodies,
+    /// Reports of wipes are judged one after the other: each is a tree of values meanwhile.
+    reports: Arc<Semaphore>,
 }
 
 /// Returns the routes of ARCHITECTURE.md. Every request must carry a [`Peer`].
@@ -63,12 +70,19 @@ pub fn routes(
     clock: Clock,
     certificates: Certificates,
 ) -> Router {
-    let bodies = Bodies::default();
+    let (bodies, reports) = (Bodies::default(), Arc::new(Semaphore::new(1)));
     Router::new()
         .route("/v1/announce", post(announce))
         .route("/v1/instruction", get(instruction))
         .route("/v1/events", post(events))
-        .with_state(Harbour { registry: registry.clone(), journal, clock, certificates, bodies })
+        .with_state(Harbour {
+            registry: registry.clone(),
+            journal,
+            clock,
+            certificates,
+            bodies,
+            reports,
+        })
         .merge(super::frames::routes(registry, images))
 }
 
@@ -188,7 +202,7 @@ async fn events(
     let mut is_over = false;
     let mut is_in_vain = false;
     let mut refusal = None;
-    for Told { mut event, raw } in events {
+    for Told { mut event, signed } in events {
         match &event.kind {
             EventKind::WipeStep { order, step } => {
                 if let Err(error) = harbour.registry.journal_step(peer.session, *order, step) {
@@ -200,7 +214,8 @@ async fn events(
                 is_over = true;
             }
             EventKind::Wiped { report, signature } => {
-                let told = wipes::Handed { report, signature, event: &raw };
+                let event = signed.as_deref().map_or("", RawValue::get);
+                let told = wipes::Handed { report, signature, event };
                 match wipes::certify(&harbour, peer, &key, told).await {
                     None => is_over = true,
                     Some(again) if again.status().is_server_error() => return again,
@@ -248,17 +263,19 @@ async fn events(
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// An event, with what it was read from: an agent's signature is over that, and a newer one says more than we know.
+/// An event, and of a report what it was read from: the agent's signature is over that, and a newer one says more than we
+/// know. As text: a tree of values is many times as large.
 struct Told {
     event: Event,
-    raw: Value,
+    signed: Option<Box<RawValue>>,
 }
 
 impl<'de> Deserialize<'de> for Told {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Value::deserialize(deserializer)?;
-        let event = Event::deserialize(&raw).map_err(serde::de::Error::custom)?;
-        Ok(Self { event, raw })
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let event: Event = serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?;
+        let is_signed = matches!(event.kind, EventKind::Wiped { .. });
+        Ok(Self { event, signed: is_signed.then_some(raw) })
     }
 }
 
@@ -325,8 +342,6 @@ fn keep_end(text: &mut String, bytes: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use protocol::{BootReport, Inventory, Level, MacAddress, Verb, Welcome};
 
     use super::*;

@@ -57,6 +57,7 @@ pub(super) fn routes() -> Router<Bridge> {
     Router::new()
         .route("/v1/certificates", get(list))
         .route("/v1/certificates/key", get(key))
+        .route("/v1/certificates/files", get(files))
         .route("/v1/certificates/report", get(report))
         .route("/v1/certificates/{serial}", get(show))
 }
@@ -67,6 +68,14 @@ async fn list(State(bridge): State<Bridge>) -> Json<Vec<Listed>> {
 
 async fn key(State(bridge): State<Bridge>) -> Json<Signer> {
     Json(Signer { key: bridge.certificates.fingerprint() })
+}
+
+async fn files(State(bridge): State<Bridge>) -> Response {
+    match tokio::task::spawn_blocking(move || bridge.certificates.inventoried()).await {
+        Ok(Ok(files)) => Json(files).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
 }
 
 async fn report(State(bridge): State<Bridge>) -> Json<Vec<Accounted>> {

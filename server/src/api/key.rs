@@ -166,21 +166,42 @@ fn parameters(name: &str) -> CertificateParams {
     parameters
 }
 
+/// So many leftovers of writing that cannot be removed are passed over.
+const LEFTOVERS: u32 = 100;
+
 /// Writes a secret to a file that must not exist yet: whole or not at all.
 pub(crate) fn write_new(path: &Path, secret: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
+    let (mut file, unfinished) = unfinished(path)?;
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
     // Not rename: it would replace what another process made meanwhile.
     let linked = fs::hard_link(&unfinished, path);
-    fs::remove_file(&unfinished)?;
+    if let Err(error) = fs::remove_file(&unfinished) {
+        // A second name of what is there, or what nobody reads: neither makes the file itself fail.
+        tracing::warn!(path = %unfinished.display(), %error, "what is left of writing cannot be removed");
+    }
     linked?;
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
         _ => File::open(".")?.sync_all(),
     }
+}
+
+/// Makes a file beside one that is to be. What an earlier attempt left goes; where it does not go, another name is taken.
+fn unfinished(path: &Path) -> io::Result<(File, PathBuf)> {
+    let mut refused = None;
+    for number in 0..LEFTOVERS {
+        let extension = if number == 0 { "new".to_owned() } else { format!("{number}.new") };
+        let unfinished = path.with_extension(extension);
+        // What is in the way by then is said by opening.
+        drop(fs::remove_file(&unfinished));
+        let opened = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&unfinished);
+        match opened {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => refused = Some(error),
+            opened => return Ok((opened?, unfinished)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| ErrorKind::AlreadyExists.into()))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{key::ServerKey, socket::Operator};
 use crate::{
     boot::Assets,
-    certificate::Certificates,
+    certificate::{Certificates, Head},
     clock::{Clock, Standing},
     explain::{self, Explanation},
     image::Images,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 22] = [
+pub const ROUTES: [(&str, &str); 23] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
@@ -41,6 +41,7 @@ pub const ROUTES: [(&str, &str); 22] = [
     ("GET", "/v1/passwords"),
     ("GET", "/v1/certificates"),
     ("GET", "/v1/certificates/key"),
+    ("GET", "/v1/certificates/files"),
     ("GET", "/v1/certificates/report"),
     ("GET", "/v1/certificates/{serial}"),
     ("GET", "/v1/images"),
@@ -96,6 +97,9 @@ pub struct Backup {
     /// The key that signs certificates, likewise; the certificates themselves are files to copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_key: Option<String>,
+    /// The newest certificate that was made: the next one follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_head: Option<Head>,
     /// The machines.
     pub machines: Vec<Saved>,
     /// Names that are not given again, and when each was taken from its machine: milliseconds since 1970.
@@ -120,9 +124,11 @@ impl Backup {
     /// Collects everything. Reads the disk.
     pub fn of(
         key: &ServerKey,
-        certificate_key: Option<String>,
+        certificates: Option<&Certificates>,
         registry: &Registry,
     ) -> Result<Self, StoreError> {
+        let certificate_key = certificates.map(Certificates::key_pem);
+        let certificate_head = certificates.and_then(Certificates::head);
         let machines = registry
             .list()
             .into_iter()
@@ -136,7 +142,7 @@ impl Backup {
         let is_retired =
             |left: &LeftPassword| retired.iter().any(|(name, _)| *name == left.machine);
         let passwords = registry.left_passwords().into_iter().filter(is_retired).collect();
-        Ok(Self { kind, key, certificate_key, machines, retired, passwords })
+        Ok(Self { kind, key, certificate_key, certificate_head, machines, retired, passwords })
     }
 }
 
@@ -322,8 +328,7 @@ async fn read(journal: &Journal, subject: &Subject) -> (Vec<Entry>, bool) {
 
 async fn backup(State(bridge): State<Bridge>) -> Response {
     let collecting = tokio::task::spawn_blocking(move || {
-        let certificate_key = Some(bridge.certificates.key_pem());
-        Backup::of(&bridge.key, certificate_key, &bridge.registry)
+        Backup::of(&bridge.key, Some(&bridge.certificates), &bridge.registry)
     });
     match tokio::time::timeout(READING_PATIENCE, collecting).await {
         Ok(Ok(Ok(backup))) => Json(backup).into_response(),

@@ -1,10 +1,11 @@
 //! Where certificates are kept: one file each in `STATE/certificates`, never rewritten, each naming the one before it.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use protocol::{
@@ -12,18 +13,23 @@ use protocol::{
     order::DiskIdentity,
     wipe::{Outcome, Verdict, WipeStep, canonical},
 };
+use redb::Database;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     Certificate, CertifiedAgent, CertifiedMachine, CertifiedOrder, CertifiedPolicy,
-    CertifiedServer, DOMAIN, EMULATED, HandedIn, Problem, Signed, SigningKey, Subject, Verified,
-    digits, key::SigningKeyError, policy, verify,
+    CertifiedServer, DOMAIN, EMULATED, HandedIn, Head, Inventoried, Problem, Signed, SigningKey,
+    Subject, Verified, digits,
+    head::{gaps, note, noted},
+    key::SigningKeyError,
+    policy, verify,
 };
 use crate::{
     api::key::write_new,
     machine::{Session, wipe::WipeWork},
+    text::chain,
 };
 
 /// The directory, in the state directory.
@@ -39,6 +45,7 @@ pub struct Certificates(Arc<Shared>);
 struct Shared {
     directory: PathBuf,
     key: SigningKey,
+    database: Arc<Database>,
     chain: Mutex<Chain>,
 }
 
@@ -46,8 +53,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Chain {
     listed: Vec<Listed>,
-    /// The newest file, whether it verifies or not: its number and its SHA-256.
-    head: Option<(u64, String)>,
+    /// The newest that was made, whether its file is there and verifies or not.
+    head: Option<Head>,
+    /// Files that do not verify, or do not follow the one before them.
+    broken: BTreeSet<u64>,
 }
 
 /// A certificate, in a list.
@@ -111,6 +120,14 @@ pub enum CertificateError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The database did not tell or take which one is the newest.
+    #[error("{doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// What the database says.
+        source: Box<redb::Error>,
+    },
     /// It could not be written as JSON.
     #[error("writing a certificate as JSON")]
     Form(#[source] serde_json::Error),
@@ -127,8 +144,8 @@ pub enum CertificateError {
 
 impl Certificates {
     /// Opens the certificates of a state directory, and makes key and directory where they are not there.
-    /// A file that does not verify is said and left alone.
-    pub fn open(state: &Path) -> Result<Self, CertificateError> {
+    /// A file that does not verify is said and left alone, and so are those that are missing; new ones follow all the same.
+    pub fn open(state: &Path, database: Arc<Database>) -> Result<Self, CertificateError> {
         let key = SigningKey::open(&state.join(KEY_FILE))?;
         let directory = state.join(DIRECTORY);
         let io = |operation| {
@@ -140,33 +157,76 @@ impl Certificates {
             .mode(0o700)
             .create(&directory)
             .map_err(io("making the directory"))?;
-        let mut chain = Chain::default();
+        let mut chain = Chain { head: noted(&database)?, ..Chain::default() };
         for entry in fs::read_dir(&directory).map_err(io("listing"))? {
             let path = entry.map_err(io("listing"))?.path();
             let Some(serial) = serial_of(&path) else { continue };
             let bytes = fs::read(&path).map_err(io("reading"))?;
-            if chain.head.as_ref().is_none_or(|(newest, _)| serial > *newest) {
-                chain.head = Some((serial, digits(&Sha256::digest(&bytes))));
-            }
-            match verify(&bytes, Some(key.fingerprint())) {
-                Ok(Verified { certificate, .. }) => {
-                    chain.listed.push(list(&certificate, &bytes));
-                }
-                Err(problem) => {
-                    let path = path.display();
-                    tracing::error!(%path, %problem, "a certificate does not verify");
-                }
-            }
+            chain.take(serial, &bytes, key.fingerprint());
         }
         chain.listed.sort_by_key(|one| one.serial);
-        for (before, after) in chain.listed.iter().zip(chain.listed.iter().skip(1)) {
+        let pairs = chain.listed.iter().zip(chain.listed.iter().skip(1));
+        let is_cut = |(before, after): &(&Listed, &Listed)| {
             let is_next = before.serial.checked_add(1) == Some(after.serial);
-            if !is_next || after.previous.as_ref() != Some(&before.sha256) {
-                let (before, after) = (before.serial, after.serial);
-                tracing::error!(before, after, "the chain of certificates is broken between these");
-            }
+            is_next && after.previous.as_ref() != Some(&before.sha256)
+        };
+        let cut: Vec<u64> = pairs.filter(is_cut).map(|(_, after)| after.serial).collect();
+        chain.broken.extend(cut);
+        let newest = chain.listed.last();
+        let is_another = |head: &Head| {
+            newest.is_some_and(|one| one.serial == head.serial && one.sha256 != head.sha256)
+        };
+        chain.broken.extend(chain.head.as_ref().filter(|head| is_another(head)).map(|h| h.serial));
+        let opened = Self(Arc::new(Shared { directory, key, database, chain: Mutex::new(chain) }));
+        opened.note_head()?;
+        if let Some(problem) = opened.inventoried()?.problem() {
+            tracing::error!(
+                problem,
+                "find the files again: what they prove, nothing else here does"
+            );
         }
-        Ok(Self(Arc::new(Shared { directory, key, chain: Mutex::new(chain) })))
+        Ok(opened)
+    }
+
+    /// Compares the files that there are with the certificates that were made. Reads the disk.
+    pub fn inventoried(&self) -> Result<Inventoried, CertificateError> {
+        let (head, mut broken) = {
+            let chain = self.lock();
+            (chain.head.clone(), chain.broken.clone())
+        };
+        // The head first: what is made meanwhile is beyond it.
+        let there = self.files()?;
+        let last = head.as_ref().map_or(0, |head| head.serial);
+        broken.retain(|serial| there.contains(serial));
+        let missing = gaps(there.range(..=last).copied(), last);
+        Ok(Inventoried { head, missing, broken: broken.into_iter().collect() })
+    }
+
+    /// Returns the newest certificate that was made.
+    pub fn head(&self) -> Option<Head> {
+        self.lock().head.clone()
+    }
+
+    /// Lists the numbers of the files.
+    fn files(&self) -> Result<BTreeSet<u64>, CertificateError> {
+        let directory = &self.0.directory;
+        let io =
+            |source| CertificateError::Io { path: directory.clone(), operation: "listing", source };
+        let mut there = BTreeSet::new();
+        for entry in fs::read_dir(directory).map_err(io)? {
+            there.extend(serial_of(&entry.map_err(io)?.path()));
+        }
+        Ok(there)
+    }
+
+    /// Notes in the database which one is the newest. Nobody waits for it who only reads.
+    fn note_head(&self) -> Result<(), CertificateError> {
+        let head = self.head();
+        head.map_or(Ok(()), |head| note(&self.0.database, &head))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Chain> {
+        self.0.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the fingerprint of the key that signs.
@@ -181,7 +241,7 @@ impl Certificates {
 
     /// Lists all, oldest first.
     pub fn list(&self) -> Vec<Listed> {
-        self.0.chain.lock().unwrap_or_else(PoisonError::into_inner).listed.clone()
+        self.lock().listed.clone()
     }
 
     /// Reads the file of one; nothing where there is none of this number.
@@ -202,7 +262,19 @@ impl Certificates {
     ///
     /// A report that is handed in twice gets the certificates that it has: what was cut off is completed.
     pub fn issue(&self, handed_in: &HandedIn<'_>) -> Result<Certificate, CertificateError> {
-        let mut chain = self.0.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let certificate = self.issue_files(handed_in)?;
+        // The files are there: that their number is not noted yet, the next start mends.
+        if let Err(error) = self.note_head() {
+            tracing::warn!(
+                problem = chain(&error),
+                "if these certificates vanish, it is not noticed"
+            );
+        }
+        Ok(certificate)
+    }
+
+    fn issue_files(&self, handed_in: &HandedIn<'_>) -> Result<Certificate, CertificateError> {
+        let mut chain = self.lock();
         let (order, session) = (handed_in.order.id, handed_in.session);
         let is_its = |one: &&Listed| one.order == order && one.session == session;
         let job = chain.listed.iter().filter(is_its).find(|one| one.disk.is_none()).cloned();
@@ -252,8 +324,8 @@ impl Certificates {
         let report = canonical(handed_in.raw).map_err(CertificateError::Form)?;
         let certificate = Certificate {
             version: 1,
-            serial: chain.head.as_ref().map_or(1, |(newest, _)| newest + 1),
-            previous: chain.head.as_ref().map(|(_, sha256)| sha256.clone()),
+            serial: chain.head.as_ref().map_or(1, |newest| newest.serial + 1),
+            previous: chain.head.as_ref().map(|newest| newest.sha256.clone()),
             machine: machine_of(handed_in),
             order: order_of(handed_in, wipe, &subject),
             agent: CertifiedAgent {
@@ -285,17 +357,39 @@ impl Certificates {
             .expect("JSON is UTF-8");
         text.push('\n');
         verify(text.as_bytes(), Some(self.fingerprint())).map_err(CertificateError::Unsound)?;
-        let path = self.path(signed.certificate.serial);
+        let serial = signed.certificate.serial;
+        let path = self.path(serial);
         // Whole and on disk, or not at all; and never over another.
-        write_new(&path, &text).map_err(|source| CertificateError::Io {
-            path,
-            operation: "writing",
-            source,
-        })?;
+        if let Err(source) = write_new(&path, &text) {
+            // It may be there by now, or another may: the next attempt goes on behind it.
+            if let Ok(bytes) = fs::read(&path) {
+                chain.take(serial, &bytes, self.fingerprint());
+            }
+            return Err(CertificateError::Io { path, operation: "writing", source });
+        }
         let one = list(&signed.certificate, text.as_bytes());
-        chain.head = Some((one.serial, one.sha256.clone()));
+        chain.head = Some(Head { serial: one.serial, sha256: one.sha256.clone() });
         chain.listed.push(one.clone());
         Ok((one, signed.certificate))
+    }
+}
+
+impl Chain {
+    /// Takes a file into account.
+    fn take(&mut self, serial: u64, bytes: &[u8], key: Pin) {
+        if self.head.as_ref().is_none_or(|newest| serial > newest.serial) {
+            self.head = Some(Head { serial, sha256: digits(&Sha256::digest(bytes)) });
+        }
+        match verify(bytes, Some(key)) {
+            Ok(Verified { certificate, .. }) if certificate.serial == serial => {
+                self.listed.push(list(&certificate, bytes));
+            }
+            outcome => {
+                let problem = outcome.err().map(|problem| problem.to_string());
+                tracing::error!(serial, problem, "a certificate does not verify under its number");
+                self.broken.insert(serial);
+            }
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Certificates from a report to a stranger's desk.
 
+use std::{path::Path, sync::Arc};
+
 use protocol::wipe::Verdict;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SigningKey as _};
+use redb::Database;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
@@ -9,7 +12,17 @@ use crate::machine::wipe::{judge::tests::report, tests::order};
 
 /// Certificates in a directory that goes with the process.
 pub(crate) fn in_a_directory() -> Certificates {
-    Certificates::open(&tempfile::tempdir().unwrap().keep()).unwrap()
+    opened(&tempfile::tempdir().unwrap().keep())
+}
+
+/// The certificates of a directory, with a database that knows nothing of them.
+pub(crate) fn opened(state: &Path) -> Certificates {
+    Certificates::open(state, database()).unwrap()
+}
+
+fn database() -> Arc<Database> {
+    let memory = redb::backends::InMemoryBackend::new();
+    Arc::new(Database::builder().create_with_backend(memory).unwrap())
 }
 
 /// A disk's certificate in a list, of one machine.
@@ -143,11 +156,11 @@ fn a_report_that_comes_again_gets_the_certificates_that_it_has() {
 #[test]
 fn certificates_are_a_chain_that_goes_on_after_a_restart_and_is_never_rewritten() {
     let state = tempfile::tempdir().unwrap();
-    let certificates = Certificates::open(state.path()).unwrap();
+    let certificates = opened(state.path());
     issue(&certificates, &key(), 1, |_| {});
     let before = certificates.read(1).unwrap();
     drop(certificates);
-    let certificates = Certificates::open(state.path()).unwrap();
+    let certificates = opened(state.path());
     issue(&certificates, &key(), 2, |_| {});
     assert_eq!(certificates.read(1).unwrap(), before);
     let listed = certificates.list();
@@ -161,10 +174,91 @@ fn certificates_are_a_chain_that_goes_on_after_a_restart_and_is_never_rewritten(
     let path = state.path().join("certificates/000000000006.json");
     std::fs::write(&path, "{}\n").unwrap();
     drop(certificates);
-    let certificates = Certificates::open(state.path()).unwrap();
+    let certificates = opened(state.path());
     assert_eq!(certificates.list().len(), 5);
     assert_eq!(issue(&certificates, &key(), 3, |_| {}).serial, 7);
     assert_eq!(std::fs::read_to_string(path).unwrap(), "{}\n");
+}
+
+#[test]
+fn the_newest_files_are_missed_and_the_chain_goes_on_behind_them() {
+    let (state, database) = (tempfile::tempdir().unwrap(), database());
+    let open = || Certificates::open(state.path(), Arc::clone(&database)).unwrap();
+    let file = |serial: u64| state.path().join(format!("certificates/{serial:012}.json"));
+    let certificates = open();
+    issue(&certificates, &key(), 1, |_| {});
+    issue(&certificates, &key(), 2, |_| {});
+    assert_eq!(certificates.inventoried().unwrap().problem(), None);
+    let newest = certificates.head().unwrap();
+    for serial in [2, 5, 6] {
+        std::fs::rename(file(serial), state.path().join(serial.to_string())).unwrap();
+    }
+    let problem = certificates.inventoried().unwrap().problem();
+    assert_eq!(problem.as_deref(), Some("certificates missing: 2, 5 to 6"), "while it runs");
+    drop(certificates);
+    let certificates = open();
+    let files = certificates.inventoried().unwrap();
+    assert_eq!((files.missing, files.head), (vec![(2, 2), (5, 6)], Some(newest.clone())));
+    let next = issue(&certificates, &key(), 3, |_| {});
+    assert_eq!((next.serial, next.previous), (7, Some(newest.sha256)));
+    // Found again, everything is in its place.
+    for serial in [2, 5, 6] {
+        std::fs::rename(state.path().join(serial.to_string()), file(serial)).unwrap();
+    }
+    drop(certificates);
+    let certificates = open();
+    assert_eq!(certificates.inventoried().unwrap().problem(), None);
+    assert_eq!(certificates.list().len(), 9);
+}
+
+#[test]
+fn a_newest_file_that_another_took_the_place_of_is_noticed() {
+    let (state, database) = (tempfile::tempdir().unwrap(), database());
+    let certificates = Certificates::open(state.path(), Arc::clone(&database)).unwrap();
+    issue(&certificates, &key(), 1, |_| {});
+    drop(certificates);
+    // The same number, made from an older state of the directory.
+    let path = |serial: u64| state.path().join(format!("certificates/{serial:012}.json"));
+    (1..=3).for_each(|serial| std::fs::remove_file(path(serial)).unwrap());
+    let another = opened(state.path());
+    issue(&another, &key(), 2, |_| {});
+    drop(another);
+    let certificates = Certificates::open(state.path(), database).unwrap();
+    assert_eq!(certificates.inventoried().unwrap().broken, [3]);
+}
+
+#[test]
+fn what_cannot_be_removed_does_not_keep_certificates_from_being_made() {
+    let state = tempfile::tempdir().unwrap();
+    let certificates = opened(state.path());
+    let left = state.path().join("certificates/000000000001.new");
+    std::fs::create_dir(&left).unwrap();
+    issue(&certificates, &key(), 1, |_| {});
+    assert_eq!(certificates.list().len(), 3);
+    // A file that came there by other ways is passed.
+    std::fs::write(state.path().join("certificates/000000000004.json"), "{}\n").unwrap();
+    let report = report(2);
+    let raw = serde_json::to_value(&report).unwrap();
+    let order = order(2);
+    let judgement = order.wipe().unwrap().judge(order.id, &report);
+    let key = key();
+    let public_key = key.subject_public_key_info();
+    let signature = base64(&key.sign(&protocol::wipe::canonical(&raw).unwrap()).unwrap());
+    let machine = Machine { name: "4q5hmp2".to_owned(), ..Machine::default() };
+    let handed_in = HandedIn {
+        report: &report,
+        raw: &raw,
+        signature: &signature,
+        public_key: &public_key,
+        session: Session(Sha256::digest(&public_key).into()),
+        machine: &machine,
+        order: &order,
+        judgement: &judgement,
+        clock: Standing::Synchronised,
+        at: 1_795_000_000_000,
+    };
+    assert!(certificates.issue(&handed_in).is_err());
+    assert_eq!(certificates.issue(&handed_in).unwrap().serial, 5, "said again");
 }
 
 #[test]
@@ -252,4 +346,19 @@ fn a_level_that_erases_nothing_is_done_where_every_disk_was_gone_through() {
     assert!(!is_done_as_told(PowerLevel::Harbour, &report, 2));
     assert!(is_done_as_told(PowerLevel::Idle, &report, 2));
     assert!(!is_done_as_told(PowerLevel::Idle, &Value::Null, 2));
+}
+
+#[test]
+fn what_was_not_done_beside_the_disks_keeps_an_order_from_being_done() {
+    let certificates = in_a_directory();
+    let of = |outcome: Value| {
+        let extras = serde_json::json!([outcome]);
+        let issued = issue(&certificates, &key(), 1, |raw| raw["extras"] = extras);
+        issued.result(&["a".to_owned(), "b".to_owned()]).unwrap()
+    };
+    let done = of(serde_json::json!({ "extra": "tpm", "removed": ["keys"] }));
+    assert!(done.is_done && done.undone.is_empty(), "{done:?}");
+    let left = of(serde_json::json!({ "extra": "tpm", "failure": "it refuses" }));
+    assert!(!left.is_done, "{left:?}");
+    assert!(left.words().ends_with("; the TPM: it refuses"), "{}", left.words());
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::certificates::{Accounted, Signer},
-    certificate::{Listed, Problem, page, policy, verify},
+    certificate::{Inventoried, Listed, Problem, page, policy, verify},
     machine::wipe::{outcome_word, verdict_words},
     moment,
 };
@@ -69,6 +69,8 @@ pub(super) enum Doubt {
     SignerUnknown,
     /// It is not what was signed.
     Broken(Problem),
+    /// Not all are there that were made.
+    Incomplete(String),
 }
 
 impl fmt::Display for Doubt {
@@ -78,6 +80,9 @@ impl fmt::Display for Doubt {
                 "consistent, signer unknown: compare the fingerprint with drydock certificate key, and say it with --key",
             ),
             Self::Broken(problem) => problem.fmt(f),
+            Self::Incomplete(problem) => {
+                write!(f, "{problem}: find the files again, in a backup of certificates/")
+            }
         }
     }
 }
@@ -90,7 +95,8 @@ impl CertificateCommand {
         match &self.verb {
             Verb::List => {
                 let all: Vec<Listed> = self.server.ask("GET", "/v1/certificates")?;
-                output::show(self.output, &all, |all| table(all))
+                output::show(self.output, &all, |all| table(all))?;
+                self.all_are_there()
             }
             Verb::Show { certificate } => {
                 let bytes = self.read(certificate)?;
@@ -104,7 +110,8 @@ impl CertificateCommand {
             }
             Verb::Report => {
                 let all: Vec<Accounted> = self.server.ask("GET", "/v1/certificates/report")?;
-                output::show(self.output, &all, |all| report(all, moment::now()))
+                output::show(self.output, &all, |all| report(all, moment::now()))?;
+                self.all_are_there()
             }
             Verb::Print { certificate } => {
                 let bytes = self.read(certificate)?;
@@ -120,6 +127,12 @@ impl CertificateCommand {
                 format => output::show(format, policy::policy(), |_| String::new()),
             },
         }
+    }
+
+    /// Says which certificates were made and are not there any more, or are not what was made.
+    fn all_are_there(&self) -> anyhow::Result<()> {
+        let files: Inventoried = self.server.ask("GET", "/v1/certificates/files")?;
+        files.problem().map_or(Ok(()), |problem| bail!(Doubt::Incomplete(problem)))
     }
 
     /// Reads a certificate by its number from the server, else from a file.
@@ -208,6 +221,6 @@ fn policy_table() -> String {
 pub(super) fn exit_of(doubt: &Doubt) -> u8 {
     match doubt {
         Doubt::SignerUnknown => 8,
-        Doubt::Broken(_) => 9,
+        Doubt::Broken(_) | Doubt::Incomplete(_) => 9,
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         key::{ServerKey, write_new},
         operators::{BACKUP_KIND, Backup},
     },
-    certificate::{KEY_FILE, SigningKey},
+    certificate::{self, Certificates, KEY_FILE, SigningKey},
     machine::{self, Registry},
     serve::state::{State, key_path, prepare},
 };
@@ -76,8 +76,11 @@ impl StateCommand {
                 let settings = machine::Settings::default();
                 let registry =
                     Registry::open(Arc::clone(&state.database), settings, Arc::new(|_| {}))?;
-                let certificate_key = fs::read_to_string(directory.join(KEY_FILE)).ok();
-                let backup = Backup::of(&state.key, certificate_key, &registry)?;
+                let has_key = directory.join(KEY_FILE).exists();
+                let certificates = has_key
+                    .then(|| Certificates::open(directory, Arc::clone(&state.database)))
+                    .transpose()?;
+                let backup = Backup::of(&state.key, certificates.as_ref(), &registry)?;
                 registry.close();
                 Ok(backup)
             }
@@ -116,6 +119,13 @@ fn restore(file: &Path, directory: &Path) -> anyhow::Result<()> {
     let passwords = of_machines + backup.passwords.len();
     machine::restore(Arc::clone(&state.database), machines, backup.retired, backup.passwords)?;
     output::say(&format!("restored the key and {count} machines; pending orders are void"));
+    if let Some(head) = &backup.certificate_head {
+        certificate::note(&state.database, head)?;
+        output::say(&format!(
+            "copy the certificates up to number {} from the old state directory: certificates/",
+            head.serial
+        ));
+    }
     if passwords > 0 {
         output::say(&format!(
             "{passwords} ATA passwords that wipes left on disks are here again: drydock orders passwords"

@@ -12,7 +12,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use protocol::{
     install::Secret,
     order::DiskIdentity,
-    wipe::{Despite, Extra, PowerLevel, Psid, WipeFinish, WipeOptions, of_disk},
+    wipe::{Despite, Extra, PowerLevel, Psid, Sid, WipeFinish, WipeOptions, of_disk},
 };
 
 pub(super) use self::forecast::Looked;
@@ -117,6 +117,9 @@ struct Way {
     /// A file with the PSID from the label of a self-encrypting disk that is locked. Can be repeated.
     #[arg(long, value_name = "DISK=FILE")]
     psid: Vec<String>,
+    /// A file with the password of a self-encrypting disk's owner (SID), as the disk is given it. Can be repeated.
+    #[arg(long, value_name = "DISK=FILE")]
+    sid: Vec<String>,
     /// Wipes a disk in spite of an obstacle: bootMedium, sharedStorage, reservations, network, multipath, removable.
     /// Can be repeated.
     #[arg(long, value_name = "DISK=OBSTACLE")]
@@ -224,6 +227,7 @@ impl WipeCommand {
                 unfreeze: self.way.unfreeze,
                 despite: self.way.despite.clone(),
                 psids: self.way.psid.iter().map(|text| psid(text)).collect::<Result<_, _>>()?,
+                sids: self.way.sid.iter().map(|text| sid(text)).collect::<Result<_, _>>()?,
             },
             missing: self.missing.clone(),
             extras: extras.into_iter().filter(|(said, _)| *said).map(|(_, extra)| extra).collect(),
@@ -363,6 +367,14 @@ fn psid(text: &str) -> anyhow::Result<Psid> {
     let (disk, file) = of_disk(text, "FILE")?;
     let psid = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
     Ok(Psid { disk: disk.to_owned(), psid: Secret(psid.trim().to_owned()) })
+}
+
+/// Reads `DISK=FILE`. A password may end with a blank, and a file with a line feed.
+fn sid(text: &str) -> anyhow::Result<Sid> {
+    let (disk, file) = of_disk(text, "FILE")?;
+    let sid = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+    let sid = sid.trim_end_matches(['\r', '\n']).to_owned();
+    Ok(Sid { disk: disk.to_owned(), sid: Secret(sid) })
 }
 
 /// What would be done, in words.

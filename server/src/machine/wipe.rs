@@ -102,7 +102,8 @@ pub struct Restarts {
 pub struct WipeResult {
     /// How thoroughly it was ordered.
     pub level: PowerLevel,
-    /// Whether what was ordered was done: every disk erased, or at a level that erases nothing, every disk gone through.
+    /// Whether what was ordered was done: every disk erased, or at a level that erases nothing, every disk gone through;
+    /// and all that was ordered beside the disks.
     pub is_done: bool,
     /// Whether the whole machine is wiped.
     pub is_complete: bool,
@@ -111,6 +112,9 @@ pub struct WipeResult {
     /// Where the report contradicts itself or the order, for a person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
+    /// What was ordered beside the disks and is not done, with why, for a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<String>,
     /// The serial number of the job's certificate; those of its disks follow it.
     pub certificate: u64,
 }
@@ -221,7 +225,9 @@ impl WipeResult {
     pub fn words(&self) -> String {
         if !self.level.destroys() {
             let done = if self.is_done { "done" } else { "not done everywhere" };
-            return format!("{}: {done}, and nothing is erased by that", level_word(self.level));
+            let words =
+                format!("{}: {done}, and nothing is erased by that", level_word(self.level));
+            return [&[words][..], &self.undone].concat().join("; ");
         }
         let count = |verdict| self.disks.iter().filter(|disk| disk.verdict == verdict).count();
         let verdicts = [
@@ -244,7 +250,8 @@ impl WipeResult {
         if !self.findings.is_empty() {
             parts.push(format!("{} contradictions in the report", self.findings.len()));
         }
-        format!("wiped: {}", parts.join(", "))
+        let words = format!("wiped: {}", parts.join(", "));
+        [&[words][..], &self.undone].concat().join("; ")
     }
 }
 

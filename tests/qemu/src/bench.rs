@@ -90,6 +90,9 @@ pub(crate) fn run(area: Option<&str>) -> Result<()> {
                 "{case:44} {ours:>11.2} {unit:<2} {theirs:>14} {ratio:>6}  {peer}{wanted}"
             ));
         }
+        if *name == "wiping" {
+            wiping::must_hold(&figures)?;
+        }
     }
     Ok(())
 }

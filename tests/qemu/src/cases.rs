@@ -46,10 +46,15 @@ pub(crate) enum When {
 /// How long a boot may take from power-on to what is waited for: 25 s under TCG on an idle machine.
 pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
-/// All cases, the long ones first, so that no processor waits for them in the end.
+/// Returns all cases.
+pub(crate) fn all() -> Vec<Case> {
+    [CASES, wipe::beside::CASES].concat()
+}
+
+/// The cases, the long ones first, so that no processor waits for them in the end.
 ///
 /// Above each stands by which mutation of the product, or of the harness where the case is about that, it was seen red.
-pub(crate) const CASES: &[Case] = &[
+const CASES: &[Case] = &[
     // Seen red: zeros are left over 16 MiB of the image, behind the agent's own check.
     Case {
         name: "install_uefi",

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench,
-    cases::{CASES, When},
+    cases::{self, When},
     demo, interrupt, lab,
     story::{complain, say},
     suite,
@@ -76,14 +76,14 @@ fn obey(verb: Verb) -> Result<()> {
     match verb {
         Verb::Demo { show_serial } => demo::run(show_serial),
         Verb::Test { show_serial } => {
-            let mut cases = CASES.to_vec();
+            let mut cases = cases::all();
             cases.retain(|case| case.when == When::Test);
             suite::run(&cases, show_serial)
         }
         Verb::Case { name, show_serial } => {
-            let mut cases = CASES.to_vec();
-            match CASES.iter().find(|case| case.name == name) {
-                Some(case) => cases = vec![*case],
+            let mut cases = cases::all();
+            match cases.iter().copied().find(|case| case.name == name) {
+                Some(case) => cases = vec![case],
                 None => cases.retain(|case| case.name.starts_with(&name)),
             }
             if cases.is_empty() {
@@ -91,10 +91,10 @@ fn obey(verb: Verb) -> Result<()> {
             }
             suite::run(&cases, show_serial)
         }
-        Verb::Soak => suite::run(CASES, false),
+        Verb::Soak => suite::run(&cases::all(), false),
         Verb::Bench { area } => bench::run(area.as_deref()),
         Verb::List => {
-            for case in CASES {
+            for case in cases::all() {
                 say(&format!("{:36} {}", case.name, case.claim));
             }
             Ok(())

@@ -7,10 +7,12 @@ mod booted;
 pub(crate) mod chance;
 mod disk;
 mod driver;
+pub(crate) mod frozen;
 pub(crate) mod installed;
 mod program;
 mod qmp;
-mod variables;
+pub(crate) mod tpm;
+pub(crate) mod variables;
 mod watchdog;
 
 use std::{
@@ -114,6 +116,7 @@ pub(crate) struct Machine {
     kernel: Option<Kernel>,
     watchdog: bool,
     ipv6: bool,
+    fitted: Vec<(String, String)>,
 }
 
 impl Port {
@@ -197,6 +200,7 @@ impl Machine {
             kernel: None,
             watchdog: false,
             ipv6: true,
+            fitted: Vec::new(),
         }
     }
 
@@ -255,6 +259,12 @@ impl Machine {
         self
     }
 
+    /// Has something that only one case needs: an option of QEMU's with its value.
+    pub(crate) fn fitted(mut self, option: &str, value: String) -> Machine {
+        self.fitted.push((option.to_owned(), value));
+        self
+    }
+
     /// Returns the address of the port that it boots through.
     pub(crate) fn mac(&self) -> &str {
         &self.ports[self.boots_through].mac
@@ -302,6 +312,9 @@ impl Machine {
             line.add("-initrd", &kernel.initrd);
             line.add("-append", &kernel.command_line);
         }
+        for (option, value) in &self.fitted {
+            line.add(option, value);
+        }
         self.firmware_arguments(lab, &mut line)?;
         self.port_arguments(taps, &mut line);
         self.disk_arguments(lab, &mut line)?;
@@ -313,10 +326,7 @@ impl Machine {
             return Ok(());
         }
         ensure!(Path::new(OVMF_CODE).exists(), "{OVMF_CODE} is missing: install the package ovmf");
-        let variables = self.variables_file(lab);
-        if !variables.exists() {
-            fs::copy(OVMF_VARIABLES, &variables).context("copying the firmware's variables")?;
-        }
+        let variables = self.made_variables_file(lab)?;
         let flash = |file: &Path, mode| {
             format!("if=pflash,format=raw,file={},readonly={mode}", file.display())
         };
@@ -336,6 +346,24 @@ impl Machine {
         let path = self.variables_file(lab);
         let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Variables::parse(&bytes)
+    }
+
+    /// Has its firmware keep these further variables, each with its vendor's GUID as it is stored. It must be off.
+    pub(crate) fn remember(&self, lab: &Lab, added: &[(&str, [u8; 16], Vec<u8>)]) -> Result<()> {
+        let path = self.made_variables_file(lab)?;
+        let mut flash = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        for (name, vendor, data) in added {
+            Variables::add(&mut flash, name, *vendor, data)?;
+        }
+        fs::write(&path, flash).with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn made_variables_file(&self, lab: &Lab) -> Result<PathBuf> {
+        let variables = self.variables_file(lab);
+        if !variables.exists() {
+            fs::copy(OVMF_VARIABLES, &variables).context("copying the firmware's variables")?;
+        }
+        Ok(variables)
     }
 
     fn variables_file(&self, lab: &Lab) -> PathBuf {

@@ -5,7 +5,7 @@ use std::fs;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use protocol::{
     install::Secret,
-    wipe::{Despite, Extra, PowerLevel, Psid, WipeOptions, of_disk},
+    wipe::{Despite, Extra, PowerLevel, Psid, Sid, WipeOptions, of_disk},
 };
 
 /// What differs from the level's own way.
@@ -30,6 +30,9 @@ pub(super) struct Way {
     /// A file with the PSID from the label of a self-encrypting disk that is locked. Can be repeated.
     #[arg(long, value_name = "DISK=FILE", value_parser = psid)]
     psid: Vec<Psid>,
+    /// A file with the password of a self-encrypting disk's owner (SID), as the disk is given it. Can be repeated.
+    #[arg(long, value_name = "DISK=FILE", value_parser = sid)]
+    sid: Vec<Sid>,
     /// Wipes a disk in spite of an obstacle: bootMedium, sharedStorage, reservations, network, multipath, removable.
     /// Can be repeated.
     #[arg(long, value_name = "DISK=OBSTACLE")]
@@ -59,6 +62,7 @@ impl Way {
             lift_hidden: self.lift_hidden,
             unfreeze: self.unfreeze,
             psids: self.psid.clone(),
+            sids: self.sid.clone(),
             despite: self.despite.clone(),
         }
     }
@@ -66,7 +70,8 @@ impl Way {
     /// Returns the disks of which something is said.
     pub(super) fn disks(&self) -> impl Iterator<Item = &str> {
         let psids = self.psid.iter().map(|psid| psid.disk.as_str());
-        psids.chain(self.despite.iter().map(|despite| despite.disk.as_str()))
+        let sids = self.sid.iter().map(|sid| sid.disk.as_str());
+        psids.chain(sids).chain(self.despite.iter().map(|despite| despite.disk.as_str()))
     }
 }
 
@@ -88,12 +93,20 @@ pub(super) fn levels() -> impl TypedValueParser<Value = PowerLevel> {
     PossibleValuesParser::new(PowerLevel::ALL.map(word)).try_map(|word| word.parse())
 }
 
-/// Reads `DISK=FILE`.
-fn psid(text: &str) -> Result<Psid, String> {
+/// Reads `DISK=FILE`. Returns the disk, and what is in the file but for its line feed.
+fn secret(text: &str) -> Result<(String, String), String> {
     let (disk, file) = of_disk(text, "FILE").map_err(|error| error.to_string())?;
-    let psid = fs::read_to_string(file).map_err(|error| format!("reading {file}: {error}"))?;
-    match psid.trim() {
+    let secret = fs::read_to_string(file).map_err(|error| format!("reading {file}: {error}"))?;
+    match secret.trim_end_matches(['\r', '\n']) {
         "" => Err(format!("{file} is empty")),
-        psid => Ok(Psid { disk: disk.to_owned(), psid: Secret(psid.to_owned()) }),
+        secret => Ok((disk.to_owned(), secret.to_owned())),
     }
+}
+
+fn psid(text: &str) -> Result<Psid, String> {
+    secret(text).map(|(disk, psid)| Psid { disk, psid: Secret(psid.trim().to_owned()) })
+}
+
+fn sid(text: &str) -> Result<Sid, String> {
+    secret(text).map(|(disk, sid)| Sid { disk, sid: Secret(sid) })
 }

@@ -1,5 +1,7 @@
 //! Thousands of orders that do not fit the machine, made up at random: none of them is permitted.
 
+mod several;
+
 use std::thread;
 
 use linux::block::Access;
@@ -436,14 +438,14 @@ const WIPE_MISMATCHES: &[(&str, Mismatch)] = &[
 
 #[test]
 fn ten_thousand_orders_that_do_not_fit_are_refused_and_those_that_fit_are_not() {
-    try_all(CASES, Case::honest, &[MISMATCHES]);
+    try_all(CASES, Case::honest, &[MISMATCHES, several::MISMATCHES]);
 }
 
 #[test]
 fn wipes_that_do_not_fit_are_refused_and_those_that_fit_are_not() {
     let asked = std::env::var("DRYDOCK_MISMATCHES").ok();
     let cases = asked.map_or(WIPES, |text| text.parse().expect("a number of mismatches"));
-    try_all(cases, Case::honest_wipe, &[MISMATCHES, WIPE_MISMATCHES]);
+    try_all(cases, Case::honest_wipe, &[MISMATCHES, several::MISMATCHES, WIPE_MISMATCHES]);
 }
 
 fn try_all(cases: usize, honest: fn(&mut Dice) -> Case, mismatches: &[&[(&str, Mismatch)]]) {

@@ -19,7 +19,7 @@ use super::{
     purpose::{Looking, Purpose as _},
     refusal::Refusal,
     usage,
-    wiping::{apart, not_missing},
+    wiping::{apart, missing_are_named, not_missing},
 };
 
 /// The right to take down what the kernel has built on the disks of a wipe. Made only by [`check_release`]; not to be
@@ -72,6 +72,7 @@ pub(super) fn check_release_on(
     not_missing(wipe)?;
     let order = &wipe.order;
     let inventory = for_now(machine, order, wipe, circumstances)?;
+    missing_are_named(wipe, &inventory)?;
     let mut disks = Vec::new();
     for ordered in &order.disks {
         disks.push(identity::find(&inventory, &ordered.identity)?.name.clone());

@@ -144,7 +144,7 @@ pub(super) fn not_missing(wipe: &Wipe) -> Result<(), Refusal> {
 }
 
 /// Refuses to call a disk that is there missing by a name that others may have: they would count as gone with it.
-fn missing_are_named(wipe: &Wipe, inventory: &Inventory) -> Result<(), Refusal> {
+pub(super) fn missing_are_named(wipe: &Wipe, inventory: &Inventory) -> Result<(), Refusal> {
     for missing in &wipe.missing {
         let same = inventory.disks.iter().filter(|disk| DiskIdentity::of(disk) == *missing);
         if same.clone().next().is_some() {

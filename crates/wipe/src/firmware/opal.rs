@@ -16,7 +16,7 @@ const LOCKING_ENABLED: u32 = 1 << 2;
 const LOCKED: u32 = 1 << 3;
 
 /// Asks how a disk stands, and adds that to what its other side says. A locked disk is reverted first, since it refuses
-/// reads and writes; an open one last. What the SID is nobody can ask: its revert is never offered, only applied.
+/// reads and writes; an open one last. What the SID is nobody can ask: who has its password offers that revert.
 pub(super) fn examine(opal: &dyn OpalDevice, examined: &mut Examined) {
     let Ok(OpalStatus { flags }) = opal.status() else { return };
     examined.says("OPAL_FL", flags, 8);

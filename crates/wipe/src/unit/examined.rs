@@ -2,13 +2,13 @@
 
 use std::error::Error;
 
-use protocol::wipe::{Ended, Expected, Outcome};
+use protocol::wipe::{Ended, Expected, Outcome, Technique};
 
 use super::{Run, Standing};
 use crate::{
     firmware::{
-        self, Device, Examined, FirmwareError, Hiding, Obstacle, PATIENCE, Reach, Recovered,
-        Recovery, Settings,
+        self, Device, Examined, FirmwareError, Hiding, Obstacle, Offered, PATIENCE, Reach,
+        Recovered, Recovery, Settings,
     },
     part::password,
     plan::{self, Facts, Way, is_devices},
@@ -47,8 +47,23 @@ impl Run<'_> {
         } else if self.examined.running.is_none() {
             part.watch.at_rest();
         }
+        self.offer_owner();
         if part.may == Reach::Addressed {
             self.examined.techniques.retain(|one| one.reach == Reach::Addressed);
+        }
+    }
+
+    /// Offers to revert a self-encrypting disk with its owner's password, where the order has that: nobody can ask a disk
+    /// whether it is the right one. Before the PSID, which may be absent.
+    fn offer_owner(&mut self) {
+        if self.settings().sid.is_none() {
+            return;
+        }
+        let techniques = &mut self.examined.techniques;
+        let is_revert = |one: &Offered| one.technique == Technique::OpalPsidRevert;
+        if let Some(place) = techniques.iter().position(is_revert) {
+            let revert = Offered { technique: Technique::OpalSidRevert, ..techniques[place] };
+            techniques.insert(place, revert);
         }
     }
 
@@ -209,10 +224,11 @@ impl Run<'_> {
         let wipe = self.terms.wipe;
         let identity = &self.part.identity;
         let psid = wipe.options.psids.iter().find(|psid| disk::permit::names(&psid.disk, identity));
+        let sid = wipe.options.sids.iter().find(|sid| disk::permit::names(&sid.disk, identity));
         Settings {
             password: password(&wipe.seed, self.part.number),
             psid: psid.map(|psid| psid.psid.0.clone().into_bytes()),
-            sid: None,
+            sid: sid.map(|sid| sid.sid.0.clone().into_bytes()),
             patience: PATIENCE,
         }
     }

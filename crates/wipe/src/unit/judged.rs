@@ -109,7 +109,7 @@ fn words(
         }
         Obstacle::OpalLocked if !is_good => (
             "locked",
-            "the disk is locked by TCG Opal: order it with the PSID on its label".to_owned(),
+            "the disk is locked by TCG Opal: order it with the PSID on its label, or its owner's password".to_owned(),
         ),
         Obstacle::WriteProtected if !is_good => {
             ("writeProtected", "the disk refuses to be written to".to_owned())

@@ -13,6 +13,8 @@ use protocol::{
     wipe::{PowerLevel, Verdict, WipeStep},
 };
 
+mod opal;
+
 use super::*;
 use crate::{
     Handling, Watch,

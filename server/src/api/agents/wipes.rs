@@ -3,8 +3,9 @@
 use axum::{http::StatusCode, response::Response};
 use protocol::{
     EventKind,
-    wipe::{WipeReport, WipeStepKind, canonical},
+    wipe::{MOST_DISKS, WipeReport, WipeStepKind, canonical},
 };
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Harbour, refuse};
@@ -16,9 +17,6 @@ use crate::{
     text::chain,
 };
 
-/// The most disks that a report speaks of.
-const DISKS: usize = 4096;
-
 /// A report as an agent hands it in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Handed<'a> {
@@ -26,8 +24,14 @@ pub(super) struct Handed<'a> {
     pub(super) report: &'a WipeReport,
     /// The agent's signature.
     pub(super) signature: &'a str,
-    /// The event that it was read from.
-    pub(super) event: &'a Value,
+    /// The event that it was read from, as the agent wrote it.
+    pub(super) event: &'a str,
+}
+
+/// What of such an event is signed.
+#[derive(Deserialize)]
+struct Signed {
+    report: Value,
 }
 
 /// Says why a step is not taken: the agent must not take it either.
@@ -66,15 +70,17 @@ pub(super) async fn certify(
     let Some(wipe) = order.wipe() else {
         return Some(refuse(StatusCode::UNPROCESSABLE_ENTITY, &"the order is no wipe"));
     };
-    let raw = told.event.get("report").cloned().unwrap_or_default();
+    let _alone = harbour.reports.acquire().await;
+    let raw = serde_json::from_str::<Signed>(told.event).map(|signed| signed.report);
+    let raw = raw.unwrap_or_default();
     let is_signed = canonical(&raw).is_ok_and(|text| verify_agent(&key.0, &text, told.signature));
     if !is_signed {
         tracing::warn!(machine = machine.name, "the report of a wipe is not signed by its agent");
         let problem = "the signature is not this agent's over the report's canonical JSON";
         return Some(refuse(StatusCode::BAD_REQUEST, &problem));
     }
-    if told.report.disks.len() > DISKS {
-        let problem = format!("more than {DISKS} disks");
+    if told.report.disks.len() > MOST_DISKS {
+        let problem = format!("more than {MOST_DISKS} disks");
         return Some(refuse(StatusCode::PAYLOAD_TOO_LARGE, &problem));
     }
     let names: Vec<String> = wipe.disks.iter().map(|disk| disk.identity.clone()).collect();

@@ -56,7 +56,7 @@ impl Harbour {
             networks: Vec::new(),
             clock: crate::clock::tests::synchronised(),
             assets: crate::boot::test_assets(directory.path()),
-            certificates: Certificates::open(directory.path()).unwrap(),
+            certificates: crate::certificate::tests::opened(directory.path()),
         };
         let bound = Socket::bind(&socket).await.unwrap();
         let server = tokio::spawn(bound.run(routes(bridge)));

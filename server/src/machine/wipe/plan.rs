@@ -4,7 +4,10 @@ use protocol::{
     Inventory, InventoryDigest, OrderId,
     inventory::{Disk, Transport},
     order::{DiskIdentity, MachineEvidence, Order, OrderedDisk},
-    wipe::{Extra, Obstacle, PowerLevel, Psid, Seed, Wipe, WipeFinish, WipeOptions, WipeStep},
+    wipe::{
+        Extra, MOST_DISKS, Obstacle, PowerLevel, Psid, Seed, Wipe, WipeFinish, WipeOptions,
+        WipeStep,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +27,8 @@ const PASSES: u8 = 35;
 const TICKET_BYTES: usize = 256;
 /// The characters of a PSID (TCG Storage Opal SSC Feature Set: PSID).
 const PSID_CHARACTERS: usize = 32;
+/// The most bytes of an owner's password (Linux, `OPAL_KEY_MAX`, whose length is a byte).
+const SID_BYTES: usize = 255;
 /// The most disks that one order can call missing.
 const MISSING: usize = 1024;
 
@@ -176,6 +181,9 @@ pub enum WipeRefusal {
     /// More are missing than one order can name.
     #[error("more than {MISSING} disks are called missing")]
     TooManyMissing,
+    /// More are ordered than one report can speak of.
+    #[error("more than {MOST_DISKS} disks: wipe them by several orders")]
+    TooManyDisks,
     /// A number of passes makes no sense.
     #[error("passes are from 1 to {PASSES}, and at redline only")]
     Passes,
@@ -185,6 +193,12 @@ pub enum WipeRefusal {
          WWN: {0}"
     )]
     Psid(String),
+    /// An owner's password is none, or for no disk of the order.
+    #[error(
+        "an owner's password has 1 to {SID_BYTES} bytes, and goes with one disk of the order, by its serial number or \
+         WWN: {0}"
+    )]
+    Sid(String),
     /// It is about no disk of the order.
     #[error("an obstacle goes with one disk of the order, by its serial number or WWN: {0}")]
     Despite(String),
@@ -237,6 +251,9 @@ pub(in crate::machine) fn plan(
         named.map(|one| one.obstacle).collect()
     };
     let (chosen, others) = choose_all(named, inventory, terms, despite, shown_by)?;
+    if chosen.len() > MOST_DISKS {
+        return Err(WipeRefusal::TooManyDisks);
+    }
     if chosen.is_empty() {
         return Err(WipeRefusal::NoDisk(machine.name.clone()));
     }
@@ -261,6 +278,11 @@ pub(in crate::machine) fn plan(
     }
     for psid in &request.options.psids {
         check_psid(psid, &chosen)?;
+    }
+    for sid in &request.options.sids {
+        if !is_one_of(&chosen, &sid.disk) || !(1..=SID_BYTES).contains(&sid.sid.0.len()) {
+            return Err(WipeRefusal::Sid(sid.disk.clone()));
+        }
     }
     for one in &request.options.despite {
         if !is_one_of(&chosen, &one.disk) {
@@ -402,7 +424,11 @@ impl WipePlan {
             work: Work::Wipe {
                 wipe: Box::new(WipeWork {
                     level: self.level,
-                    options: WipeOptions { psids: Vec::new(), ..request.options.clone() },
+                    options: WipeOptions {
+                        psids: Vec::new(),
+                        sids: Vec::new(),
+                        ..request.options.clone()
+                    },
                     disks: self.disks.clone(),
                     missing: self.missing.clone(),
                     others: self.others.clone(),

@@ -145,6 +145,7 @@ fn a_result_says_what_became_of_each_kind() {
         is_complete: false,
         disks: vec![disk(Verdict::Erased), disk(Verdict::Erased), disk(Verdict::NotErased)],
         findings: vec!["x".to_owned()],
+        undone: Vec::new(),
         certificate: 1,
     };
     assert_eq!(

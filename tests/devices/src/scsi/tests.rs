@@ -78,6 +78,7 @@ fn inquiry_says_what_the_configuration_can() {
     let mut disk = Disk::new(Config::default());
     assert_eq!(page(&mut disk, 0xb1)[4..6], 7200_u16.to_be_bytes());
     assert_eq!(page(&mut disk, 0xb2)[5..7], [0, 0]);
+    assert_eq!(page(&mut disk, 0xb0)[4..], [0; 60], "no limit is told");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Machines that are wiped.
 
+pub(super) mod beside;
 pub(super) mod devices;
 
 use std::{

@@ -16,7 +16,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{Disk, Files, Machine, qmp::Qmp, watchdog};
+use super::{
+    Disk, Files, Machine,
+    frozen::{self, Security},
+    qmp::Qmp,
+    watchdog,
+};
 use crate::{
     lab::{Lab, START_PATIENCE},
     process::{Process, run},
@@ -105,6 +110,24 @@ impl Booted {
     /// Returns whether its watchdog would reset it if nobody fed it: what stands in the device itself.
     pub(crate) fn has_armed_watchdog(&mut self) -> Result<bool> {
         watchdog::is_armed(&mut self.qmp)
+    }
+
+    /// Has a SATA disk, counted from 0, say this of its security from now on.
+    pub(crate) fn set_security(&self, disk: usize, security: Security) -> Result<()> {
+        frozen::set(self.process.id(), &self.machine.disks[disk].serial, security)
+    }
+
+    /// Returns how often it was suspended to memory, and how often it woke.
+    pub(crate) fn sleeps(&self) -> (usize, usize) {
+        (self.qmp.count("SUSPEND"), self.qmp.count("WAKEUP"))
+    }
+
+    /// Waits until it is suspended to memory for the first time.
+    pub(crate) fn falls_asleep(&mut self, limit: Duration) -> Result<()> {
+        wait::until(&format!("{} to fall asleep", self.machine.name), limit, || {
+            self.process.must_run()?;
+            Ok((self.qmp.count("SUSPEND") > 0).then_some(()))
+        })
     }
 
     /// Cuts its power (SIGKILL of QEMU).

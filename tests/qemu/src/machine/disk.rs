@@ -1,9 +1,11 @@
 //! Disks of a machine: files of this machine's, never devices.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -67,6 +69,9 @@ pub(crate) enum Bus {
     Namespace,
     /// The same, attached to no controller: nobody sees a disk.
     Detached,
+    /// A parallel cable, one disk at most. QEMU's AHCI tells that data is still to come when none is, and is therefore
+    /// told nothing that erases.
+    Pata,
 }
 
 impl Bus {
@@ -81,6 +86,7 @@ impl Bus {
             Bus::Silent => Some("virtio-scsi-pci,id=silent,hotplug=off"),
             Bus::Sas => Some("mptsas1068,id=sas"),
             Bus::Raid => Some("megasas,id=raid"),
+            Bus::Pata => Some("piix3-ide,id=pata"),
             Bus::Virtio | Bus::Nvme | Bus::Sata | Bus::Namespace | Bus::Detached => None,
         }
     }
@@ -120,6 +126,10 @@ pub(crate) enum Content {
     Ones,
     /// A partition table, and a Linux whose root filesystem is ext4, with files that `harbour` removes and others.
     Installed,
+    /// One partition in a GUID partition table, with the GUID that [`Disk::partition_guid`] returns.
+    Partitioned,
+    /// What LUKS begins with.
+    Encrypted,
 }
 
 impl Disk {
@@ -154,6 +164,11 @@ impl Disk {
         Disk { content: Content::Ones, ..Disk::blank(bus) }
     }
 
+    /// Returns the GUID of the only partition of a disk with [`Content::Partitioned`].
+    pub(crate) fn partition_guid(&self) -> String {
+        format!("6c6f6e65-0000-4000-8000-{:012x}", self.wwn & 0xffff_ffff_ffff)
+    }
+
     /// Returns QEMU's `-drive` for the disk with this number.
     pub(super) fn medium(&self, number: usize, file: &Path) -> String {
         let file = file.display();
@@ -179,6 +194,7 @@ impl Disk {
             Bus::Virtio => "virtio-blk-pci".to_owned(),
             Bus::Nvme => "nvme".to_owned(),
             Bus::Sata => format!("ide-hd,bus=ide.{number},wwn={wwn}"),
+            Bus::Pata => format!("ide-hd,bus=pata.0,wwn={wwn}"),
             Bus::Scsi => format!("scsi-hd,bus=scsi.0,wwn={wwn}"),
             Bus::Silent => format!("scsi-hd,bus=silent.0,wwn={wwn}"),
             Bus::Sas => format!("scsi-hd,bus=sas.0,scsi-id={number},wwn={wwn}"),
@@ -190,7 +206,7 @@ impl Disk {
         };
         let size = self.sector_bytes;
         let sectors = match self.bus {
-            Bus::Sata => String::new(),
+            Bus::Sata | Bus::Pata => String::new(),
             _ => format!(",logical_block_size={size},physical_block_size={size}"),
         };
         // All namespaces of a controller have its serial number.
@@ -225,6 +241,7 @@ impl Disk {
         let context = || format!("making disk {}", path.display());
         let bytes = match self.content {
             Content::Installed => installed::disk(path, self.size_bytes)?,
+            Content::Partitioned => partitioned(path, self)?,
             other => other.bytes(),
         };
         fs::write(first_content(path), &bytes).with_context(context)?;
@@ -261,14 +278,19 @@ impl Content {
     /// Returns the byte that fills a disk behind [`Content::bytes`].
     fn rest(self) -> u8 {
         match self {
-            Content::Blank | Content::Bootable | Content::Installed => 0,
             Content::Ones => 0xff,
+            _ => 0,
         }
     }
 
     fn bytes(self) -> Vec<u8> {
         match self {
-            Content::Blank | Content::Ones | Content::Installed => Vec::new(),
+            Content::Encrypted => {
+                [&b"LUKS\xba\xbe\0\x02"[..], &[0; 1016], b"a key's slots"].concat()
+            }
+            Content::Blank | Content::Ones | Content::Installed | Content::Partitioned => {
+                Vec::new()
+            }
             Content::Bootable => {
                 let mut bytes = boot_sector();
                 bytes.resize(MIB, 0);
@@ -277,6 +299,24 @@ impl Content {
             }
         }
     }
+}
+
+/// Returns what is on a disk with one partition in a table that Debian's own tool made.
+fn partitioned(beside: &Path, disk: &Disk) -> Result<Vec<u8>> {
+    let (table, plan) = (beside.with_extension("gpt"), beside.with_extension("sfdisk"));
+    File::create(&table).and_then(|file| file.set_len(disk.size_bytes)).context("making a disk")?;
+    let guid = disk.partition_guid();
+    fs::write(&plan, format!("label: gpt\nstart=2048, size=6144, type=uefi, uuid={guid}\n"))
+        .context("planning a disk")?;
+    let output = Command::new("sfdisk")
+        .args([OsStr::new("--no-reread"), table.as_os_str()])
+        .stdin(File::open(&plan).context("opening a plan")?)
+        .output()
+        .context("running sfdisk")?;
+    ensure!(output.status.success(), "sfdisk: {}", String::from_utf8_lossy(&output.stderr));
+    let bytes = fs::read(&table).context("reading a disk")?;
+    fs::remove_file(&table).context("removing a disk")?;
+    Ok(bytes)
 }
 
 /// Returns where a disk's first content is kept, to be compared with.

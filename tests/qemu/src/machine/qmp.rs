@@ -65,6 +65,12 @@ impl Qmp {
         }
     }
 
+    /// Counts how often something happened, by QEMU's name.
+    pub(super) fn count(&self, name: &str) -> usize {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.iter().filter(|event| event["event"] == name).count()
+    }
+
     /// Counts how often the machine restarted by itself, by its firmware or by its system.
     pub(super) fn restarts(&self) -> usize {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);

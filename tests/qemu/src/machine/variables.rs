@@ -1,4 +1,4 @@
-//! What UEFI firmware keeps in its flash memory, read from outside.
+//! What UEFI firmware keeps in its flash memory, read and written from outside.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,16 @@ const VARIABLE_HEADER_BYTES: usize = 60;
 const VARIABLE_START: u16 = 0x55aa;
 /// The state of a variable that was written whole and neither replaced nor deleted.
 const ADDED: u8 = 0x3f;
+/// Kept over restarts, to be seen by firmware and system. UEFI 2.10 §8.2.1.
+const ATTRIBUTES: u32 = 7;
+/// `EFI_GLOBAL_VARIABLE`, 8be4df61-93ca-11d2-aa0d-00e098032b8c: UEFI 2.10 §3.3.
+pub(crate) const GLOBAL: [u8; 16] = [
+    0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c,
+];
+/// `LINUX_EFI_CRASH_GUID`, cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0: Linux, `include/linux/efi.h`.
+pub(crate) const CRASHES: [u8; 16] = [
+    0x79, 0xfc, 0xc8, 0xcf, 0x2e, 0xbe, 0xdc, 0x4d, 0x97, 0xf0, 0x9f, 0x98, 0xbf, 0xe2, 0x98, 0xa0,
+];
 
 /// The boot variables of a machine.
 #[derive(Debug)]
@@ -22,21 +32,35 @@ pub(crate) struct Variables {
 impl Variables {
     /// Reads the flash memory of OVMF.
     pub(super) fn parse(flash: &[u8]) -> Result<Variables> {
-        let mut at = usize::from(short(flash, HEADER_LENGTH_AT)?) + STORE_HEADER_BYTES;
         let mut by_name = BTreeMap::new();
-        while short(flash, at)? == VARIABLE_START {
-            let state = *flash.get(at + 2).context("a variable without state")?;
-            let (name_bytes, data_bytes) = (long(flash, at + 36)?, long(flash, at + 40)?);
-            let name_at = at + VARIABLE_HEADER_BYTES;
-            let data_at = name_at + name_bytes;
-            let data = flash.get(data_at..data_at + data_bytes).context("a variable cut short")?;
+        walk(flash, |state, name, data| {
             if state == ADDED {
-                by_name.insert(text(&flash[name_at..data_at]), data.to_vec());
+                by_name.insert(name, data.to_vec());
             }
-            at = (data_at + data_bytes).next_multiple_of(4);
-        }
+        })?;
         ensure!(!by_name.is_empty(), "the firmware keeps nothing");
         Ok(Variables { by_name })
+    }
+
+    /// Writes another variable behind all others into the flash memory of OVMF.
+    pub(super) fn add(flash: &mut [u8], name: &str, vendor: [u8; 16], data: &[u8]) -> Result<()> {
+        let at = walk(flash, |_, _, _| {})?;
+        let name: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        let size = |bytes: &[u8]| u32::try_from(bytes.len()).context("a variable's size");
+        let mut bytes = VARIABLE_START.to_le_bytes().to_vec();
+        bytes.extend([ADDED, 0]);
+        bytes.extend(ATTRIBUTES.to_le_bytes());
+        // A count, a time and a key, of variables that are signed.
+        bytes.resize(36, 0);
+        bytes.extend(size(&name)?.to_le_bytes());
+        bytes.extend(size(data)?.to_le_bytes());
+        bytes.extend(vendor);
+        bytes.extend(&name);
+        bytes.extend(data);
+        let place = flash.get_mut(at..at + bytes.len()).context("a full flash memory")?;
+        ensure!(place.iter().all(|byte| *byte == 0xff), "something is at {at} in flash memory");
+        place.copy_from_slice(&bytes);
+        Ok(())
     }
 
     /// Returns the names of its boot entries, in the order in which they are tried.
@@ -62,10 +86,30 @@ impl Variables {
         entries.map(|(_, option)| description(option)).collect()
     }
 
+    /// Returns how many variables have a name that begins so.
+    pub(crate) fn count(&self, beginning: &str) -> usize {
+        self.by_name.keys().filter(|name| name.starts_with(beginning)).count()
+    }
+
     /// Returns whether the next start is an exception.
     pub(crate) fn has_next(&self) -> bool {
         self.by_name.contains_key("BootNext")
     }
+}
+
+/// Looks at every variable that was ever written, its state, name and data, and returns where free memory begins.
+fn walk(flash: &[u8], mut look: impl FnMut(u8, String, &[u8])) -> Result<usize> {
+    let mut at = usize::from(short(flash, HEADER_LENGTH_AT)?) + STORE_HEADER_BYTES;
+    while short(flash, at)? == VARIABLE_START {
+        let state = *flash.get(at + 2).context("a variable without state")?;
+        let (name_bytes, data_bytes) = (long(flash, at + 36)?, long(flash, at + 40)?);
+        let name_at = at + VARIABLE_HEADER_BYTES;
+        let data_at = name_at + name_bytes;
+        let data = flash.get(data_at..data_at + data_bytes).context("a variable cut short")?;
+        look(state, text(&flash[name_at..data_at]), data);
+        at = (data_at + data_bytes).next_multiple_of(4);
+    }
+    Ok(at)
 }
 
 /// The name in a boot entry: UEFI 2.10 §3.1.3.
@@ -110,6 +154,20 @@ mod tests {
         bytes.extend(data);
         bytes.resize(bytes.len().next_multiple_of(4), 0xff);
         bytes
+    }
+
+    #[test]
+    fn a_variable_that_is_added_is_read_and_the_others_stay() {
+        let mut flash = vec![0; 0x48 + STORE_HEADER_BYTES];
+        flash[HEADER_LENGTH_AT] = 0x48;
+        flash.extend(variable(ADDED, "Boot0001", &option("Debian")));
+        flash.extend([0xff; 400]);
+        Variables::add(&mut flash, "Boot0002", GLOBAL, &option("Gone")).unwrap();
+        Variables::add(&mut flash, "BootOrder", GLOBAL, &[2, 0, 1, 0]).unwrap();
+        let variables = Variables::parse(&flash).unwrap();
+        assert_eq!(variables.boot_order().unwrap(), ["Gone", "Debian"]);
+        assert_eq!((variables.count("Boot"), variables.count("dump")), (3, 0));
+        assert!(Variables::add(&mut flash, "BootNext", CRASHES, &[0; 200]).is_err());
     }
 
     fn option(name: &str) -> Vec<u8> {

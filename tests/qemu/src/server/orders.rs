@@ -97,6 +97,12 @@ impl Server {
         })
     }
 
+    /// Returns the steps that boots have journaled of a wipe so far.
+    pub(crate) fn journal_of(&self, order: &Ordered) -> Result<Vec<Value>> {
+        let shown = self.ask(&["orders", "show", &order.id])?;
+        Ok(journal_in(&shown).cloned().unwrap_or_default())
+    }
+
     /// Returns the numbers of all certificates with what stands in each, as a file of `directory`.
     pub(crate) fn certificates(&self, directory: &Path) -> Result<Vec<(PathBuf, Value)>> {
         let list = self.ask(&["certificate", "list"])?;
@@ -204,6 +210,14 @@ impl Server {
             Ok(Some(last.clone()))
         })
         .with_context(|| format!("at last: {last}"))
+    }
+}
+
+/// Finds a journal wherever it stands.
+fn journal_in(value: &Value) -> Option<&Vec<Value>> {
+    match value.get("journal") {
+        Some(Value::Array(steps)) => Some(steps),
+        _ => value.as_object()?.values().find_map(journal_in),
     }
 }
 

@@ -113,4 +113,21 @@ mod tests {
         assert_eq!(condition(2, 0x04, 1), Condition::Other);
         assert_eq!(condition(0, 0, 0), Condition::Well);
     }
+
+    /// SPC-5, table 49: all sixteen.
+    #[test]
+    fn every_sense_key_means_what_it_is() {
+        for key in 0..16 {
+            let expected = match key {
+                // NO SENSE, RECOVERED ERROR.
+                0 | 1 => Condition::Well,
+                5 => Condition::Illegal,
+                6 => Condition::Attention,
+                7 => Condition::WriteProtected,
+                _ => Condition::Other,
+            };
+            let sense = Sense { key, code: 0x29, qualifier: 0, progress: None };
+            assert_eq!(sense.condition(), expected, "{key}");
+        }
+    }
 }

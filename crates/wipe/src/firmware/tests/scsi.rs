@@ -4,7 +4,7 @@ use std::io;
 
 use devices::{
     Course,
-    scsi::{Config, Disk, Protection, SanitizeCapabilities, SenseFormat},
+    scsi::{Config, Disk, Protection, Provisioning, SanitizeCapabilities, SenseFormat},
 };
 use disk::command::{Data, ScsiAnswer};
 use protocol::wipe::Expected;
@@ -101,6 +101,19 @@ fn what_a_disk_can_is_asked_and_listed_in_the_order_of_trying() {
         assert_eq!(examined.discarded_reads, Some(Expected::Zeros));
         assert_eq!(examined.techniques[0].expected, Expected::Zeros);
         assert_eq!(disk.left(), 130, "nothing was changed");
+    }
+}
+
+#[test]
+fn what_unmapped_blocks_read_as_is_believed_only_where_the_disk_says_it() {
+    let provisioning = Config::solid_state().provisioning.unwrap();
+    for (provisioning, expected) in [
+        (Some(provisioning), Some(Expected::Zeros)),
+        (Some(Provisioning { reads_zeros: false, ..provisioning }), None),
+        (None, None),
+    ] {
+        let disk = Simulated::new(Config { provisioning, ..Config::solid_state() });
+        assert_eq!(disk.examine().discarded_reads, expected, "{provisioning:?}");
     }
 }
 

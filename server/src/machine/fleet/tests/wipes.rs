@@ -83,6 +83,7 @@ impl Story {
             is_complete: true,
             disks: vec![disk],
             findings: vec![],
+            undone: Vec::new(),
             certificate: 1,
         };
         let session = Session([session; 32]);

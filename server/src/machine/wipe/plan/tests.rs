@@ -4,6 +4,7 @@ use protocol::{
     Bytes,
     install::Secret,
     inventory::{Content, Partition, Signature},
+    wipe::Sid,
 };
 
 use super::*;
@@ -122,6 +123,32 @@ fn nothing_is_done_beside_the_disks_at_idle() {
         look.extras = vec![extra];
         let refused = planned(vec![disk("1", Transport::Ata)], &look);
         assert_eq!(refused.unwrap_err(), WipeRefusal::IdleExtras);
+    }
+}
+
+#[test]
+fn an_owners_password_goes_with_one_disk_of_the_order_and_is_not_shown() {
+    let two = || vec![disk("1", Transport::Ata), disk("2", Transport::Ata)];
+    let sid = |name: &str, text: &str| {
+        let sids = vec![Sid { disk: name.to_owned(), sid: Secret(text.to_owned()) }];
+        let options = WipeOptions { sids, ..WipeOptions::default() };
+        let request = WipeRequest { options, ..request(PowerLevel::Redline, &["S3Z1NB0K1"]) };
+        (planned(two(), &request), request)
+    };
+    let (plan, request) = sid("s3z1nb0k1", "of the owner");
+    let lot = Lot { id: OrderId([1; 16]), seed: Seed([1; 32]) };
+    let order = plan.unwrap().order(lot, "uid 0", 0, &request);
+    let told = order.wipe().unwrap().told().unwrap();
+    assert_eq!(told.options.sids[0].sid.0, "of the owner");
+    for shown in [
+        serde_json::to_string(&order.wipe().unwrap().options).unwrap(),
+        serde_json::to_string(&order.without_secrets()).unwrap(),
+    ] {
+        assert!(!shown.contains("of the owner"), "{shown}");
+    }
+    let long = "x".repeat(256);
+    for (name, text) in [("S3Z1NB0K2", "a"), ("x", "a"), ("S3Z1NB0K1", ""), ("S3Z1NB0K1", &long)] {
+        assert!(matches!(sid(name, text).0, Err(WipeRefusal::Sid(_))), "{name} {text}");
     }
 }
 

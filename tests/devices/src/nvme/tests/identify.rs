@@ -154,6 +154,10 @@ fn namespaces_are_deleted_created_and_attached() {
     structure[0] = 129;
     structure[8] = 129;
     let create = [0; 6];
+    for reserved in [2, 4, 8, 9] {
+        let answer = controller.admin(0x0d, 0, [reserved, 0, 0, 0, 0, 0], &mut structure);
+        assert_eq!(refusal(answer), status::INVALID_FIELD);
+    }
     let answer = controller.admin(0x0d, 0, create, &mut structure);
     assert_eq!(refusal(answer), status::INSUFFICIENT_CAPACITY);
     structure[0] = 128;

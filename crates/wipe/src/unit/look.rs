@@ -5,6 +5,7 @@ use signature::probe;
 
 use super::Run;
 use crate::{
+    firmware::Device,
     forecast::{Known, add_look, forecast},
     harbour,
     verdict::exception,
@@ -27,7 +28,9 @@ impl Run<'_> {
             options: &wipe.options,
             has_psid: self.settings().psid.is_some(),
         });
-        if let Some(why) = &part.withheld {
+        // What takes no commands is told nothing anyway.
+        let takes_commands = !matches!(part.device, Device::None);
+        if let Some(why) = part.withheld.as_ref().filter(|_| takes_commands) {
             let words = format!("it would not be told to erase all of itself: {why}");
             forecast.obstacles.push(exception("notWholeDevice", &words));
         }

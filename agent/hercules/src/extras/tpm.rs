@@ -46,9 +46,13 @@ pub(super) fn clear() -> Result<Vec<String>, String> {
     match cleared {
         Ok(()) => Ok(vec!["all keys and objects of the TPM's owner".to_owned()]),
         Err(error) => match ask_firmware(Path::new(PRESENCE)) {
-            Ok(()) => Err(format!(
+            Ok(who) => Err(format!(
                 "not done yet: the TPM refuses ({error}); the firmware was asked to clear it, and does that at the next \
-                 start"
+                 start{}",
+                match who {
+                    Who::System => "",
+                    Who::Person => ", where it waits until somebody at the machine confirms it",
+                }
             )),
             Err(firmware) => Err(format!("{error}; and the firmware cannot be asked: {firmware}")),
         },
@@ -136,16 +140,25 @@ impl Device {
     }
 }
 
-/// Asks the firmware to clear it at the next start.
-fn ask_firmware(presence: &Path) -> Result<(), String> {
+/// Whom the firmware asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// Nobody but the system.
+    System,
+    /// A person at its console, too. Until then the machine does not go on.
+    Person,
+}
+
+/// Asks the firmware to clear it at the next start, and returns whom it asks then.
+fn ask_firmware(presence: &Path) -> Result<Who, String> {
     let operations = fs::read_to_string(presence.join("tcg_operations"))
         .map_err(|_| "it has no interface for that".to_owned())?;
-    let request = allowed(&operations).ok_or("it does not let the system ask for that")?;
+    let (request, who) = allowed(&operations).ok_or("it does not let the system ask for that")?;
     let file = presence.join("request");
     fs::write(&file, format!("{request}\n")).map_err(|error| error.to_string())?;
     let noted = fs::read_to_string(&file).map_err(|error| error.to_string())?;
     if noted.split_whitespace().next() == Some(&request.to_string()) {
-        Ok(())
+        Ok(who)
     } else {
         Err("it took the request and forgot it".to_owned())
     }
@@ -153,14 +166,15 @@ fn ask_firmware(presence: &Path) -> Result<(), String> {
 
 /// Returns the request that the firmware allows the system; best one that asks no person. A line is `5 4: …`: the request,
 /// and who may ask it (3: the system, and a person confirms it; 4: the system alone).
-fn allowed(operations: &str) -> Option<u32> {
+fn allowed(operations: &str) -> Option<(u32, Who)> {
     let who = |request: u32| {
         let mut lines = operations.lines().filter_map(|line| line.split_once(' '));
         let (_, rest) = lines.find(|(number, _)| number.parse() == Ok(request))?;
         rest.split(':').next()?.trim().parse::<u32>().ok()
     };
     let by = |wanted| REQUESTS.into_iter().find(move |request| who(*request) == Some(wanted));
-    by(4).or_else(|| by(3))
+    let alone = by(4).map(|request| (request, Who::System));
+    alone.or_else(|| by(3).map(|request| (request, Who::Person)))
 }
 
 #[cfg(test)]
@@ -223,8 +237,8 @@ mod tests {
     fn the_firmware_is_asked_for_what_it_allows() {
         let lines =
             "0 4: User not required\n5 3: User required\n14 2: Blocked for OS by system firmware\n";
-        assert_eq!(allowed(lines), Some(5));
-        assert_eq!(allowed(&format!("{lines}22 4: User not required\n")), Some(22));
+        assert_eq!(allowed(lines), Some((5, Who::Person)));
+        assert_eq!(allowed(&format!("{lines}22 4: User not required\n")), Some((22, Who::System)));
         assert_eq!(allowed("5 0: Not implemented\n14 1: Firmware only\n"), None);
     }
 

@@ -45,7 +45,7 @@ pub(in crate::cases) const CASES: &[Case] = &[
     },
     Case {
         name: "wipe_cuts",
-        claim: "a machine whose power is cut at harbour, at working, while a disk formats itself and while redline reads back goes on at its next start, and the other disks keep every byte",
+        claim: "a machine whose power is cut at harbour, at working and while redline reads back goes on at its next start, and the other disks keep every byte",
         machines: 1,
         when: When::Soak,
         run: cuts::at_every_level,

@@ -89,20 +89,6 @@ pub(super) fn at_every_level(lab: &Lab) -> Result<()> {
             look: starts_with_nothing,
         },
     )?;
-    cut(
-        lab,
-        &mut server,
-        "format",
-        &Cut {
-            level: "redline",
-            options: &["--passes", "1"],
-            disk: of_ones(Bus::Nvme),
-            at: |steps| has_begun(steps, "nvmeFormat"),
-            verdict: "erasedWithExceptions",
-            reached: "logical",
-            look: is_zeros,
-        },
-    )?;
     let disk = Disk { size_bytes: SMALL, ..Disk::of_ones(Bus::Scsi) };
     cut(
         lab,

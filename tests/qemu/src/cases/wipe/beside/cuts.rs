@@ -170,8 +170,9 @@ fn cut(lab: &Lab, server: &mut Server, name: &str, cut: &Cut<'_>) -> Result<Orde
     (cut.look)(&file).with_context(|| name.to_owned())?;
     machine.has_unchanged_disk(lab, 1)?;
     let certificates = server.certificates(&lab.scratch(""))?;
-    let of_order = certificates.iter().filter(|(_, one)| one["order"]["id"] == order.id.as_str());
-    let continued = of_order.filter(|(_, one)| one["order"]["continuedBoots"] == 1).count();
+    let orders = certificates.iter().map(|(_, one)| &one["certificate"]["order"]);
+    let of_order = orders.filter(|one| one["id"] == order.id.as_str());
+    let continued = of_order.filter(|one| one["continuedBoots"] == 1).count();
     ensure!(continued == 2, "{continued} certificates say that a boot continued: {certificates:?}");
     Ok(order)
 }

@@ -8,7 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::{errno::Errno, libc};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::stat::{major, minor},
+};
+
+use crate::block::Number;
 
 /// How often a free device is asked for that somebody else takes first.
 const ATTEMPTS: usize = 16;
@@ -76,6 +82,19 @@ pub fn is_on_file(device: impl AsFd) -> io::Result<bool> {
     unsafe { raw::status(device.as_fd().as_raw_fd(), &raw mut status) }?;
     // Linux, `loop_get_status`: the number of the device that the file is, which is none for a regular file.
     Ok(status.rdevice == 0)
+}
+
+/// Returns the number of the device behind a loop device (`LOOP_GET_STATUS64`, `lo_rdevice`): how the kernel knows it,
+/// whatever its node is called. `None` where a file is behind it, or nothing.
+pub fn behind(device: impl AsFd) -> io::Result<Option<Number>> {
+    let mut status = Status::new(0, 0, 0);
+    // SAFETY: `LOOP_GET_STATUS64` writes one `struct loop_info64`, and `status` is one.
+    match unsafe { raw::status(device.as_fd().as_raw_fd(), &raw mut status) } {
+        Ok(_) if status.rdevice == 0 => Ok(None),
+        Ok(_) => Ok(Some(Number { major: major(status.rdevice), minor: minor(status.rdevice) })),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A loop device of our own. When it is dropped and nothing uses it any more, it is free again.
@@ -162,6 +181,9 @@ mod tests {
         assert!(is_on_file(&device.device).unwrap());
         let above = Attached::attach(&device.device, 0, 4096, 512, Access::ReadOnly).unwrap();
         assert!(!is_on_file(&above.device).unwrap());
+        let number = crate::block::number(&device.device).unwrap();
+        assert_eq!(behind(&above.device).unwrap(), Some(number));
+        assert_eq!(behind(&device.device).unwrap(), None);
         drop(above);
         let inside = OpenOptions::new().read(true).write(true).open(device.path()).unwrap();
         assert_eq!(crate::block::size(&inside).unwrap(), 8192);

@@ -254,7 +254,7 @@ fn unused(
     disk: &str,
 ) -> Result<(), Refusal> {
     let look = if purpose.is_only_looked_at() { usage::mounted_at } else { usage::of };
-    let uses = look(&machine.root, name, directory)
+    let uses = look(machine, name, directory)
         .map_err(|what| Refusal::UseUnknown { disk: disk.to_owned(), what })?;
     if uses.is_empty() {
         return Ok(());

@@ -10,7 +10,7 @@ use std::{
 use linux::{
     belt,
     block::{self, Access, Number},
-    direct, reservation, scsi,
+    direct, loop_device, reservation, scsi,
 };
 use protocol::inventory::Transport;
 
@@ -24,6 +24,9 @@ pub(crate) trait Kernel: fmt::Debug + Send + Sync {
 
     /// Holds when somebody has claimed a device.
     fn is_claimed(&self, name: &str) -> io::Result<bool>;
+
+    /// Returns the device behind a loop device; `None` where that is a file, or nothing.
+    fn behind_loop(&self, name: &str) -> io::Result<Option<Number>>;
 
     /// Reads what a descriptor itself tells.
     fn facts(&self, disk: &File) -> io::Result<Facts>;
@@ -75,6 +78,10 @@ impl Kernel for Live {
 
     fn is_claimed(&self, name: &str) -> io::Result<bool> {
         direct::is_claimed(&node(name))
+    }
+
+    fn behind_loop(&self, name: &str) -> io::Result<Option<Number>> {
+        loop_device::behind(direct::look(&node(name))?)
     }
 
     fn facts(&self, disk: &File) -> io::Result<Facts> {

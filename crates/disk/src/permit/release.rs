@@ -120,7 +120,7 @@ pub(super) fn to_release(
             return Err(Refusal::InUse { disk, uses });
         }
         let directory = Path::new("sys/class/block").join(&holder.name);
-        let uses = usage::mounted_at(&machine.root, &holder.name, &directory)
+        let uses = usage::mounted_at(machine, &holder.name, &directory)
             .map_err(|what| Refusal::UseUnknown { disk: disk.clone(), what })?;
         if !uses.is_empty() {
             let uses = format!("{holder}: {}", uses.join(", "));

@@ -309,6 +309,15 @@ impl Kernel for Imitation {
         Ok(self.look(name)?.try_lock().is_err() || self.is_held(name))
     }
 
+    fn behind_loop(&self, name: &str) -> io::Result<Option<Number>> {
+        let number = fs::read_to_string(self.directory.join("dev").join(name))?;
+        let number = number.split_once(':').map(|(major, minor)| Number {
+            major: major.parse().unwrap(),
+            minor: minor.parse().unwrap(),
+        });
+        Ok(number)
+    }
+
     fn facts(&self, disk: &File) -> io::Result<Facts> {
         let asked = {
             let mut state = self.state.lock().unwrap();

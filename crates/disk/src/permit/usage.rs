@@ -1,4 +1,4 @@
-//! Whether anything is using a disk: mounts, swap, and what is built on it or on a partition of it.
+//! Whether anything is using a disk: mounts, swap, loop devices, and what is built on it or on a partition of it.
 
 use std::{
     collections::BTreeSet,
@@ -6,6 +6,8 @@ use std::{
 };
 
 use inventory::Root;
+
+use super::Machine;
 
 /// A disk's directory below `sys`, and its partitions'.
 #[derive(Debug)]
@@ -16,7 +18,8 @@ struct Part {
 }
 
 /// Returns who uses a disk, in words; none when nobody does. An error names what could not be read.
-pub(super) fn of(root: &Root, name: &str, directory: &Path) -> Result<Vec<String>, String> {
+pub(super) fn of(machine: &Machine, name: &str, directory: &Path) -> Result<Vec<String>, String> {
+    let root = &machine.root;
     let parts = parts(root, name, directory)?;
     let mut uses = BTreeSet::new();
     for part in &parts {
@@ -26,13 +29,21 @@ pub(super) fn of(root: &Root, name: &str, directory: &Path) -> Result<Vec<String
         }
     }
     uses.extend(mounts(root, &parts)?);
+    uses.extend(loops(machine, &parts)?);
     Ok(uses.into_iter().collect())
 }
 
-/// Returns where a disk, or something that is built on one, is mounted or swapped to. An error names what could not be
-/// read.
-pub(super) fn mounted_at(root: &Root, name: &str, directory: &Path) -> Result<Vec<String>, String> {
-    Ok(mounts(root, &parts(root, name, directory)?)?.into_iter().collect())
+/// Returns where a disk, or something that is built on one, is mounted, swapped to or behind a loop device. An error
+/// names what could not be read.
+pub(super) fn mounted_at(
+    machine: &Machine,
+    name: &str,
+    directory: &Path,
+) -> Result<Vec<String>, String> {
+    let parts = parts(&machine.root, name, directory)?;
+    let mut uses = mounts(&machine.root, &parts)?;
+    uses.extend(loops(machine, &parts)?);
+    Ok(uses.into_iter().collect())
 }
 
 fn unreadable(path: &Path) -> String {
@@ -70,6 +81,33 @@ fn mounts(root: &Root, parts: &[Part]) -> Result<BTreeSet<String>, String> {
     Ok(uses)
 }
 
+/// Returns which loop devices are made of a disk. They are nobody's holders, they claim nothing, and what is mounted
+/// from one has its number and its name, not the disk's: nothing else tells of them.
+fn loops(machine: &Machine, parts: &[Part]) -> Result<BTreeSet<String>, String> {
+    let blocks = Path::new("sys/block");
+    let mut uses = BTreeSet::new();
+    for name in machine.root.entries(blocks).map_err(|_| unreadable(blocks))? {
+        if !is_loop(&name) {
+            continue;
+        }
+        // Not `loop/backing_file`: the path of a node, of which a device can have many, or none any more.
+        let behind = match machine.kernel.behind_loop(&name) {
+            Ok(Some(behind)) => behind.to_string(),
+            Ok(None) => continue,
+            Err(_) if !machine.root.exists(blocks.join(&name).join("loop")) => continue,
+            Err(_) => return Err(format!("/dev/{name}")),
+        };
+        for part in parts.iter().filter(|part| part.number.as_ref() == Some(&behind)) {
+            uses.insert(format!("{name} is made of {}", part.name));
+        }
+    }
+    Ok(uses)
+}
+
+fn is_loop(name: &str) -> bool {
+    name.strip_prefix("loop").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 fn part(root: &Root, name: &str, directory: &Path) -> Result<Part, String> {
     let number = directory.join("dev");
     Ok(Part {
@@ -101,12 +139,15 @@ fn is_device(path: &str, name: &str) -> bool {
 mod tests {
     use std::fs;
 
-    use super::*;
+    use super::{
+        super::simulation::{Simulated, Spec},
+        *,
+    };
 
     const MOUNTS: &str = "22 27 0:21 / /proc rw,relatime - proc proc rw\n";
 
     fn check(extra: &[(&str, &str)]) -> Result<Vec<String>, String> {
-        let directory = tempfile::tempdir().unwrap();
+        let machine = Simulated::new(&Spec::new(Vec::new()));
         let files = [
             ("proc/self/mountinfo", MOUNTS),
             ("sys/block/sda/dev", "8:0\n"),
@@ -115,11 +156,18 @@ mod tests {
             ("sys/block/sda/sda1/dev", "8:1\n"),
         ];
         for (path, text) in files.iter().chain(extra) {
-            let path = directory.path().join(path);
+            let path = machine.directory().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        of(&Root::captured(directory.path()), "sda", Path::new("sys/block/sda"))
+        let directory = Path::new("sys/block/sda");
+        let uses = of(&machine.machine(), "sda", directory);
+        let mounted = mounted_at(&machine.machine(), "sda", directory);
+        match (&uses, mounted) {
+            (Ok(uses), Ok(mounted)) => assert!(mounted.iter().all(|one| uses.contains(one))),
+            (uses, mounted) => assert_eq!(*uses, mounted),
+        }
+        uses
     }
 
     fn uses(extra: &[(&str, &str)]) -> Vec<String> {
@@ -155,6 +203,31 @@ mod tests {
             ]),
             ["dm-0 is built on sda1", "md127 is built on sda", "swap on sda1"]
         );
+    }
+
+    #[test]
+    fn a_loop_device_over_a_disk_or_a_partition_is_seen_by_number() {
+        let over = |number: &str| {
+            uses(&[
+                ("proc/self/mountinfo", "30 1 7:3 / /data rw - ext4 /dev/loop3 rw\n"),
+                ("sys/block/loop3/loop/backing_file", "/dev/a/node/of/any/name\n"),
+                ("dev/loop3", number),
+                // A file is behind one, and nothing behind the other, which has no node either.
+                ("sys/block/loop4/loop/backing_file", "/var/image\n"),
+                ("dev/loop4", ""),
+                ("sys/block/loop5/dev", "7:5\n"),
+            ])
+        };
+        assert_eq!(over("8:0"), ["loop3 is made of sda"]);
+        assert_eq!(over("8:1"), ["loop3 is made of sda1"]);
+        assert_eq!(over("8:2"), Vec::<String>::new());
+        assert_eq!(over("7:4"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_loop_device_that_does_not_tell_is_not_taken_for_idle() {
+        let silent = [("sys/block/loop3/loop/backing_file", "/dev/sdb1\n")];
+        assert_eq!(check(&silent), Err("/dev/loop3".to_owned()));
     }
 
     #[test]

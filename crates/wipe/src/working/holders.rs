@@ -1,6 +1,9 @@
 //! How what the kernel has built on disks is taken down: arrays, mapped devices, caches. From the top, and only with the
 //! right to ([`Release`]), which the checks of a wipe give.
 //!
+//! Between those checks and each step seconds pass, and names are given anew: before anything is told to go, it is looked
+//! again whether it is what was checked, on the same disks.
+//!
 //! Nothing is written to any disk, but for what their drivers write when they let go. HerculesOS assembles nothing, so
 //! there nothing has to be released; on somebody's own machine it may.
 
@@ -43,6 +46,12 @@ pub enum HoldersError {
         /// Why.
         source: io::Error,
     },
+    /// It has the name of what was checked, and is something else or lies on other disks.
+    #[error("{name} is not what was looked at before: nothing that has its name is taken down")]
+    Exchanged {
+        /// What was looked at.
+        name: String,
+    },
     /// The kernel was told and did not let go.
     #[error("{name} still holds the disk {seconds} s after it was taken down", seconds = PATIENCE.as_secs())]
     Stays {
@@ -54,25 +63,53 @@ pub enum HoldersError {
     Stopped(#[from] Stopped),
 }
 
-/// Takes down all that the right names, from the top, and waits until the kernel has let go. Returns what that was.
+/// Takes down all that the right names, from the top, and waits until the kernel has let go. Returns what that was: what
+/// was gone before is not among it.
 pub fn release(right: Release, watch: &dyn Watch) -> Result<Vec<Holder>, NotReleased> {
     let (disks, waiting) = right.into_parts();
     let disks: Vec<&str> = disks.iter().map(String::as_str).collect();
+    all_down(waiting, &|| holders(&disks), &try_down, watch)
+}
+
+/// Looks what is built on the disks.
+type Look<'l> = &'l dyn Fn() -> Result<Vec<Holder>, HoldersUnread>;
+
+/// Tells one to go.
+type Down<'d> = &'d dyn Fn(&Holder) -> io::Result<()>;
+
+fn all_down(
+    waiting: Vec<Holder>,
+    look: Look<'_>,
+    down: Down<'_>,
+    watch: &dyn Watch,
+) -> Result<Vec<Holder>, NotReleased> {
     let mut released = Vec::new();
     for holder in waiting {
-        if let Err(source) = take_down(&holder, &disks, watch) {
-            return Err(NotReleased { released, source });
+        match take_down(&holder, look, down, watch) {
+            Ok(true) => released.push(holder),
+            Ok(false) => {}
+            Err(source) => return Err(NotReleased { released, source }),
         }
-        released.push(holder);
     }
     Ok(released)
 }
 
-fn take_down(holder: &Holder, disks: &[&str], watch: &dyn Watch) -> Result<(), HoldersError> {
+/// Returns whether it was there to be taken down.
+fn take_down(
+    holder: &Holder,
+    look: Look<'_>,
+    down: Down<'_>,
+    watch: &dyn Watch,
+) -> Result<bool, HoldersError> {
     watch.check()?;
     let since = watch.elapsed();
-    while let Err(source) = try_down(holder) {
-        // It went by itself when what lay on it did.
+    let mut was_told = false;
+    // It may go by itself when what lay on it did.
+    while is_there(holder, look)? {
+        let Err(source) = down(holder) else {
+            was_told = true;
+            break;
+        };
         if is_absent(&source) {
             break;
         }
@@ -84,13 +121,22 @@ fn take_down(holder: &Holder, disks: &[&str], watch: &dyn Watch) -> Result<(), H
     }
     // What lies below is free only then.
     let since = watch.elapsed();
-    while holders(disks)?.iter().any(|other| other.name == holder.name) {
+    while look()?.iter().any(|other| other.name == holder.name) {
         if watch.elapsed().saturating_sub(since) > PATIENCE {
             return Err(HoldersError::Stays { name: holder.to_string() });
         }
         watch.wait(PAUSE)?;
     }
-    Ok(())
+    Ok(was_told)
+}
+
+/// Holds while the disks have what was checked on them: the same name, kind and disks.
+fn is_there(holder: &Holder, look: Look<'_>) -> Result<bool, HoldersError> {
+    match look()?.iter().find(|other| other.name == holder.name) {
+        Some(other) if other == holder => Ok(true),
+        Some(_) => Err(HoldersError::Exchanged { name: holder.to_string() }),
+        None => Ok(false),
+    }
 }
 
 fn try_down(holder: &Holder) -> io::Result<()> {
@@ -114,3 +160,6 @@ fn list(released: &[Holder]) -> String {
     let names: Vec<String> = released.iter().map(Holder::to_string).collect();
     if names.is_empty() { String::new() } else { format!(" ({} is down)", names.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,6 +130,25 @@ fn what_is_mounted_or_swapped_on_stays_and_so_does_all_below() {
 }
 
 #[test]
+fn what_a_loop_device_lies_on_stays_and_so_does_all_below() {
+    for (number, disks) in [("253:2", [0, 1]), ("253:1", [0, 1]), ("8:0", [0, 1]), ("8:48", [2, 3])]
+    {
+        let machine = stack(&spec());
+        fs::create_dir_all(machine.directory().join("sys/block/loop0/loop")).unwrap();
+        fs::write(machine.directory().join("dev/loop0"), number).unwrap();
+        for level in DESTROYING {
+            let wipe = wipe(&machine, &disks, level);
+            let setting = Setting::good();
+            let right = setting.with(|it| check_release_on(&machine.machine(), &wipe, it));
+            let cleared = setting.with(|it| check_wipe_on(&machine.machine(), &wipe, it));
+            let expected = if disks == [0, 1] { "in-use" } else { "nothing" };
+            let right = right.map_or_else(|refusal| refusal.code(), |_| "nothing");
+            assert_eq!((right, cleared.unwrap_err().code()), (expected, "in-use"), "{number}");
+        }
+    }
+}
+
+#[test]
 fn what_a_program_has_claimed_stays() {
     let machine = stack(&spec());
     for device in ["dm-0", "vda"] {

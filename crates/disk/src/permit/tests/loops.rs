@@ -14,7 +14,7 @@ use std::{
     process::Command,
 };
 
-use linux::{belt, block, direct};
+use linux::{belt, block, block::Number, direct, loop_device::Attached};
 use protocol::inventory::{Disk, Transport};
 
 use super::*;
@@ -80,7 +80,15 @@ impl Loop {
         let simulated = Simulated::new(&spec);
         let numbers = simulated.directory().join("sys/dev/block");
         let target = fs::read_link(numbers.join("8:0")).unwrap();
-        symlink(target, numbers.join(block::number(&device).unwrap().to_string())).unwrap();
+        let number = block::number(&device).unwrap().to_string();
+        symlink(target, numbers.join(&number)).unwrap();
+        fs::write(simulated.directory().join("sys/class/block/sda/dev"), number).unwrap();
+        for entry in fs::read_dir("/sys/block").unwrap() {
+            let name = entry.unwrap().file_name();
+            if name.to_string_lossy().starts_with("loop") {
+                fs::create_dir_all(simulated.directory().join("sys/block").join(name)).unwrap();
+            }
+        }
         let root = Root::captured(simulated.directory());
         (simulated, Machine { root, kernel: Arc::new(Through(self.path.clone())) })
     }
@@ -127,6 +135,10 @@ impl Kernel for Through {
 
     fn is_claimed(&self, _: &str) -> io::Result<bool> {
         direct::is_claimed(&self.0)
+    }
+
+    fn behind_loop(&self, name: &str) -> io::Result<Option<Number>> {
+        Live.behind_loop(name)
     }
 
     fn facts(&self, disk: &File) -> io::Result<Facts> {
@@ -241,6 +253,18 @@ fn what_somebody_has_claimed_is_refused_and_what_is_permitted_nobody_can_claim()
     mount.args(["-t", "ext4", "-o", "ro,noload"]).arg(&disk.path).arg(&place);
     assert!(!mount.output().unwrap().status.success(), "nothing mounts what is permitted");
     drop(permit);
+}
+
+#[test]
+fn what_a_loop_device_lies_on_is_refused_although_nobody_has_claimed_it() {
+    let Some(disk) = Loop::new() else { return };
+    let above = Attached::attach(disk.open(), 1 << 20, 4 << 20, 512, Access::ReadOnly).unwrap();
+    assert!(!direct::is_claimed(&disk.path).unwrap(), "no claim tells of it");
+    let name = above.path().file_name().unwrap().to_str().unwrap();
+    let Err(Refusal::InUse { uses, .. }) = disk.check() else { panic!("it was permitted") };
+    assert_eq!(uses, format!("{name} is made of sda"));
+    drop(above);
+    disk.check().unwrap();
 }
 
 #[test]

@@ -140,6 +140,19 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_behind_a_usb_bridge_is_not_asked_and_its_lines_say_so() {
+        let disk = Disk {
+            name: "nothing0".to_owned(),
+            transport: Some(Transport::Usb),
+            ..Disk::default()
+        };
+        let told = unheld(&disk, &WipeOptions::default(), "it is in use");
+        // Not that there is no such disk: nobody tried to open it.
+        let why = "what the disk can itself: it is behind a USB bridge, and some hang";
+        assert!(told.not_asked[0].starts_with(why), "{:?}", told.not_asked);
+    }
+
+    #[test]
     fn a_disk_that_is_not_held_is_spoken_of_at_every_level_with_the_reason() {
         let disk = Disk {
             name: "nothing0".to_owned(),

@@ -3,6 +3,7 @@
 mod idle;
 mod options;
 mod questions;
+mod report;
 mod terminal;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use agent::boot::NotOurs;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
-use disk::permit::{self, Circumstances, Clock, Place, Used};
+use disk::permit::{self, Circumstances, Clock, Holder, Place, Used};
 use inventory::Root;
 use protocol::{
     Inventory, InventoryDigest, Order, OrderId, Wipe,
@@ -27,6 +28,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use self::{
     options::{Beside, Way},
+    report::ReportFile,
     terminal::TerminalKeeper,
 };
 use crate::{
@@ -123,17 +125,22 @@ impl WipeCommand {
         let inventory = inventory::collect(&Root::live());
         let disks = self.disks(&inventory)?;
         let missing = missing_disks(&inventory, &self.missing)?;
+        // Before anybody is asked: afterwards it would be too late to say another one.
+        let file = self.report.as_deref().map(ReportFile::open).transpose().map_err(Refused)?;
         if self.level != PowerLevel::Idle {
-            return self.destroy(&inventory, &disks, &missing);
+            let report = self.destroy(&inventory, &disks, &missing)?;
+            let json =
+                serde_json::to_string_pretty(&report).context("writing the report as JSON")?;
+            let (json, table) = (json + "\n", wipe::words(&report));
+            report::tell(file, &json, &table, self.output, &mut io::stdout())?;
+            return Ok(exit_code(&report));
         }
         let wipe = |disk: &DiskIdentity, level| {
             self.wipe(&inventory, std::slice::from_ref(disk), &missing, level)
         };
         let words = idle::describe(&disks, &self.way.options(), wipe)?;
-        print(&match self.output {
-            Output::Table => words.text,
-            Output::Json => format!("{:#}\n", words.json),
-        })?;
+        let json = format!("{:#}\n", words.json);
+        report::tell(file, &json, &words.text, self.output, &mut io::stdout())?;
         Ok(0)
     }
 
@@ -165,7 +172,7 @@ impl WipeCommand {
         inventory: &Inventory,
         disks: &[&Disk],
         missing: &[DiskIdentity],
-    ) -> anyhow::Result<u8> {
+    ) -> anyhow::Result<WipeReport> {
         let identities: Vec<DiskIdentity> =
             disks.iter().map(|disk| DiskIdentity::of(disk)).collect();
         let order = Arc::new(self.wipe(inventory, &identities, missing, self.level)?);
@@ -183,27 +190,7 @@ impl WipeCommand {
         if !released.is_empty() {
             say(&format!("taken down: {}\n", wipe::list(&released)));
         }
-        let report = wipe::perform(&order, cleared, &keeper, &clock)
-            .map_err(|words| anyhow::Error::from(wipe::NotCleared { words, released }))?;
-        self.tell(&report)?;
-        Ok(exit_code(&report))
-    }
-
-    fn tell(&self, report: &WipeReport) -> anyhow::Result<()> {
-        let json =
-            serde_json::to_string_pretty(report).context("writing the report as JSON")? + "\n";
-        print(
-            match self.output {
-                Output::Table => wipe::words(report),
-                Output::Json => json.clone(),
-            }
-            .as_str(),
-        )?;
-        match &self.report {
-            Some(path) => std::fs::write(path, json)
-                .with_context(|| format!("writing the report to {}", path.display())),
-            None => Ok(()),
-        }
+        wipe::perform(&order, cleared, &keeper, &clock).map_err(|words| not_begun(words, released))
     }
 
     /// Returns the file that ATA passwords are kept in: beside the report, or where the command runs.
@@ -260,6 +247,14 @@ fn asked(disks: &[&Disk], wipe: &Wipe) -> anyhow::Result<Vec<String>> {
     let (mut terminal, mut words) = (io::stdin().lock(), io::stderr());
     confirm::ask(&asked, wipe.level, &wipe.extras, &mut terminal, &mut words)
         .map_err(|why| Refused(why).into())
+}
+
+/// Returns why no disk was written; refused where nothing else was touched either.
+fn not_begun(words: String, released: Vec<Holder>) -> anyhow::Error {
+    if released.is_empty() {
+        return Refused(words).into();
+    }
+    wipe::NotCleared { words, released }.into()
 }
 
 /// What a wipe came to, as the exit code of the program.
@@ -321,10 +316,6 @@ fn say(words: &str) {
     let _nobody_reads = io::stderr().write_all(words.as_bytes());
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("writing to standard output")
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -340,6 +331,15 @@ mod tests {
     fn nothing_is_destroyed_unless_a_level_is_said() {
         let Verb::Wipe(command) = Arguments::parse_from(["hercules", "wipe"]).verb;
         assert_eq!((command.level, command.disk.len()), (PowerLevel::Idle, 0));
+    }
+
+    #[test]
+    fn what_was_not_begun_is_refused_unless_something_is_down() {
+        assert!(not_begun("gone".to_owned(), Vec::new()).is::<Refused>());
+        let kind = permit::HolderKind::Mapped { name: "vg-root".to_owned() };
+        let holder = Holder { name: "dm-0".to_owned(), kind, disks: Vec::new() };
+        let error = not_begun("gone".to_owned(), vec![holder]);
+        assert!(!error.is::<Refused>() && error.to_string().contains("vg-root"), "{error}");
     }
 
     #[test]

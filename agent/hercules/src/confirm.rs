@@ -131,7 +131,7 @@ fn holds(disk: &Disk) -> String {
 }
 
 /// What others say cannot move the cursor, nor begin a line of its own.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 

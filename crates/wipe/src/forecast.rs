@@ -19,6 +19,9 @@ use crate::{
 pub const LEVELS: [PowerLevel; 4] =
     [PowerLevel::Harbour, PowerLevel::Working, PowerLevel::Full, PowerLevel::Redline];
 
+/// Why a disk behind a USB bridge is asked nothing, and told nothing but to read and write.
+pub const USB_UNASKED: &str = "it is behind a USB bridge, and some hang at such questions";
+
 /// How many notes of a look are told.
 const NOTES: usize = 64;
 

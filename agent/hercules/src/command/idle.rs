@@ -22,6 +22,7 @@ use wipe::{
 use super::{USED, circumstances, questions, terminal::TerminalKeeper};
 use crate::{
     chain,
+    confirm::printable,
     forecast::Against,
     wipe::{Clockwork, facts, perform},
 };
@@ -52,26 +53,31 @@ pub(super) fn describe(
             unheld(disk, options, "what stands in the way of harbour keeps it from being held")
         };
         against.add_to(&mut told, 0);
-        let known = facts(disk);
-        let _infallible = writeln!(
-            text,
-            "{}  {} {}, {}, {}, {}",
-            disk.name,
-            disk.model.as_deref().unwrap_or("no model"),
-            disk.serial.as_deref().unwrap_or("no serial number"),
-            disk.size_bytes,
-            known.transport,
-            told.medium.word()
-        );
-        for line in told.lines() {
-            let _infallible = writeln!(text, "{line}");
-        }
+        text.push_str(&shown(disk, &told));
         text.push('\n');
         all.push(json!({
-            "disk": identity, "name": disk.name, "transport": known.transport, "forecast": told,
+            "disk": identity, "name": disk.name, "transport": facts(disk).transport, "forecast": told,
         }));
     }
     Ok(Words { text, json: Value::Array(all) })
+}
+
+/// Returns what is told of a disk, for a person.
+fn shown(disk: &Disk, told: &DiskForecast) -> String {
+    let heading = format!(
+        "{}  {} {}, {}, {}, {}",
+        disk.name,
+        disk.model.as_deref().unwrap_or("no model"),
+        disk.serial.as_deref().unwrap_or("no serial number"),
+        disk.size_bytes,
+        facts(disk).transport,
+        told.medium.word()
+    );
+    let mut text = String::new();
+    for line in std::iter::once(heading).chain(told.lines()) {
+        let _infallible = writeln!(text, "{}", printable(&line));
+    }
+    text
 }
 
 /// Has the engine look, which holds the disk meanwhile. Says why it did not.
@@ -117,6 +123,34 @@ fn queue(name: &str, what: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_disk_says_of_itself_moves_no_cursor_at_idle() {
+        let disk = Disk {
+            name: "nothing0".to_owned(),
+            model: Some("M\x1b[2J\nsda  another".to_owned()),
+            serial: Some("S\r\x07\u{9b}31m".to_owned()),
+            ..Disk::default()
+        };
+        let told = unheld(&disk, &WipeOptions::default(), "\x1b]0;its serial is\nS\x07");
+        let text = shown(&disk, &told);
+        assert!(text.starts_with("nothing0  M [2J sda  another S"), "{text:?}");
+        assert!(text.chars().all(|one| one == '\n' || !one.is_control()), "{text:?}");
+        assert_eq!(text.lines().count(), told.lines().len() + 1, "{text}");
+    }
+
+    #[test]
+    fn a_disk_behind_a_usb_bridge_is_not_asked_and_its_lines_say_so() {
+        let disk = Disk {
+            name: "nothing0".to_owned(),
+            transport: Some(Transport::Usb),
+            ..Disk::default()
+        };
+        let told = unheld(&disk, &WipeOptions::default(), "it is in use");
+        // Not that there is no such disk: nobody tried to open it.
+        let why = "what the disk can itself: it is behind a USB bridge, and some hang";
+        assert!(told.not_asked[0].starts_with(why), "{:?}", told.not_asked);
+    }
 
     #[test]
     fn a_disk_that_is_not_held_is_spoken_of_at_every_level_with_the_reason() {

@@ -11,9 +11,13 @@ use protocol::{
 use wipe::{
     Stopped, Watch,
     firmware::{self, Device, Examined},
+    forecast::USB_UNASKED,
 };
 
-use crate::chain;
+use crate::{
+    chain,
+    wipe::{Commands, commands},
+};
 
 /// Asks a disk what it can; it may be in use. Says why not, where that is not possible.
 pub(super) fn examine(disk: &Disk) -> Result<Examined, String> {
@@ -21,15 +25,16 @@ pub(super) fn examine(disk: &Disk) -> Result<Examined, String> {
     let ask = |device: &Device<'_>| {
         firmware::examine(device, None, &Nobody).map_err(|error| chain(&error))
     };
-    match disk.transport {
-        Some(Transport::Nvme) => {
+    match commands(disk.transport) {
+        Commands::Nvme => {
             let door = open()?;
             let nsid = linux::nvme::namespace(&door.0).map_err(|error| error.to_string())?;
             ask(&Device::Nvme { controller: &door, nsid })
         }
-        Some(Transport::Ata) => ask(&Device::Ata { device: &open()? }),
-        Some(Transport::Scsi | Transport::Usb) => ask(&Device::Scsi { device: &open()? }),
-        _ => Ok(Examined::default()),
+        Commands::Ata => ask(&Device::Ata { device: &open()? }),
+        Commands::Scsi => ask(&Device::Scsi { device: &open()? }),
+        Commands::None if disk.transport == Some(Transport::Usb) => Err(USB_UNASKED.to_owned()),
+        Commands::Mmc | Commands::None => Ok(Examined::default()),
     }
 }
 

@@ -17,11 +17,15 @@ use protocol::{
 use wipe::{
     Handling, Part,
     firmware::{Device, Hiding, Reach},
+    forecast::USB_UNASKED,
     harbour::Live,
     job::{DiskWatch, Keeper, Unit, UnitDisk},
     plan::MediumKind,
     unit::{self, Tell, Terms},
 };
+
+/// Why a disk is not told to erase all that its device holds.
+pub(crate) const NOT_ALONE: &str = "it may hold other disks";
 
 /// Where installed filesystems are mounted for a while.
 const INSTALLED: &str = "/run/drydock/installed";
@@ -46,6 +50,30 @@ pub(crate) struct Known {
     pub(crate) kind: MediumKind,
     /// How it is attached, in the certificate's words.
     pub(crate) transport: &'static str,
+}
+
+/// In which commands a disk is asked what it can, and told to erase itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commands {
+    Nvme,
+    Ata,
+    Scsi,
+    Mmc,
+    /// It is only read and written.
+    None,
+}
+
+/// Returns the commands of disks that are attached in a way: none through USB bridges. Linux keeps questions from them
+/// too (`no_report_opcodes`, `skip_vpd_pages` in `drivers/usb/storage`), since some hang; and behind one may be several
+/// disks.
+pub(crate) fn commands(transport: Option<Transport>) -> Commands {
+    match transport {
+        Some(Transport::Nvme) => Commands::Nvme,
+        Some(Transport::Ata) => Commands::Ata,
+        Some(Transport::Scsi) => Commands::Scsi,
+        Some(Transport::Mmc) => Commands::Mmc,
+        _ => Commands::None,
+    }
 }
 
 /// Models of virtual disks that look like real ones: those of hypervisors and clouds.
@@ -192,17 +220,18 @@ fn alone(disks: &[(Ordered, Arc<DiskWatch>)], terms: Terms<'_>, tell: &mut Tell<
         // The doors let nothing else through; so what would be refused is not tried.
         let is_alone = disk.held.is_only_unit();
         let whole = if is_alone { Reach::Everything } else { Reach::Addressed };
-        let withheld = (!is_alone).then(|| "it may hold other disks".to_owned());
-        let (device, may, opal) = match disk.disk.transport {
-            Some(Transport::Ata) => (Device::Ata { device: &scsi }, whole, Some(&opal as _)),
-            Some(Transport::Scsi) => (Device::Scsi { device: &scsi }, whole, Some(&opal as _)),
-            // What stands behind a bridge may be more than one disk.
-            Some(Transport::Usb) => (Device::Scsi { device: &scsi }, Reach::Addressed, None),
-            Some(Transport::Mmc) => {
+        let withheld = match disk.disk.transport {
+            Some(Transport::Usb) => Some(USB_UNASKED.to_owned()),
+            _ => (!is_alone).then(|| NOT_ALONE.to_owned()),
+        };
+        let (device, may, opal) = match commands(disk.disk.transport) {
+            Commands::Ata => (Device::Ata { device: &scsi }, whole, Some(&opal as _)),
+            Commands::Scsi => (Device::Scsi { device: &scsi }, whole, Some(&opal as _)),
+            Commands::Mmc => {
                 let size = disk.identity.size_bytes.0;
                 (Device::Mmc { device: &mmc, size }, Reach::Everything, None)
             }
-            _ => (Device::None, Reach::Addressed, None),
+            Commands::Nvme | Commands::None => (Device::None, Reach::Addressed, None),
         };
         let part =
             Part { device, may, withheld, opal, ..part(disk, watch, &handling, &filesystems) };
@@ -309,6 +338,13 @@ mod tests {
         ] {
             assert_eq!(kind(transport, model, Some(true)), MediumKind::Virtual, "{model}");
         }
+    }
+
+    #[test]
+    fn nothing_is_sent_through_a_usb_bridge() {
+        assert_eq!(commands(Some(Transport::Usb)), Commands::None);
+        assert_eq!(commands(Some(Transport::Scsi)), Commands::Scsi);
+        assert_eq!(commands(None), Commands::None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use signature::probe;
 use super::Run;
 use crate::{
     firmware::Device,
-    forecast::{Known, add_look, forecast},
+    forecast::{Known, USB_UNASKED, add_look, forecast},
     harbour,
     verdict::exception,
     working::source::Source,
@@ -33,6 +33,9 @@ impl Run<'_> {
         if let Some(why) = part.withheld.as_ref().filter(|_| takes_commands) {
             let words = format!("it would not be told to erase all of itself: {why}");
             forecast.obstacles.push(exception("notWholeDevice", &words));
+        }
+        if !takes_commands && part.transport.as_deref() == Some("usb") {
+            forecast.not_asked.push(format!("what the disk can itself: {USB_UNASKED}"));
         }
         forecast.not_asked.extend(self.exceptions.iter().map(|one| one.words.clone()));
         match part.filesystems {

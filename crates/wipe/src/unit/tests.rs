@@ -257,6 +257,20 @@ fn a_disk_that_cannot_be_asked_is_written_to_at_every_level_and_its_report_says_
     }
 }
 
+#[test]
+fn a_disk_behind_a_usb_bridge_is_told_so_at_idle() {
+    for (transport, is_told) in [("usb", true), ("virtio", false)] {
+        let disk = Simulated { takes_commands: false, ..Simulated::new(Config::default()) };
+        let part = Part { transport: Some(transport.to_owned()), ..disk.part() };
+        let (gate, now, wipe) = (Gate::new(1), || 0, order(PowerLevel::Idle, &[]));
+        gate.open(Opening::Go);
+        let terms = Terms { wipe: &wipe, gate: &gate, now: &now };
+        let forecast = super::wipe(&[part], terms).remove(0).forecast.unwrap();
+        let tells = |why: &String| why.starts_with("what the disk can itself: it is behind a USB");
+        assert_eq!(forecast.not_asked.iter().any(tells), is_told, "{forecast:#?}");
+    }
+}
+
 /// Each way in which nobody can say what the disk does: it does not answer, something else answers, it is not known where
 /// to ask it.
 #[test]

@@ -178,13 +178,18 @@ impl Run<'_> {
             hidden_by.push(Hiding::Dco);
         }
         let handling = self.part.handling;
-        let is_more = lifted.after_bytes > self.part.medium.size_bytes();
+        let before = self.part.medium.size_bytes();
+        let is_more = lifted.after_bytes > before;
         let grown = if is_more { handling.grow(lifted.after_bytes, &hidden_by) } else { Ok(()) };
         if let Err(error) = grown.and_then(|()| handling.refresh()) {
             let words = format!("the kernel could not look at the disk again: {}", chain(&error));
             self.except("notRefreshed", &words);
         }
         let seen = self.part.medium.size_bytes();
+        if seen != before {
+            // Passes of an earlier boot went to the old end.
+            self.journal.watermark = None;
+        }
         if lifted.after_bytes > seen {
             let words = format!(
                 "{} bytes are hidden no more, but this boot does not address them: order the disk again, which now has {} \

@@ -366,3 +366,21 @@ fn what_is_hidden_no_more_and_still_not_addressed_is_an_exception() {
     assert_eq!(report.accessible_bytes, Bytes(100 * 512));
     assert_eq!((report.native_bytes, disk.left()), (Some(Bytes(128 * 512)), 28));
 }
+
+#[test]
+fn passes_of_an_earlier_boot_that_ended_before_what_was_hidden_are_done_again() {
+    let steps = [
+        WipeStepKind::Begin { technique: Technique::KeyedStream },
+        WipeStepKind::Watermark { pass: 2, bytes: Bytes(50 * 512) },
+    ];
+    let mut wipe = order(PowerLevel::Redline, &steps);
+    wipe.options.lift_hidden = true;
+    let config =
+        Config { maximum_address: Some(99), sanitize: None, security: None, ..Config::default() };
+    let disk = with_hidden(config);
+    disk.with(|disk| disk.write(0, &[0; 50 * 512])).unwrap();
+    let report = disk.wipe(&wipe);
+    assert_eq!((report.reached, disk.left()), (Outcome::Clear, 0), "{report:#?}");
+    let passes: Vec<_> = report.techniques.iter().map(|one| (one.pass, &one.reason)).collect();
+    assert_eq!(passes, [(0, &None), (1, &None), (2, &None)]);
+}

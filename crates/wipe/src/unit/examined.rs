@@ -1,6 +1,6 @@
 //! Before anything is destroyed: what the device says, what still runs, what is planned.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use protocol::wipe::{Ended, Expected, Outcome, Technique};
 
@@ -14,11 +14,15 @@ use crate::{
     plan::{self, Facts, Way, is_devices},
 };
 
+/// So often a device that may be erasing itself still, and does not say so clearly, is asked once more.
+const STANDING_TRIES: u32 = 6;
+const STANDING_PAUSE: Duration = Duration::from_secs(10); // some are busy for a while after they got power
+
 impl Run<'_> {
     pub(super) fn examine(&mut self) {
         let part = self.part;
         part.watch.phase(protocol::wipe::WipePhase::Examining, None);
-        match firmware::examine(&part.device, part.opal, part.watch) {
+        match self.ask() {
             Ok(examined) => self.examined = examined,
             Err(error) => {
                 self.unasked();
@@ -44,6 +48,11 @@ impl Run<'_> {
             self.unasked();
         } else if matches!(part.device, Device::None) {
             self.unasked();
+        } else if self.may_go_on(&self.examined) {
+            let words =
+                "the disk does not say whether the erasure that an earlier boot began is over";
+            self.except("notExamined", words);
+            self.unasked();
         } else if self.examined.running.is_none() {
             part.watch.at_rest();
         }
@@ -51,6 +60,24 @@ impl Run<'_> {
         if part.may == Reach::Addressed {
             self.examined.techniques.retain(|one| one.reach == Reach::Addressed);
         }
+    }
+
+    fn ask(&self) -> Result<Examined, FirmwareError> {
+        let part = self.part;
+        let mut tries = 0;
+        loop {
+            let examined = firmware::examine(&part.device, part.opal, part.watch)?;
+            if tries == STANDING_TRIES || !self.may_go_on(&examined) {
+                return Ok(examined);
+            }
+            tries += 1;
+            part.watch.wait(STANDING_PAUSE).map_err(FirmwareError::Stopped)?;
+        }
+    }
+
+    /// Holds where an earlier boot began what goes on by itself, and the device does not say how that stands.
+    fn may_go_on(&self, examined: &Examined) -> bool {
+        examined.is_standing_unknown && self.journal.begun.is_some_and(goes_on)
     }
 
     /// Offers to revert a self-encrypting disk with its owner's password, where the order has that: nobody can ask a disk
@@ -237,6 +264,24 @@ impl Run<'_> {
             patience: PATIENCE,
         }
     }
+}
+
+/// Holds for what a device goes on with after a power cut, and is asked after by its standing.
+fn goes_on(technique: Technique) -> bool {
+    use Technique as T;
+    matches!(
+        technique,
+        T::NvmeSanitizeBlock
+            | T::NvmeSanitizeCrypto
+            | T::NvmeSanitizeOverwrite
+            | T::AtaSanitizeBlock
+            | T::AtaSanitizeCrypto
+            | T::AtaSanitizeOverwrite
+            | T::ScsiSanitizeBlock
+            | T::ScsiSanitizeCrypto
+            | T::ScsiSanitizeOverwrite
+            | T::ScsiFormatUnit
+    )
 }
 
 /// Shows an error with its causes.

@@ -46,7 +46,7 @@ impl Run<'_> {
             self.examined = Examined::default();
             self.except("otherSerial", &words);
             self.unasked();
-        } else if matches!(part.device, Device::None) {
+        } else if matches!(part.device, Device::None) && !self.was_reverted() {
             self.unasked();
         } else if self.may_go_on(&self.examined) {
             let words =
@@ -60,6 +60,14 @@ impl Run<'_> {
         if part.may == Reach::Addressed {
             self.examined.techniques.retain(|one| one.reach == Reach::Addressed);
         }
+    }
+
+    /// Holds where an earlier boot began to revert a self-encrypting disk: that is over when power was cut, and the disk can
+    /// be told once more.
+    fn was_reverted(&self) -> bool {
+        let is_revert =
+            |begun| matches!(begun, Technique::OpalPsidRevert | Technique::OpalSidRevert);
+        self.part.opal.is_some() && self.journal.begun.is_some_and(is_revert)
     }
 
     fn ask(&self) -> Result<Examined, FirmwareError> {

@@ -78,6 +78,9 @@ pub struct Examined {
     pub techniques: Vec<Offered>,
     /// An erasure that is running already: to be rejoined before anything else.
     pub running: Option<Running>,
+    /// Whether the device was asked whether an erasure runs, and gave no answer that can be understood; or something in
+    /// between keeps it from being asked. False for what has no sanitize: there is nothing to ask.
+    pub is_standing_unknown: bool,
     /// Whether the last sanitize failed. Until that is left everything else may be refused; [`apply`] leaves it.
     pub is_sanitize_failed: bool,
     /// What stands in the way, or is not covered.

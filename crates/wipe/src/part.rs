@@ -90,7 +90,8 @@ impl Journal {
         let mut journal = Self::default();
         for step in wipe.journal.iter().filter(|step| step.disk == number) {
             match &step.kind {
-                WipeStepKind::Canaries {} => journal.canaries = true,
+                // They are everywhere: what was written before them has to be written again.
+                WipeStepKind::Canaries {} => (journal.canaries, journal.watermark) = (true, None),
                 WipeStepKind::AtaPassword { password } => {
                     // What is no password of ours opens nothing.
                     journal.passwords.extend(password.parse::<Seed>().map(|bytes| bytes.0));
@@ -172,6 +173,9 @@ mod tests {
         assert_eq!(journal(&steps).passes(), (0, 1024));
         let steps = [&steps[..], &[begin(Technique::Zeros), mark(1, 512)]].concat();
         assert_eq!(journal(&steps).passes(), (1, 512));
+        let marked = [&steps[..], &[(1, WipeStepKind::Canaries {}), begin(Technique::KeyedStream)]];
+        assert_eq!(journal(&marked.concat()).passes(), (0, 0));
+        assert_eq!(journal(&[&marked.concat()[..], &[mark(0, 512)]].concat()).passes(), (0, 512));
         let steps = [&steps[..], &[begin(Technique::AtaSecurityErase)]].concat();
         assert_eq!(journal(&steps).passes(), (0, 0));
         let steps = [&steps[..], &[begin(Technique::Zeros)]].concat();

@@ -1,6 +1,6 @@
 //! Before anything is destroyed: what the device says, what still runs, what is planned.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use protocol::wipe::{Ended, Expected, Outcome, Technique};
 
@@ -14,11 +14,15 @@ use crate::{
     plan::{self, Facts, Way, is_devices},
 };
 
+/// So often a device that may be erasing itself still, and does not say so clearly, is asked once more.
+const STANDING_TRIES: u32 = 6;
+const STANDING_PAUSE: Duration = Duration::from_secs(10); // some are busy for a while after they got power
+
 impl Run<'_> {
     pub(super) fn examine(&mut self) {
         let part = self.part;
         part.watch.phase(protocol::wipe::WipePhase::Examining, None);
-        match firmware::examine(&part.device, part.opal, part.watch) {
+        match self.ask() {
             Ok(examined) => self.examined = examined,
             Err(error) => {
                 self.unasked();
@@ -42,7 +46,12 @@ impl Run<'_> {
             self.examined = Examined::default();
             self.except("otherSerial", &words);
             self.unasked();
-        } else if matches!(part.device, Device::None) && !self.reverts_are_over() {
+        } else if matches!(part.device, Device::None) && !self.was_reverted() {
+            self.unasked();
+        } else if self.may_go_on(&self.examined) {
+            let words =
+                "the disk does not say whether the erasure that an earlier boot began is over";
+            self.except("notExamined", words);
             self.unasked();
         } else if self.examined.running.is_none() {
             part.watch.at_rest();
@@ -51,6 +60,32 @@ impl Run<'_> {
         if part.may == Reach::Addressed {
             self.examined.techniques.retain(|one| one.reach == Reach::Addressed);
         }
+    }
+
+    /// Holds where an earlier boot began to revert a self-encrypting disk: that is over when power was cut, and the disk can
+    /// be told once more.
+    fn was_reverted(&self) -> bool {
+        let is_revert =
+            |begun| matches!(begun, Technique::OpalPsidRevert | Technique::OpalSidRevert);
+        self.part.opal.is_some() && self.journal.begun.is_some_and(is_revert)
+    }
+
+    fn ask(&self) -> Result<Examined, FirmwareError> {
+        let part = self.part;
+        let mut tries = 0;
+        loop {
+            let examined = firmware::examine(&part.device, part.opal, part.watch)?;
+            if tries == STANDING_TRIES || !self.may_go_on(&examined) {
+                return Ok(examined);
+            }
+            tries += 1;
+            part.watch.wait(STANDING_PAUSE).map_err(FirmwareError::Stopped)?;
+        }
+    }
+
+    /// Holds where an earlier boot began what goes on by itself, and the device does not say how that stands.
+    fn may_go_on(&self, examined: &Examined) -> bool {
+        examined.is_standing_unknown && self.journal.begun.is_some_and(goes_on)
     }
 
     /// Offers to revert a self-encrypting disk with its owner's password, where the order has that: nobody can ask a disk
@@ -65,13 +100,6 @@ impl Run<'_> {
             let revert = Offered { technique: Technique::OpalSidRevert, ..techniques[place] };
             techniques.insert(place, revert);
         }
-    }
-
-    /// Holds where an earlier boot began to revert a self-encrypting disk: that is a method called in a session, which no
-    /// power cut outlives (TCG Storage Architecture Core Specification), so it is over or was not done.
-    fn reverts_are_over(&self) -> bool {
-        let is_revert = |one| matches!(one, Technique::OpalPsidRevert | Technique::OpalSidRevert);
-        self.part.opal.is_some() && self.journal.begun.is_some_and(is_revert)
     }
 
     /// Takes it that nobody can say what the device does: what an earlier boot began may still run, and then nothing may
@@ -185,13 +213,18 @@ impl Run<'_> {
             hidden_by.push(Hiding::Dco);
         }
         let handling = self.part.handling;
-        let is_more = lifted.after_bytes > self.part.medium.size_bytes();
+        let before = self.part.medium.size_bytes();
+        let is_more = lifted.after_bytes > before;
         let grown = if is_more { handling.grow(lifted.after_bytes, &hidden_by) } else { Ok(()) };
         if let Err(error) = grown.and_then(|()| handling.refresh()) {
             let words = format!("the kernel could not look at the disk again: {}", chain(&error));
             self.except("notRefreshed", &words);
         }
         let seen = self.part.medium.size_bytes();
+        if seen != before {
+            // Passes of an earlier boot went to the old end.
+            self.journal.watermark = None;
+        }
         if lifted.after_bytes > seen {
             let words = format!(
                 "{} bytes are hidden no more, but this boot does not address them: order the disk again, which now has {} \
@@ -239,6 +272,24 @@ impl Run<'_> {
             patience: PATIENCE,
         }
     }
+}
+
+/// Holds for what a device goes on with after a power cut, and is asked after by its standing.
+fn goes_on(technique: Technique) -> bool {
+    use Technique as T;
+    matches!(
+        technique,
+        T::NvmeSanitizeBlock
+            | T::NvmeSanitizeCrypto
+            | T::NvmeSanitizeOverwrite
+            | T::AtaSanitizeBlock
+            | T::AtaSanitizeCrypto
+            | T::AtaSanitizeOverwrite
+            | T::ScsiSanitizeBlock
+            | T::ScsiSanitizeCrypto
+            | T::ScsiSanitizeOverwrite
+            | T::ScsiFormatUnit
+    )
 }
 
 /// Shows an error with its causes.

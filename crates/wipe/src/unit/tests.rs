@@ -37,6 +37,10 @@ struct Simulated {
     is_seen_to_grow: bool,
     /// Whether it answers commands; reads and writes it takes all the same.
     is_deaf: bool,
+    /// What it answers when it is asked how sanitizing stands, where that is not the truth.
+    standing: Option<Vec<u8>>,
+    /// Whether it is spoken to as a SCSI disk, which it is not.
+    is_taken_for_scsi: bool,
     /// Whether it is known where it takes commands.
     takes_commands: bool,
     /// Whether it takes no write but at the start of a zone.
@@ -58,6 +62,8 @@ impl Simulated {
             sectors: Mutex::new(sectors),
             is_seen_to_grow: true,
             is_deaf: false,
+            standing: None,
+            is_taken_for_scsi: false,
             takes_commands: true,
             is_zoned: false,
             journal: Mutex::default(),
@@ -88,7 +94,11 @@ impl Simulated {
             transport: Some("sata".to_owned()),
             medium: self,
             kind: MediumKind::Magnetic,
-            device: if self.takes_commands { Device::Ata { device: self } } else { Device::None },
+            device: match (self.takes_commands, self.is_taken_for_scsi) {
+                (false, _) => Device::None,
+                (true, true) => Device::Scsi { device: self },
+                (true, false) => Device::Ata { device: self },
+            },
             may: Reach::Everything,
             withheld: None,
             opal: None,
@@ -137,6 +147,9 @@ impl ScsiDevice for Simulated {
     fn execute(&self, command: &[u8], data: Data<'_>, _: Duration) -> io::Result<ScsiAnswer> {
         if self.is_deaf {
             return Err(io::ErrorKind::TimedOut.into());
+        }
+        if let (0x85, Some(0xb4), Some(sense)) = (command[0], command.get(14), &self.standing) {
+            return Ok(ScsiAnswer { status: 2, sense: sense.clone(), transferred: 0 });
         }
         let answer = self.with(|disk| match data {
             Data::None => disk.execute(command, &mut []),
@@ -295,6 +308,45 @@ fn what_an_earlier_boot_began_is_never_followed_by_a_pass_where_the_disk_cannot_
     }
 }
 
+/// An aborted command, with a reason in the task file that says neither that a sanitize failed nor that it is frozen.
+fn odd_reason() -> Vec<u8> {
+    vec![0x72, 0x0b, 0, 0, 0, 0, 0, 14, 9, 12, 0, 4, 0, 0, 0, 2, 0, 0, 0, 0, 0x40, 0x51]
+}
+
+/// What answers, and does not say whether it sanitizes itself.
+fn vague() -> [Simulated; 4] {
+    let new = || Simulated::new(Config::default());
+    let bridge = Config { bridge: devices::ata::Bridge::OtherSize, ..Config::default() };
+    [
+        Simulated { standing: Some(odd_reason()), ..new() },
+        Simulated { standing: Some(Vec::new()), ..new() },
+        Simulated { is_taken_for_scsi: true, ..new() },
+        Simulated::new(bridge),
+    ]
+}
+
+#[test]
+fn what_an_earlier_boot_began_is_unknown_where_the_disk_does_not_say_whether_it_runs() {
+    for technique in [Technique::AtaSanitizeOverwrite, Technique::ScsiFormatUnit] {
+        for disk in vague() {
+            let report = disk.wipe(&order(PowerLevel::Full, &[WipeStepKind::Begin { technique }]));
+            let came = (report.verdict, report.reached);
+            assert_eq!(came, (Verdict::UnknownStillRunning, Outcome::None), "{report:#?}");
+            assert_eq!(codes(&report)[0], "notExamined");
+            assert_eq!((report.techniques.len(), disk.left()), (0, 128));
+            assert!(disk.elapsed() >= Duration::from_mins(1), "it was not asked again");
+        }
+    }
+    // What does not go on by itself after a power cut, and a wipe that begins.
+    let security = WipeStepKind::Begin { technique: Technique::AtaSecurityErase };
+    for steps in [&[][..], &[WipeStepKind::Begin { technique: Technique::Zeros }], &[security]] {
+        for disk in vague() {
+            let report = disk.wipe(&order(PowerLevel::Full, steps));
+            assert_eq!((report.reached, disk.left()), (Outcome::Clear, 0), "{report:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_disk_that_nothing_was_begun_on_is_overwritten_where_something_else_answers_for_it() {
     for disk in [
@@ -379,4 +431,22 @@ fn what_is_hidden_no_more_and_still_not_addressed_is_an_exception() {
     assert_eq!(codes(&report), ["hiddenSectors"]);
     assert_eq!(report.accessible_bytes, Bytes(100 * 512));
     assert_eq!((report.native_bytes, disk.left()), (Some(Bytes(128 * 512)), 28));
+}
+
+#[test]
+fn passes_of_an_earlier_boot_that_ended_before_what_was_hidden_are_done_again() {
+    let steps = [
+        WipeStepKind::Begin { technique: Technique::KeyedStream },
+        WipeStepKind::Watermark { pass: 2, bytes: Bytes(50 * 512) },
+    ];
+    let mut wipe = order(PowerLevel::Redline, &steps);
+    wipe.options.lift_hidden = true;
+    let config =
+        Config { maximum_address: Some(99), sanitize: None, security: None, ..Config::default() };
+    let disk = with_hidden(config);
+    disk.with(|disk| disk.write(0, &vec![0; 50 * 512])).unwrap();
+    let report = disk.wipe(&wipe);
+    assert_eq!((report.reached, disk.left()), (Outcome::Clear, 0), "{report:#?}");
+    let passes: Vec<_> = report.techniques.iter().map(|one| (one.pass, &one.reason)).collect();
+    assert_eq!(passes, [(0, &None), (1, &None), (2, &None)]);
 }

@@ -32,6 +32,8 @@ pub(in super::super) fn examine(device: &dyn ScsiDevice) -> Result<Examined, Fir
         examined.says(&format!("IDENTIFY word {word}"), identity.word(word), 4);
     }
     if let Some(words) = bridge {
+        // Behind it a sanitize of an earlier boot may run.
+        examined.is_standing_unknown = true;
         examined.obstacles.push(Obstacle::Bridge { words });
         return Ok(examined);
     }
@@ -51,11 +53,11 @@ pub(in super::super) fn examine(device: &dyn ScsiDevice) -> Result<Examined, Fir
             }
             Standing::Silent(Trouble::Unclear { .. }) => {
                 examined.obstacles.push(Obstacle::Bridge { words: "it returns no task file" });
+                examined.is_standing_unknown = true;
                 return Ok(examined);
             }
-            Standing::Silent(Trouble::Aborted(_))
-            | Standing::Idle
-            | Standing::Completed { is_frozen: false } => {}
+            Standing::Silent(Trouble::Aborted(_)) => examined.is_standing_unknown = true,
+            Standing::Idle | Standing::Completed { is_frozen: false } => {}
         }
     }
     offers(&identity, &mut examined);

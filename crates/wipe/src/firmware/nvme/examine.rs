@@ -45,6 +45,7 @@ pub(in super::super) fn examine(
             examined.running = Some(Running { technique, progress });
         }
         Some(Operation::Failed) => examined.is_sanitize_failed = true,
+        Some(Operation::Unclear) => examined.is_standing_unknown = true,
         _ => {}
     }
     if let (None, Some(progress)) = (&examined.running, namespace.format_progress()) {

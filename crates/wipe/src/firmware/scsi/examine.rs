@@ -37,7 +37,8 @@ pub(in super::super) fn examine(device: &dyn ScsiDevice) -> Result<Examined, Fir
             examined.running = Some(Running { technique, progress });
         }
         Standing::SanitizeFailed => examined.is_sanitize_failed = true,
-        Standing::Ready | Standing::Corrupted | Standing::Silent(_) => {}
+        Standing::Silent(_) => examined.is_standing_unknown = true,
+        Standing::Ready | Standing::Corrupted => {}
     }
     let characteristics = vital(&mut port, 0xb1).unwrap_or([0; 64]);
     let provisioning = vital(&mut port, 0xb2).unwrap_or([0; 64]);

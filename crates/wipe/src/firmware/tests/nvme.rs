@@ -410,3 +410,38 @@ proptest::proptest! {
         rejoin(&face, &running, &Bench::short(&device));
     }
 }
+
+/// A controller whose sanitize log holds a number that means nothing.
+#[derive(Debug)]
+struct Vague(Simulated);
+
+impl NvmeController for Vague {
+    fn admin(
+        &self,
+        command: &NvmeCommand,
+        data: Data<'_>,
+        limit: Duration,
+    ) -> Result<u32, NvmeFailure> {
+        match data {
+            Data::In(buffer) if command.opcode == 2 => {
+                buffer[2] = 7;
+                Ok(0)
+            }
+            data => self.0.admin(command, data, limit),
+        }
+    }
+}
+
+#[test]
+fn a_log_that_says_nothing_clear_leaves_it_unknown_whether_a_sanitize_runs() {
+    let controller = Vague(Simulated::new(Config::default()));
+    let device = Device::Nvme { controller: &controller, nsid: 1 };
+    let examined = examine(&device, None, &Bench::new(&controller.0)).unwrap();
+    assert!(examined.is_standing_unknown && examined.running.is_none());
+    assert!(!controller.0.examine().is_standing_unknown);
+    // What has no sanitize is not asked.
+    let controller = Vague(Simulated::new(Config { sanitize: None, ..Config::default() }));
+    let device = Device::Nvme { controller: &controller, nsid: 1 };
+    let examined = examine(&device, None, &Bench::new(&controller.0)).unwrap();
+    assert!(!examined.is_standing_unknown);
+}

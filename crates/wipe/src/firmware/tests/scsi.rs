@@ -327,3 +327,24 @@ proptest::proptest! {
         rejoin(&face, &running, &Bench::short(&device));
     }
 }
+
+/// A disk that is busy whenever it is asked how it is.
+#[derive(Debug)]
+struct Busy(Simulated);
+
+impl ScsiDevice for Busy {
+    fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
+        match command[0] {
+            0x00 | 0x03 => Ok(ScsiAnswer { status: 8, sense: Vec::new(), transferred: 0 }),
+            _ => self.0.execute(command, data, limit),
+        }
+    }
+}
+
+#[test]
+fn a_busy_disk_leaves_it_unknown_whether_an_erasure_runs() {
+    let disk = Busy(Simulated::new(Config::default()));
+    let examined = examine(&Device::Scsi { device: &disk }, None, &Bench::new(&disk.0)).unwrap();
+    assert!(examined.is_standing_unknown && examined.running.is_none());
+    assert!(!disk.0.examine().is_standing_unknown);
+}

@@ -176,9 +176,9 @@ impl WipeCommand {
         let identities: Vec<DiskIdentity> =
             disks.iter().map(|disk| DiskIdentity::of(disk)).collect();
         let order = Arc::new(self.wipe(inventory, &identities, missing, self.level)?);
-        let typed = asked(disks, &order)?;
+        let (typed, shown) = asked(disks, &order)?;
         let clock = Clockwork::begin(Clock::SetByServer);
-        let place = Place::person(typed);
+        let place = Place::person(typed).having_shown(shown);
         let used = Used::kept_in(USED);
         let keeper: Arc<dyn ::wipe::job::Keeper> =
             Arc::new(TerminalKeeper::new(self.passwords(&order), disks));
@@ -236,8 +236,8 @@ impl WipeCommand {
     }
 }
 
-/// Has a person type what stands on each disk.
-fn asked(disks: &[&Disk], wipe: &Wipe) -> anyhow::Result<Vec<String>> {
+/// Has a person type what stands on each disk. Returns that, and what they were shown as built on the disks.
+fn asked(disks: &[&Disk], wipe: &Wipe) -> anyhow::Result<(Vec<String>, Vec<Holder>)> {
     let asked = disks.iter().map(|disk| {
         let built =
             if wipe.level.destroys() { permit::holders(&[&disk.name])? } else { Vec::new() };
@@ -245,8 +245,9 @@ fn asked(disks: &[&Disk], wipe: &Wipe) -> anyhow::Result<Vec<String>> {
     });
     let asked = asked.collect::<Result<Vec<_>, permit::HoldersUnread>>()?;
     let (mut terminal, mut words) = (io::stdin().lock(), io::stderr());
-    confirm::ask(&asked, wipe.level, &wipe.extras, &mut terminal, &mut words)
-        .map_err(|why| Refused(why).into())
+    let typed = confirm::ask(&asked, wipe.level, &wipe.extras, &mut terminal, &mut words)
+        .map_err(Refused)?;
+    Ok((typed, asked.into_iter().flat_map(|asked| asked.built).collect()))
 }
 
 /// Returns why no disk was written; refused where nothing else was touched either.

@@ -174,7 +174,7 @@ fn claim(
     let ordered = order.disks.get(number).ok_or(Refusal::NoDisks)?;
     // First: a disk that has no name cannot be typed.
     let found = identity::find(inventory, &ordered.identity)?;
-    if let place::Kind::Person { typed } = circumstances.place.kind()
+    if let place::Kind::Person { typed, .. } = circumstances.place.kind()
         && !typed.iter().any(|typed| names(typed, &ordered.identity))
     {
         return Err(Refusal::NotTyped { disk: label(None, &ordered.identity) });

@@ -128,7 +128,8 @@ fn release(names: &[&str]) -> Result<(), Box<dyn Error>> {
         journal: Vec::new(),
         finish: WipeFinish::Stay,
     };
-    let (place, used) = (Place::person(typed), Used::kept_in("/run/orders"));
+    let place = Place::person(typed).having_shown(permit::holders(names)?);
+    let used = Used::kept_in("/run/orders");
     let circumstances = Circumstances {
         place: &place,
         now_unix_milliseconds,

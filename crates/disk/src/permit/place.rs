@@ -8,6 +8,8 @@ use std::{
 use linux::filesystem;
 use protocol::order::DiskIdentity;
 
+use super::holders::Holder;
+
 /// The file that our initramfs has and no other system does.
 const MARK: &str = "/etc/drydock-initramfs";
 
@@ -21,7 +23,7 @@ pub struct Place(Kind);
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     OwnInitramfs,
-    Person { typed: Vec<String> },
+    Person { typed: Vec<String>, shown: Vec<Holder> },
 }
 
 /// Says why this is not our own initramfs.
@@ -73,7 +75,17 @@ impl Place {
     ///
     /// Never fill this in for them from an inventory, an order or a file. Names below `/dev` name no disk here.
     pub fn person(typed: Vec<String>) -> Self {
-        Self(Kind::Person { typed })
+        Self(Kind::Person { typed, shown: Vec::new() })
+    }
+
+    /// Adds what a person was shown as built on the disks before they typed: no more than that is taken down for them.
+    /// Where this is not called, nothing is.
+    #[must_use]
+    pub fn having_shown(mut self, holders: Vec<Holder>) -> Self {
+        if let Kind::Person { shown, .. } = &mut self.0 {
+            *shown = holders;
+        }
+        self
     }
 
     pub(super) fn kind(&self) -> &Kind {

@@ -16,6 +16,7 @@ use super::{
     holders::{self, Holder, HolderKind, HoldersUnread},
     identity,
     kernel::Live,
+    place,
     purpose::{Looking, Purpose as _},
     refusal::Refusal,
     usage,
@@ -49,7 +50,8 @@ impl Release {
 }
 
 /// Checks all that [`check_wipe`](super::check_wipe) does, but for what the kernel has built on the disks: of that it
-/// checks that nobody uses it, and that it lies on no other disk. Returns nothing where there is nothing to take down,
+/// checks that nobody uses it, that it lies on no other disk, and that a person who gives the order was shown it
+/// ([`Place::having_shown`](super::Place::having_shown)). Returns nothing where there is nothing to take down,
 /// and at levels that keep what is on disks.
 ///
 /// Nothing is claimed, and the order is not begun: after the release, `check_wipe` decides.
@@ -84,7 +86,20 @@ pub(super) fn check_release_on(
     let looked = claims(machine, order, &Looking(wipe), circumstances, &inventory)?;
     let inventory = apart(machine, wipe, inventory, &looked)?;
     let holders = to_release(machine, wipe, &inventory, &looked)?;
+    as_shown(circumstances.place.kind(), &looked, &holders)?;
     Ok(Some(Release { disks, holders }))
+}
+
+/// Refuses what a person did not see before they typed: built since, or something else or on other disks by now.
+fn as_shown(place: &place::Kind, looked: &[Claim], holders: &[Holder]) -> Result<(), Refusal> {
+    let place::Kind::Person { shown, .. } = place else { return Ok(()) };
+    match holders.iter().find(|holder| !shown.contains(holder)) {
+        Some(holder) => Err(Refusal::InUse {
+            disk: label(looked, holder),
+            uses: format!("{holder} is built on it, which was not shown when it was asked about"),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Returns what is built on disks that were looked at, or why it cannot be taken down.

@@ -303,19 +303,14 @@ impl Kernel for Imitation {
     }
 
     fn is_claimed(&self, name: &str) -> io::Result<bool> {
-        if self.tricks.contains(&Trick::Claimed) {
-            return Ok(true);
-        }
-        Ok(self.look(name)?.try_lock().is_err() || self.is_held(name))
+        let is_claimed = self.tricks.contains(&Trick::Claimed);
+        Ok(is_claimed || self.look(name)?.try_lock().is_err() || self.is_held(name))
     }
 
     fn behind_loop(&self, name: &str) -> io::Result<Option<Number>> {
         let number = fs::read_to_string(self.directory.join("dev").join(name))?;
-        let number = number.split_once(':').map(|(major, minor)| Number {
-            major: major.parse().unwrap(),
-            minor: minor.parse().unwrap(),
-        });
-        Ok(number)
+        let parsed = |text: &str| text.parse().unwrap();
+        Ok(number.split_once(':').map(|(a, b)| Number { major: parsed(a), minor: parsed(b) }))
     }
 
     fn facts(&self, disk: &File) -> io::Result<Facts> {

@@ -166,6 +166,44 @@ fn what_nobody_here_can_take_down_stays() {
 }
 
 #[test]
+fn no_more_is_taken_down_than_a_person_was_shown() {
+    let mut spec = spec();
+    spec.disks.iter_mut().for_each(|disk| disk.before = None);
+    let machine = stack(&spec);
+    let typed = ["S1WX7Q1037".to_owned(), "S2WX7Q1074".to_owned()].to_vec();
+    let check = |shown: &[Holder]| {
+        let wipe = wipe(&machine, &[0, 1], PowerLevel::Full);
+        let place = Place::person(typed.clone()).having_shown(shown.to_vec());
+        let setting = Setting { place, ..Setting::good() };
+        let right = setting.with(|it| check_release_on(&machine.machine(), &wipe, it));
+        right.map(|right| right.unwrap().into_parts().1)
+    };
+    let now = || holders::order(&machine.machine().root, &["sda", "sdb"]).unwrap();
+    let shown = now();
+    assert_eq!(check(&shown).unwrap(), shown);
+    // Asked about disk by disk, all of it is shown with each.
+    let each = |disk| holders::order(&machine.machine().root, &[disk]).unwrap();
+    assert_eq!(check(&each("sda")).unwrap(), shown);
+    assert_eq!(check(&[each("sda"), each("sdb")].concat()).unwrap(), shown);
+    for too_little in [&shown[..1], &shown[1..], &[]] {
+        assert_eq!(check(too_little).unwrap_err().code(), "in-use");
+    }
+    // A name that was shown, on one disk less.
+    let mut other = shown.clone();
+    other[1].disks.pop();
+    assert_eq!(check(&other).unwrap_err().code(), "in-use");
+    build(&machine, "dm-1", 3, &["md0"]);
+    let Err(Refusal::InUse { uses, .. }) = check(&shown) else { panic!("it was not shown") };
+    let expected =
+        "volume volume-dm-1 (dm-1) is built on it, which was not shown when it was asked about";
+    assert_eq!(uses, expected);
+    assert_eq!(check(&now()).unwrap(), now());
+    // What was shown and went by itself stands in the way of nothing.
+    let gone = Holder { name: "dm-7".to_owned(), ..shown[0].clone() };
+    assert_eq!(check(&[vec![gone], now()].concat()).unwrap(), now());
+}
+
+#[test]
 fn nothing_is_taken_down_for_an_order_that_is_refused_otherwise() {
     let mut spec = spec();
     spec.disks[1].keys = 1;
@@ -190,7 +228,8 @@ fn nothing_is_taken_down_for_an_order_that_is_refused_otherwise() {
     assert_eq!(check(Setting::good(), &keeps_data), "released", "blank disks");
     let late = Setting { now: 4_000_000, ..Setting::good() };
     assert_eq!(check(late, &|_| {}), "deadline-over");
-    let place = Place::person(vec!["S1WX7Q1037".to_owned()]);
+    let shown = holders::order(&machine.machine().root, &["sda", "sdb"]).unwrap();
+    let place = Place::person(vec!["S1WX7Q1037".to_owned()]).having_shown(shown);
     assert_eq!(check(Setting { place, ..Setting::good() }, &|_| {}), "not-typed");
     assert_eq!(
         check(Setting::good(), &|wipe| wipe.order.machine = MachineEvidence::default()),

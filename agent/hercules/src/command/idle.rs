@@ -6,15 +6,16 @@
 use std::{fmt::Write as _, fs, path::PathBuf, sync::Arc};
 
 use disk::permit::{self, Clock, Place, Used};
+use inventory::Root;
 use protocol::{
     Wipe,
     inventory::{Disk, Transport},
     order::DiskIdentity,
-    wipe::{DiskForecast, PowerLevel, WipeOptions},
+    wipe::{DiskForecast, Exception, PowerLevel, WipeOptions},
 };
 use serde_json::{Value, json};
 use wipe::{
-    firmware::{Examined, Reach},
+    firmware::{Examined, Obstacle, Reach},
     forecast::{Known, forecast},
     job::Keeper,
 };
@@ -24,7 +25,7 @@ use crate::{
     chain,
     confirm::printable,
     forecast::Against,
-    wipe::{Clockwork, facts, perform},
+    wipe::{Clockwork, Commands, NOT_ALONE, commands, facts, perform},
 };
 
 /// The same for a person and for programs.
@@ -32,6 +33,10 @@ pub(super) struct Words {
     pub(super) text: String,
     pub(super) json: Value,
 }
+
+/// Only with the disk held it is seen who else is at its controller, and may be in its namespaces.
+const CONTROLLER_UNSEEN: &str =
+    "whether its controller may be told to erase everything: that is seen once the disk is held";
 
 /// Describes it for each of the disks. `wipe` makes an order for one of them.
 pub(super) fn describe(
@@ -98,6 +103,15 @@ fn unheld(disk: &Disk, options: &WipeOptions, why: &str) -> DiskForecast {
         Err(why) => (Examined::default(), Some(why)),
     };
     let identity = DiskIdentity::of(disk);
+    let commands = commands(disk.transport);
+    let is_alone = match commands {
+        Commands::Nvme => !examined.obstacles.iter().any(is_namespace_beside),
+        Commands::Ata | Commands::Scsi => disk::is_only_unit(&Root::live(), &disk.name),
+        Commands::Mmc => true,
+        Commands::None => false,
+    };
+    // Of what is not seen to be alone the wipe uses no way that erases more.
+    let may = if is_alone { Reach::Everything } else { Reach::Addressed };
     let mut told = forecast(&Known {
         examined: &examined,
         kind: facts(disk).kind,
@@ -106,13 +120,24 @@ fn unheld(disk: &Disk, options: &WipeOptions, why: &str) -> DiskForecast {
         discards: queue(&disk.name, "discard_max_bytes")
             .is_some_and(|most| most.parse().is_ok_and(|most: u64| most > 0)),
         is_zoned: queue(&disk.name, "zoned").is_some_and(|zoned| zoned == "host-managed"),
-        may: Reach::Everything,
+        may,
         options,
         has_psid: options.psids.iter().any(|psid| permit::names(&psid.disk, &identity)),
     });
+    if !is_alone && commands != Commands::None {
+        let words = format!("it would not be told to erase all of itself: {NOT_ALONE}");
+        told.obstacles.push(Exception { code: "notWholeDevice".to_owned(), words });
+    }
+    if commands == Commands::Nvme {
+        told.not_asked.push(CONTROLLER_UNSEEN.to_owned());
+    }
     told.not_asked.extend(unasked.map(|why| format!("what the disk can itself: {why}")));
     told.not_asked.push(format!("which files harbour would remove: {why}"));
     told
+}
+
+fn is_namespace_beside(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::NamespacesBeside { .. })
 }
 
 fn queue(name: &str, what: &str) -> Option<String> {
@@ -150,6 +175,22 @@ mod tests {
         // Not that there is no such disk: nobody tried to open it.
         let why = "what the disk can itself: it is behind a USB bridge, and some hang";
         assert!(told.not_asked[0].starts_with(why), "{:?}", told.not_asked);
+    }
+
+    #[test]
+    fn a_disk_that_may_not_be_alone_is_promised_no_erasure_of_all_that_its_device_holds() {
+        let told = |transport| {
+            let disk =
+                Disk { name: "nothing0".to_owned(), transport: Some(transport), ..Disk::default() };
+            unheld(&disk, &WipeOptions::default(), "it is in use")
+        };
+        // The kernel's tree shows nothing of it.
+        for transport in [Transport::Ata, Transport::Scsi] {
+            let told = told(transport);
+            assert!(told.obstacles.iter().any(|one| one.code == "notWholeDevice"), "{told:#?}");
+        }
+        assert!(told(Transport::Nvme).not_asked[0].contains("its controller"));
+        assert_eq!(told(Transport::Virtio).obstacles, []);
     }
 
     #[test]

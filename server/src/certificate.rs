@@ -11,8 +11,8 @@ use protocol::{
     OrderId, Pin,
     order::{DiskIdentity, MachineEvidence},
     wipe::{
-        DiskReport, Ended, Extra, ExtraOutcome, PowerLevel, Verdict, WipeFinish, WipeOptions,
-        WipeReport, WipeStep,
+        DiskReport, Ended, Extra, PowerLevel, Verdict, WipeFinish, WipeOptions, WipeReport,
+        WipeStep,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -262,7 +262,7 @@ impl Certificate {
         } else {
             is_done_as_told(level, report, disks.len())
         };
-        let undone = undone(report);
+        let undone = undone(&self.order.extras, report);
         Some(WipeResult {
             level,
             is_done: is_done && undone.is_empty(),
@@ -286,17 +286,27 @@ fn is_done_as_told(level: PowerLevel, report: &Value, disks: usize) -> bool {
 }
 
 /// Says what was to be done beside the disks and was not, and why.
-fn undone(report: &Value) -> Vec<String> {
+fn undone(ordered: &[Extra], report: &Value) -> Vec<String> {
     let told = WipeReport::deserialize(report).map(|report| report.extras).unwrap_or_default();
-    let words = |outcome: ExtraOutcome| {
-        let what = match outcome.extra {
+    let words = |extra: &Extra| {
+        let what = match extra {
             Extra::StaleBootEntries => "stale boot entries",
             Extra::Pstore => "pstore",
             Extra::Tpm => "the TPM",
         };
-        Some(format!("{what}: {}", outcome.failure?))
+        let mut outcomes = told.iter().filter(|outcome| outcome.extra == *extra).peekable();
+        if outcomes.peek().is_none() {
+            return Some(format!("{what}: the report says nothing of it"));
+        }
+        let failure = outcomes.find_map(|outcome| outcome.failure.as_deref())?;
+        // The report has all of it.
+        let (end, more) = match failure.len() {
+            ..1024 => (failure.len(), ""),
+            _ => (failure.floor_char_boundary(1024), "…"),
+        };
+        Some(format!("{what}: {}{more}", &failure[..end]))
     };
-    told.into_iter().filter_map(words).collect()
+    ordered.iter().filter_map(words).collect()
 }
 
 /// Writes bytes as lower-case digits.

@@ -62,8 +62,18 @@ pub(super) fn routes() -> Router<Bridge> {
         .route("/v1/certificates/{serial}", get(show))
 }
 
-async fn list(State(bridge): State<Bridge>) -> Json<Vec<Listed>> {
-    Json(bridge.certificates.list())
+async fn list(State(bridge): State<Bridge>) -> Response {
+    told(move || bridge.certificates.list()).await
+}
+
+/// Answers with what has to wait until certificates that are being made are on disk, and keeps nobody else waiting.
+async fn told<T: Serialize + Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(told) => Json(told).into_response(),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
 }
 
 async fn key(State(bridge): State<Bridge>) -> Json<Signer> {
@@ -78,8 +88,8 @@ async fn files(State(bridge): State<Bridge>) -> Response {
     }
 }
 
-async fn report(State(bridge): State<Bridge>) -> Json<Vec<Accounted>> {
-    Json(account(&bridge.registry.list(), &bridge.certificates.list()))
+async fn report(State(bridge): State<Bridge>) -> Response {
+    told(move || account(&bridge.registry.list(), &bridge.certificates.list())).await
 }
 
 async fn show(State(bridge): State<Bridge>, Path(serial): Path<u64>) -> Response {

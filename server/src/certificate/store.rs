@@ -57,6 +57,8 @@ struct Chain {
     head: Option<Head>,
     /// Files that do not verify, or do not follow the one before them.
     broken: BTreeSet<u64>,
+    /// The highest number of a file that could not be read; 0 where there is none. The next one goes on behind it.
+    unread: u64,
 }
 
 /// A certificate, in a list.
@@ -161,8 +163,16 @@ impl Certificates {
         for entry in fs::read_dir(&directory).map_err(io("listing"))? {
             let path = entry.map_err(io("listing"))?.path();
             let Some(serial) = serial_of(&path) else { continue };
-            let bytes = fs::read(&path).map_err(io("reading"))?;
-            chain.take(serial, &bytes, key.fingerprint());
+            match fs::read(&path) {
+                Ok(bytes) => chain.take(serial, &bytes, key.fingerprint()),
+                // One that was copied by somebody else, or whose sectors are bad, keeps no server from starting.
+                Err(error) => {
+                    let path = path.display();
+                    tracing::error!(%error, "the certificate {path} cannot be read");
+                    chain.broken.insert(serial);
+                    chain.unread = chain.unread.max(serial);
+                }
+            }
         }
         chain.listed.sort_by_key(|one| one.serial);
         let pairs = chain.listed.iter().zip(chain.listed.iter().skip(1));
@@ -255,7 +265,7 @@ impl Certificates {
     }
 
     fn path(&self, serial: u64) -> PathBuf {
-        self.0.directory.join(format!("{serial:012}.json"))
+        self.0.directory.join(file_name(serial))
     }
 
     /// Makes the certificate of a job and one of each of its disks, on disk when this returns. Reads and writes the disk.
@@ -274,6 +284,9 @@ impl Certificates {
     }
 
     fn issue_files(&self, handed_in: &HandedIn<'_>) -> Result<Certificate, CertificateError> {
+        // Once, and before anybody has to wait: it may be long.
+        let report = canonical(handed_in.raw).map_err(CertificateError::Form)?;
+        let report_sha256 = digits(&Sha256::digest(&report));
         let mut chain = self.lock();
         let (order, session) = (handed_in.order.id, handed_in.session);
         let is_its = |one: &&Listed| one.order == order && one.session == session;
@@ -287,7 +300,7 @@ impl Certificates {
                 report: handed_in.raw.clone(),
                 judgement: handed_in.judgement.clone(),
             };
-            self.add(&mut chain, handed_in, subject)?
+            self.add(&mut chain, handed_in, &report_sha256, subject)?
         };
         let Subject::Job { report, judgement } = &certificate.subject else {
             return Err(CertificateError::NoWipe);
@@ -308,7 +321,7 @@ impl Certificates {
                 report: told.and_then(|told| told.iter().find(is_about)).cloned(),
                 judged: judged.clone(),
             };
-            self.add(&mut chain, handed_in, subject)?;
+            self.add(&mut chain, handed_in, &report_sha256, subject)?;
         }
         Ok(certificate)
     }
@@ -318,13 +331,14 @@ impl Certificates {
         &self,
         chain: &mut Chain,
         handed_in: &HandedIn<'_>,
+        report_sha256: &str,
         subject: Subject,
     ) -> Result<(Listed, Certificate), CertificateError> {
         let wipe = handed_in.order.wipe().ok_or(CertificateError::NoWipe)?;
-        let report = canonical(handed_in.raw).map_err(CertificateError::Form)?;
+        let newest = chain.head.as_ref().map_or(0, |newest| newest.serial);
         let certificate = Certificate {
             version: 1,
-            serial: chain.head.as_ref().map_or(1, |newest| newest.serial + 1),
+            serial: newest.max(chain.unread) + 1,
             previous: chain.head.as_ref().map(|newest| newest.sha256.clone()),
             machine: machine_of(handed_in),
             order: order_of(handed_in, wipe, &subject),
@@ -332,7 +346,7 @@ impl Certificates {
                 session: handed_in.session,
                 public_key: digits(handed_in.public_key),
                 signature: handed_in.signature.to_owned(),
-                report_sha256: digits(&Sha256::digest(&report)),
+                report_sha256: report_sha256.to_owned(),
             },
             server: CertifiedServer {
                 key: self.fingerprint(),
@@ -395,8 +409,19 @@ impl Chain {
 
 /// Reads the number of a certificate from the name of its file.
 fn serial_of(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()
+    let name = path.file_name()?.to_str()?;
+    let serial: u64 = name.strip_suffix(".json")?.parse().ok()?;
+    // Whatever else somebody put there is none: the next number follows the highest.
+    (serial < END && name == file_name(serial)).then_some(serial)
 }
+
+/// Returns the name of a certificate's file.
+fn file_name(serial: u64) -> String {
+    format!("{serial:012}.json")
+}
+
+/// No certificate has this number: names have twelve digits.
+const END: u64 = 1_000_000_000_000;
 
 fn machine_of(handed_in: &HandedIn<'_>) -> CertifiedMachine {
     let machine = handed_in.machine;

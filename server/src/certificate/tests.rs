@@ -8,7 +8,10 @@ use redb::Database;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::machine::wipe::{judge::tests::report, tests::order};
+use crate::machine::{
+    disk_order::Work,
+    wipe::{judge::tests::report, tests::order},
+};
 
 /// Certificates in a directory that goes with the process.
 pub(crate) fn in_a_directory() -> Certificates {
@@ -67,13 +70,21 @@ fn issue(
     number: u8,
     change: impl FnOnce(&mut Value),
 ) -> Certificate {
+    issue_of(certificates, key, (number, order(number)), change)
+}
+
+fn issue_of(
+    certificates: &Certificates,
+    key: &KeyPair,
+    (number, order): (u8, DiskOrder),
+    change: impl FnOnce(&mut Value),
+) -> Certificate {
     let report = report(number);
     let mut raw = serde_json::to_value(&report).unwrap();
     change(&mut raw);
     let text = protocol::wipe::canonical(&raw).unwrap();
     let signature = base64(&key.sign(&text).unwrap());
     let public_key = key.subject_public_key_info();
-    let order = order(number);
     let judgement = order.wipe().unwrap().judge(order.id, &report);
     let machine = Machine { name: "4q5hmp2".to_owned(), ..Machine::default() };
     certificates
@@ -228,6 +239,25 @@ fn a_newest_file_that_another_took_the_place_of_is_noticed() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_keeps_no_server_from_starting_and_other_files_are_none() {
+    let (state, database) = (tempfile::tempdir().unwrap(), database());
+    let open = || Certificates::open(state.path(), Arc::clone(&database)).unwrap();
+    let certificates = open();
+    issue(&certificates, &key(), 1, |_| {});
+    drop(certificates);
+    // Root reads everything but directories.
+    let directory = state.path().join("certificates");
+    std::fs::create_dir(directory.join("000000000004.json")).unwrap();
+    for stray in ["20260131.json", "18446744073709551615.json", "1.json", "+00000000009.json"] {
+        std::fs::write(directory.join(stray), "{}\n").unwrap();
+    }
+    let certificates = open();
+    assert_eq!(certificates.inventoried().unwrap().broken, [4]);
+    assert_eq!(issue(&certificates, &key(), 2, |_| {}).serial, 5);
+    assert_eq!(certificates.list().len(), 6);
+}
+
+#[test]
 fn what_cannot_be_removed_does_not_keep_certificates_from_being_made() {
     let state = tempfile::tempdir().unwrap();
     let certificates = opened(state.path());
@@ -351,14 +381,21 @@ fn a_level_that_erases_nothing_is_done_where_every_disk_was_gone_through() {
 #[test]
 fn what_was_not_done_beside_the_disks_keeps_an_order_from_being_done() {
     let certificates = in_a_directory();
-    let of = |outcome: Value| {
-        let extras = serde_json::json!([outcome]);
-        let issued = issue(&certificates, &key(), 1, |raw| raw["extras"] = extras);
+    let of = |number, extras: Value| {
+        let mut order = order(number);
+        let Work::Wipe { wipe } = &mut order.work else { panic!("no wipe") };
+        wipe.extras = vec![Extra::Tpm];
+        let change = |raw: &mut Value| raw["extras"] = extras;
+        let issued = issue_of(&certificates, &key(), (number, order), change);
         issued.result(&["a".to_owned(), "b".to_owned()]).unwrap()
     };
-    let done = of(serde_json::json!({ "extra": "tpm", "removed": ["keys"] }));
+    let done = of(1, serde_json::json!([{ "extra": "tpm", "removed": ["keys"] }]));
     assert!(done.is_done && done.undone.is_empty(), "{done:?}");
-    let left = of(serde_json::json!({ "extra": "tpm", "failure": "it refuses" }));
+    let left = of(2, serde_json::json!([{ "extra": "tpm", "failure": "it refuses" }]));
     assert!(!left.is_done, "{left:?}");
     assert!(left.words().ends_with("; the TPM: it refuses"), "{}", left.words());
+    let silent = of(3, serde_json::json!([]));
+    assert!(!silent.is_done && silent.undone.len() == 1, "{silent:?}");
+    let words = serde_json::json!([{ "extra": "tpm", "failure": "ü".repeat(9000) }]);
+    assert!(of(4, words).undone[0].len() < 1100, "the report has all of it");
 }

@@ -304,7 +304,7 @@ impl WipeCommand {
     fn end(&self, order: &OrderOverview) -> anyhow::Result<()> {
         let order = follow(&self.server, order.order.id)?;
         Looked::show(&self.server, &order, self.output)?;
-        outcome(&order, self.level)
+        outcome(&order)
     }
 
     fn show(&self, order: &OrderOverview) -> anyhow::Result<()> {
@@ -346,9 +346,9 @@ fn in_waves<P, O>(
 }
 
 /// Says how an order ended.
-fn outcome(order: &OrderOverview, level: PowerLevel) -> anyhow::Result<()> {
+fn outcome(order: &OrderOverview) -> anyhow::Result<()> {
     match &order.order.state {
-        OrderState::Wiped { result, .. } if level == PowerLevel::Idle || result.is_done => Ok(()),
+        OrderState::Wiped { result, .. } if result.is_done => Ok(()),
         OrderState::Expired { .. } | OrderState::Cancelled { .. } => {
             bail!(Outcome::NotBegun(order.order.words()))
         }

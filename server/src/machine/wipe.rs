@@ -201,6 +201,7 @@ impl WipeWork {
             disks: &disks,
             missing: &self.missing,
             others: &self.others,
+            extras: &self.extras,
         };
         judge(&asked, report)
     }

@@ -39,10 +39,13 @@ impl WipeReport {
     /// Leaves out what only explains, and says how much, as far as the report is longer than [`REPORT_BYTES`]. A report of
     /// up to [`MOST_DISKS`] fits.
     pub fn shorten(&mut self) {
+        if self.bytes() <= REPORT_BYTES {
+            return;
+        }
+        // Each step begins with the whole, so that what is said to be left out is counted once.
+        let whole = self.clone();
         for kept in STEPS {
-            if self.bytes() <= REPORT_BYTES {
-                return;
-            }
+            self.clone_from(&whole);
             for extra in &mut self.extras {
                 entries(&mut extra.removed, 20 * kept.entries, |more| format!("and {more} more"));
                 extra.removed.iter_mut().for_each(|text| words(text, kept.words));
@@ -50,6 +53,9 @@ impl WipeReport {
             }
             entries(&mut self.hiding, 20 * kept.entries, |more| format!("and {more} more"));
             self.disks.iter_mut().for_each(|disk| disk.shorten(kept));
+            if self.bytes() <= REPORT_BYTES {
+                return;
+            }
         }
     }
 
@@ -357,6 +363,16 @@ mod tests {
             let counts = ["leftOut", " more", "such passes"];
             assert!(counts.iter().any(|count| text.contains(count)), "what went is counted");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_once() {
+        let mut shortened = report((0..MOST_DISKS).map(|number| disk(number, 3, 1, 10)).collect());
+        shortened.extras[0].removed = filled("dmesg", 4000);
+        shortened.shorten();
+        let removed = &shortened.extras[0].removed;
+        let left = 4000 - (removed.len() - 1);
+        assert_eq!(removed.last().unwrap(), &format!("and {left} more"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Run<'_> {
             self.examined = Examined::default();
             self.except("otherSerial", &words);
             self.unasked();
-        } else if matches!(part.device, Device::None) {
+        } else if matches!(part.device, Device::None) && !self.reverts_are_over() {
             self.unasked();
         } else if self.examined.running.is_none() {
             part.watch.at_rest();
@@ -65,6 +65,13 @@ impl Run<'_> {
             let revert = Offered { technique: Technique::OpalSidRevert, ..techniques[place] };
             techniques.insert(place, revert);
         }
+    }
+
+    /// Holds where an earlier boot began to revert a self-encrypting disk: that is a method called in a session, which no
+    /// power cut outlives (TCG Storage Architecture Core Specification), so it is over or was not done.
+    fn reverts_are_over(&self) -> bool {
+        let is_revert = |one| matches!(one, Technique::OpalPsidRevert | Technique::OpalSidRevert);
+        self.part.opal.is_some() && self.journal.begun.is_some_and(is_revert)
     }
 
     /// Takes it that nobody can say what the device does: what an earlier boot began may still run, and then nothing may

@@ -1,5 +1,7 @@
 //! What agents say of wipes: steps are on disk before they go on, reports are judged and certified before they are thanked.
 
+use std::sync::Arc;
+
 use axum::{http::StatusCode, response::Response};
 use protocol::{
     EventKind,
@@ -70,7 +72,8 @@ pub(super) async fn certify(
     let Some(wipe) = order.wipe() else {
         return Some(refuse(StatusCode::UNPROCESSABLE_ENTITY, &"the order is no wipe"));
     };
-    let _alone = harbour.reports.acquire().await;
+    // Until it is made, also where the agent has hung up meanwhile: it hands it in again.
+    let alone = Arc::clone(&harbour.reports).acquire_owned().await;
     let raw = serde_json::from_str::<Signed>(told.event).map(|signed| signed.report);
     let raw = raw.unwrap_or_default();
     let is_signed = canonical(&raw).is_ok_and(|text| verify_agent(&key.0, &text, told.signature));
@@ -88,6 +91,7 @@ pub(super) async fn certify(
     let (certificates, clock) = (harbour.certificates.clone(), harbour.clock.clone());
     let public_key = key.clone();
     let issuing = tokio::task::spawn_blocking(move || {
+        let _alone = alone;
         let judgement = order.wipe().ok_or(CertificateError::NoWipe)?.judge(id, &report);
         certificates.issue(&HandedIn {
             report: &report,

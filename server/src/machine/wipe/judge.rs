@@ -6,7 +6,7 @@ use protocol::{
     InventoryDigest, OrderId,
     order::{DiskIdentity, MachineEvidence},
     wipe::{
-        DiskReport, Ended, Expected, Outcome, PowerLevel, Seed, Verdict, Verification,
+        DiskReport, Ended, Expected, Extra, Outcome, PowerLevel, Seed, Verdict, Verification,
         VerificationPlan, WipeOptions, WipeReport,
     },
 };
@@ -18,6 +18,9 @@ use crate::certificate::policy;
 const PLACE_BYTES: u64 = 4096;
 /// Places by chance that find one unerased place in ten thousand in 99 of 100 cases: ln(0.01) / ln(1 - 0.0001).
 const SAMPLES: u64 = 46_050;
+
+/// One of so many may be left unwritten or unread: one byte of the disk, one place of those that are read back.
+const LARGEST_BAD_SHARE: u64 = 1000;
 
 /// What was asked, as far as a report is held against it.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +43,8 @@ pub struct Asked<'a> {
     pub missing: &'a [DiskIdentity],
     /// Disks of the machine that the order does not name.
     pub others: &'a [DiskIdentity],
+    /// What is to be done beside the disks.
+    pub extras: &'a [Extra],
 }
 
 /// What a report comes to.
@@ -104,7 +109,13 @@ pub fn judge(asked: &Asked<'_>, report: &WipeReport) -> Judgement {
     if report.missing.iter().any(|gone| !asked.missing.contains(gone)) {
         findings.push("it calls a disk missing that the order does not".to_owned());
     }
-    let failed = |extra: &protocol::wipe::ExtraOutcome| extra.failure.is_some();
+    let is_done = |extra: &Extra| {
+        report.extras.iter().any(|told| told.extra == *extra && told.failure.is_none())
+    };
+    if asked.extras.iter().any(|extra| report.extras.iter().all(|told| told.extra != *extra)) {
+        findings
+            .push("it says nothing of something that was to be done beside the disks".to_owned());
+    }
     let is_complete = findings.is_empty()
         && asked.level >= PowerLevel::Working
         && disks.iter().all(|disk| disk.verdict == Verdict::Erased)
@@ -112,7 +123,8 @@ pub fn judge(asked: &Asked<'_>, report: &WipeReport) -> Judgement {
         && report.untouched.is_empty()
         && report.hiding.is_empty()
         && asked.missing.iter().all(|gone| report.missing.contains(gone))
-        && !report.extras.iter().any(failed);
+        && asked.extras.iter().all(is_done)
+        && report.extras.iter().all(|told| told.failure.is_none());
     if report.is_complete && !is_complete {
         findings.push("it calls the machine wiped as a whole, which it does not show".to_owned());
     }
@@ -185,8 +197,11 @@ fn of_disk(asked: &Asked<'_>, told: &DiskReport, is_foreign: bool) -> Judged {
     if told.accessible_bytes < told.disk.size_bytes {
         sink(Verdict::ErasedWithExceptions, "less of it can be addressed than was ordered");
     }
-    if told.unwritten.is_some() {
+    if let Some(unwritten) = told.unwritten {
         sink(Verdict::ErasedWithExceptions, "not all of it could be written");
+        if unwritten.bytes.0 > told.accessible_bytes.0 / LARGEST_BAD_SHARE {
+            sink(Verdict::NotErased, "more of it could not be written than may be left");
+        }
     }
     if !told.exceptions.is_empty() {
         sink(Verdict::ErasedWithExceptions, "the report names exceptions");
@@ -214,6 +229,9 @@ fn verified(asked: &Asked<'_>, told: &DiskReport, sink: &mut impl FnMut(Verdict,
     }
     if seen.unreadable > 0 {
         sink(Verdict::ErasedWithExceptions, "places could not be read");
+        if seen.unreadable.saturating_mul(LARGEST_BAD_SHARE) > seen.places_read {
+            sink(Verdict::NotErased, "more places could not be read than may be left");
+        }
     }
     if asked.seed.is_some_and(|seed| seed != seen.seed) {
         sink(Verdict::NotErased, "it was read back by another seed than the order's");
@@ -243,7 +261,8 @@ fn is_enough(level: PowerLevel, told: &DiskReport, seen: &Verification) -> bool 
         }
         VerificationPlan::Sample { samples, .. } => {
             let needed = SAMPLES.min(told.accessible_bytes.0 / PLACE_BYTES);
-            let excused = left_out(told, seen).div_ceil(PLACE_BYTES);
+            // By chance as many of a sample lie in what was left out as its share of the disk is, and that is small.
+            let excused = left_out(told, seen).div_ceil(PLACE_BYTES).min(needed / 50);
             let looked_at = seen.places_read.saturating_add(excused);
             level == PowerLevel::Redline && samples >= needed && looked_at >= needed
         }

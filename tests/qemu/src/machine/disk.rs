@@ -48,6 +48,8 @@ pub(crate) struct Disk {
     pub(crate) is_read_only: bool,
     /// How much can be written in a second; absent: as much as comes.
     pub(crate) bytes_per_second: Option<u64>,
+    /// How much can be read in a second; absent: as much as comes.
+    pub(crate) read_bytes_per_second: Option<u64>,
     /// Where, in sectors of 512 bytes, it cannot be written to.
     pub(crate) fails_at_sector: Option<u64>,
 }
@@ -145,6 +147,7 @@ impl Disk {
             make: None,
             is_read_only: false,
             bytes_per_second: None,
+            read_bytes_per_second: None,
             fails_at_sector: None,
         }
     }
@@ -180,8 +183,10 @@ impl Disk {
                  file.inject-error.0.sector={sector},file.inject-error.0.errno=5"
             ),
         };
-        let pace = self.bytes_per_second;
-        let pace = pace.map(|pace| format!(",throttling.bps-write={pace}")).unwrap_or_default();
+        let pace = |of: &str, pace: Option<u64>| {
+            pace.map(|pace| format!(",throttling.bps-{of}={pace}")).unwrap_or_default()
+        };
+        let pace = pace("write", self.bytes_per_second) + &pace("read", self.read_bytes_per_second);
         let mode = if self.is_read_only { ",readonly=on" } else { "" };
         format!("if=none,id=medium{number},cache=unsafe,discard=unmap,{path}{pace}{mode}")
     }

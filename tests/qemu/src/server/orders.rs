@@ -97,6 +97,29 @@ impl Server {
         })
     }
 
+    /// Waits until a boot has journaled steps of a wipe that are as wanted, while it runs, and returns them.
+    pub(crate) fn journals(
+        &mut self,
+        order: &Ordered,
+        limit: Duration,
+        wanted: impl Fn(&[Value]) -> bool,
+    ) -> Result<Vec<Value>> {
+        wait::until(&format!("steps of order {}", order.id), limit, || {
+            self.must_run()?;
+            let steps = self.journal_of(order)?;
+            if wanted(&steps) {
+                return Ok(Some(steps));
+            }
+            let state = self.state_of(order)?;
+            let goes_on = matches!(
+                state["is"].as_str(),
+                Some("ordered" | "given" | "running" | "interrupted")
+            );
+            ensure!(goes_on, "it was over before: {state}, {steps:?}");
+            Ok(None)
+        })
+    }
+
     /// Returns the steps that boots have journaled of a wipe so far.
     pub(crate) fn journal_of(&self, order: &Ordered) -> Result<Vec<Value>> {
         let shown = self.ask(&["orders", "show", &order.id])?;

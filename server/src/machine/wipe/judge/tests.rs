@@ -45,7 +45,7 @@ pub(crate) fn told(name: &str) -> DiskReport {
             plan: VerificationPlan::Whole {},
             expected: Expected::Zeros,
             seed: Seed([1; 32]),
-            places_read: 10,
+            places_read: (1 << 30) / PLACE_BYTES,
             bytes_read: Bytes(1 << 30),
             canaries: 4,
             canaries_found: 0,
@@ -97,6 +97,7 @@ fn judged(level: PowerLevel, change: impl FnOnce(&mut WipeReport)) -> Judgement 
         disks: &[identity("a"), identity("b")],
         missing: &[identity("gone")],
         others: &[],
+        extras: &[],
     };
     judge(&asked, &report)
 }
@@ -118,7 +119,17 @@ fn a_good_report_stays_what_it_is() {
 #[test]
 fn no_disk_is_better_than_its_report_shows() {
     type Change = fn(&mut DiskReport);
-    let changes: [(Change, Verdict); 14] = [
+    let changes: [(Change, Verdict); 17] = [
+        (|told| told.verification.as_mut().unwrap().unreadable = 1 << 20, Verdict::NotErased),
+        (
+            |told| told.unwritten = Some(Unwritten { bytes: Bytes(512), ranges: 1 }),
+            Verdict::ErasedWithExceptions,
+        ),
+        (
+            // More than one byte of a thousand.
+            |told| told.unwritten = Some(Unwritten { bytes: Bytes(2 << 20), ranges: 1 }),
+            Verdict::NotErased,
+        ),
         (|told| told.verification = None, Verdict::NotErased),
         (|told| told.verification.as_mut().unwrap().canaries_found = 1, Verdict::NotErased),
         (|told| told.verification.as_mut().unwrap().differing = 1, Verdict::NotErased),
@@ -147,6 +158,28 @@ fn no_disk_is_better_than_its_report_shows() {
         assert_eq!(disk.verdict, verdict, "change {number}: {disk:?}");
         assert!(!disk.findings.is_empty(), "change {number} is named");
     }
+}
+
+#[test]
+fn what_is_said_of_nothing_beside_the_disks_is_not_done() {
+    let report = WipeReport { missing: vec![identity("gone")], ..report(1) };
+    let (machine, options) = (MachineEvidence::default(), WipeOptions::default());
+    let (disks, missing) = ([identity("a"), identity("b")], [identity("gone")]);
+    let asked = |extras| Asked {
+        order: OrderId([1; 16]),
+        machine: &machine,
+        inventory: InventoryDigest([7; 32]),
+        level: PowerLevel::Full,
+        options: &options,
+        seed: Some(Seed([1; 32])),
+        disks: &disks,
+        missing: &missing,
+        others: &[],
+        extras,
+    };
+    assert!(judge(&asked(&[]), &report).is_complete);
+    let judgement = judge(&asked(&[Extra::Tpm]), &report);
+    assert!(!judgement.is_complete && !judgement.findings.is_empty(), "{judgement:?}");
 }
 
 #[test]
@@ -217,13 +250,13 @@ fn full_reads_every_byte_back_but_what_exceptions_name() {
     };
     assert_eq!(full(sample), Verdict::NotErased);
     let named = |told: &mut DiskReport| {
-        seen(told).bytes_read.0 -= 8 << 20;
-        unwritten(told, 8 << 20);
+        seen(told).bytes_read.0 -= 1 << 20;
+        unwritten(told, 1 << 20);
     };
     assert_eq!(full(named), Verdict::ErasedWithExceptions);
     let more = |told: &mut DiskReport| {
-        seen(told).bytes_read.0 -= 9 << 20;
-        unwritten(told, 8 << 20);
+        seen(told).bytes_read.0 -= 2 << 20;
+        unwritten(told, 1 << 20);
     };
     assert_eq!(full(more), Verdict::NotErased);
     let unreadable = |told: &mut DiskReport| {

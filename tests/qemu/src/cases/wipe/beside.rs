@@ -1,5 +1,6 @@
 //! What is done beside the disks, and what happens to a machine while it wipes.
 
+mod cuts;
 mod sleep;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -34,6 +35,27 @@ pub(in crate::cases) const CASES: &[Case] = &[
         machines: 1,
         when: When::Soak,
         run: crashed,
+    },
+    Case {
+        name: "wipe_cut_in_second_pass",
+        claim: "a machine whose power is cut in the second pass of redline goes on in that pass at its next start",
+        machines: 1,
+        when: When::Soak,
+        run: cuts::in_the_second_pass,
+    },
+    Case {
+        name: "wipe_cuts",
+        claim: "a machine whose power is cut at harbour, at working and while redline reads back goes on at its next start, and the other disks keep every byte",
+        machines: 1,
+        when: When::Soak,
+        run: cuts::at_every_level,
+    },
+    Case {
+        name: "wipe_other_machine",
+        claim: "disks whose wipe was cut short are not touched in another machine, and the wipe goes on once they are back",
+        machines: 1,
+        when: When::Soak,
+        run: cuts::other_machine,
     },
     Case {
         name: "wipe_unfreeze",

@@ -138,9 +138,17 @@ impl WipeCommand {
         let wipe = |disk: &DiskIdentity, level| {
             self.wipe(&inventory, std::slice::from_ref(disk), &missing, level)
         };
-        let words = idle::describe(&disks, &self.way.options(), wipe)?;
-        let json = format!("{:#}\n", words.json);
-        report::tell(file, &json, &words.text, self.output, &mut io::stdout())?;
+        let mut printed = Ok(());
+        let show = |words: &str| {
+            if self.output == Output::Table && printed.is_ok() {
+                printed = io::stdout().write_all(words.as_bytes());
+            }
+        };
+        let told = idle::describe(&disks, &self.way.options(), wipe, show)?;
+        let json = format!("{told:#}\n");
+        // The table is there already, disk by disk.
+        report::tell(file, &json, "", self.output, &mut io::stdout())?;
+        printed.context("writing to standard output")?;
         Ok(0)
     }
 

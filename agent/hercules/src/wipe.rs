@@ -38,7 +38,7 @@ use wipe::{
 pub(crate) use self::{
     keeper::SLEEP_SECONDS,
     screen::{Screen, report as words},
-    units::{Commands, commands, facts},
+    units::{Commands, NOT_ALONE, commands, facts},
 };
 use self::{keeper::SessionKeeper, result::Beside, units::Ordered};
 pub(crate) use self::{result::Clockwork, result::is_over_well};

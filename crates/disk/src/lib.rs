@@ -29,4 +29,5 @@ pub use self::{
     medium::{Medium, Zeroing},
     permit::{Cleared, Permit, Refusal},
     plain_file::{PlainFile, PlainFileError},
+    target::is_only_unit,
 };

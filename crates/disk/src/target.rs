@@ -41,6 +41,13 @@ pub(crate) fn others(root: &Root, directory: &Path) -> Option<Vec<Unit>> {
     Some(others)
 }
 
+/// Holds for the only logical unit of its SCSI target, by the kernel's name of the disk: as
+/// [`Held::is_only_unit`](crate::Held::is_only_unit), for a disk that is not held.
+pub fn is_only_unit(root: &Root, name: &str) -> bool {
+    let directory = root.real(Path::new("sys/block").join(name)).ok().flatten();
+    directory.and_then(|own| others(root, &own)).is_some_and(|units| units.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -70,6 +77,26 @@ mod tests {
         // One that is a disk, and that the kernel made none of.
         let third = "target0:0:1/0:0:1:2/type";
         assert_eq!(check(&[own, third]), Some(vec!["0:0:1:2".to_owned()]));
+    }
+
+    #[test]
+    fn a_disk_that_is_not_held_is_the_only_unit_where_the_tree_shows_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let (sys, root) = (directory.path().join("sys"), Root::captured(directory.path()));
+        let shown = |name: &str, place: &str| {
+            fs::create_dir_all(sys.join(place)).unwrap();
+            fs::create_dir_all(sys.join("block")).unwrap();
+            let link = Path::new("..").join(place);
+            std::os::unix::fs::symlink(link, sys.join("block").join(name)).unwrap();
+        };
+        shown("sda", "devices/host0/target0:0:1/0:0:1:0/block/sda");
+        shown("vda", "devices/virtio0/block/vda");
+        assert!(is_only_unit(&root, "sda"));
+        assert!(!is_only_unit(&root, "vda") && !is_only_unit(&root, "sdc"));
+        fs::write(sys.join("devices/host0/target0:0:1/0:0:1:0/type"), "0\n").unwrap();
+        shown("sdb", "devices/host0/target0:0:1/0:0:1:1/block/sdb");
+        fs::write(sys.join("devices/host0/target0:0:1/0:0:1:1/type"), "0\n").unwrap();
+        assert!(!is_only_unit(&root, "sda") && !is_only_unit(&root, "sdb"));
     }
 
     #[test]

@@ -3,18 +3,26 @@
 //! A disk that nobody uses is held while it is looked at, as in `HerculesOS`, so that its filesystems can be mounted
 //! read-only. Of any other only the device is asked.
 
-use std::{fmt::Write as _, fs, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
-use disk::permit::{self, Clock, Place, Used};
+use disk::permit::{self, Circumstances, Clock, Place, Used};
+use inventory::Root;
 use protocol::{
     Wipe,
     inventory::{Disk, Transport},
     order::DiskIdentity,
-    wipe::{DiskForecast, PowerLevel, WipeOptions},
+    wipe::{DiskForecast, Exception, PowerLevel, WipeOptions},
 };
 use serde_json::{Value, json};
 use wipe::{
-    firmware::{Examined, Reach},
+    firmware::{Examined, Obstacle, Reach},
     forecast::{Known, forecast},
     job::Keeper,
 };
@@ -24,42 +32,112 @@ use crate::{
     chain,
     confirm::printable,
     forecast::Against,
-    wipe::{Clockwork, facts, perform},
+    wipe::{Clockwork, Commands, NOT_ALONE, commands, facts, perform},
 };
 
-/// The same for a person and for programs.
-pub(super) struct Words {
-    pub(super) text: String,
-    pub(super) json: Value,
+/// Only with the disk held it is seen who else is at its controller, and may be in its namespaces.
+const CONTROLLER_UNSEEN: &str =
+    "whether its controller may be told to erase everything: that is seen once the disk is held";
+
+/// How long a disk has for the checks of all levels: the kernel gives a command half a minute, and tries again.
+const CHECKS_PATIENCE: Duration = Duration::from_mins(3);
+
+/// How long it has to say what it can. Disks that have to spin up take half a minute.
+const QUESTIONS_PATIENCE: Duration = Duration::from_mins(1);
+
+const SILENT: &str = "the disk does not answer, and was given up";
+
+/// Why a disk was not looked at while it was held.
+#[derive(Debug)]
+enum NotHeld {
+    /// It may be asked all the same.
+    Refused(String),
+    /// It hangs, or whoever asked it: it is asked nothing more.
+    Silent(String),
 }
 
-/// Describes it for each of the disks. `wipe` makes an order for one of them.
+/// Describes it for each of the disks, shows that as soon as it is known, and returns all of it for programs. `wipe`
+/// makes an order for one of them.
 pub(super) fn describe(
     disks: &[&Disk],
     options: &WipeOptions,
     wipe: impl Fn(&DiskIdentity, PowerLevel) -> anyhow::Result<Wipe>,
-) -> anyhow::Result<Words> {
-    let (mut text, mut all) = (String::new(), Vec::new());
+    mut show: impl FnMut(&str),
+) -> anyhow::Result<Value> {
+    let mut all = Vec::new();
     for disk in disks {
         let identity = DiskIdentity::of(disk);
-        let order = wipe(&identity, PowerLevel::Idle)?;
-        let names = [&identity.serial, &identity.wwn, &identity.eui64, &identity.nguid];
-        let typed = names.into_iter().flatten().take(1).cloned().collect();
-        let (place, used) = (Place::person(typed), Used::kept_in(USED));
-        let against = Against::find(&order, &circumstances(&place, &used));
-        let mut told = if against.is_free(PowerLevel::Harbour) {
-            held(&order, &place, &used).unwrap_or_else(|why| unheld(disk, options, &why))
-        } else {
-            unheld(disk, options, "what stands in the way of harbour keeps it from being held")
-        };
-        against.add_to(&mut told, 0);
-        text.push_str(&shown(disk, &told));
-        text.push('\n');
+        let told = told(disk, options, &wipe(&identity, PowerLevel::Idle)?);
+        show(&(shown(disk, &told) + "\n"));
         all.push(json!({
             "disk": identity, "name": disk.name, "transport": facts(disk).transport, "forecast": told,
         }));
     }
-    Ok(Words { text, json: Value::Array(all) })
+    Ok(Value::Array(all))
+}
+
+/// Says of a disk what each level would do, within minutes also where it hangs.
+fn told(disk: &Disk, options: &WipeOptions, order: &Wipe) -> DiskForecast {
+    let ask = || {
+        let disk = disk.clone();
+        within(QUESTIONS_PATIENCE, move || questions::examine(&disk))
+            .unwrap_or_else(|| Err(SILENT.to_owned()))
+    };
+    let checked = order.clone();
+    let against = within(CHECKS_PATIENCE, move || {
+        checking(&checked, |circumstances| Against::find(&checked, circumstances))
+    });
+    let looked = match &against {
+        None => Err(NotHeld::Silent(SILENT.to_owned())),
+        Some(against) if against.is_free(PowerLevel::Harbour) => held(order),
+        Some(_) => {
+            let why = "what stands in the way of harbour keeps it from being held";
+            Err(NotHeld::Refused(why.to_owned()))
+        }
+    };
+    let mut told = looked.unwrap_or_else(|not| {
+        let (why, examined) = asked(not, ask);
+        unheld(disk, options, &why, examined)
+    });
+    match against {
+        Some(against) => against.add_to(&mut told, 0),
+        None => told.not_asked.push(format!("what stands in the way: {SILENT}")),
+    }
+    told
+}
+
+/// Asks a disk that is not held what it can, unless it hangs. Returns why it is not held, and what it says.
+fn asked(
+    not: NotHeld,
+    ask: impl FnOnce() -> Result<Examined, String>,
+) -> (String, Result<Examined, String>) {
+    match not {
+        NotHeld::Refused(why) => (why, ask()),
+        NotHeld::Silent(why) => (why.clone(), Err(why)),
+    }
+}
+
+/// Has something done on a thread of its own. Nothing where that takes longer: the thread is left to itself.
+fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, done) = mpsc::channel();
+    // Where nobody waits any more, nobody needs to be told.
+    let work = move || tell.send(work()).unwrap_or_default();
+    thread::Builder::new().name("idle".to_owned()).spawn(work).ok()?;
+    done.recv_timeout(patience).ok()
+}
+
+/// Has the order checked as if somebody had typed its disk's name.
+fn checking<T>(order: &Wipe, check: impl FnOnce(&Circumstances<'_>) -> T) -> T {
+    let identities = order.order.disks.iter().map(|disk| &disk.identity);
+    let name = |one: &DiskIdentity| {
+        let names = [&one.serial, &one.wwn, &one.eui64, &one.nguid];
+        names.into_iter().flatten().next().cloned()
+    };
+    let place = Place::person(identities.filter_map(name).collect());
+    check(&circumstances(&place, &Used::kept_in(USED)))
 }
 
 /// Returns what is told of a disk, for a person.
@@ -81,23 +159,49 @@ fn shown(disk: &Disk, told: &DiskForecast) -> String {
 }
 
 /// Has the engine look, which holds the disk meanwhile. Says why it did not.
-fn held(order: &Wipe, place: &Place, used: &Used) -> Result<DiskForecast, String> {
-    let cleared =
-        permit::check_wipe(order, &circumstances(place, used)).map_err(|why| chain(&why))?;
+fn held(order: &Wipe) -> Result<DiskForecast, NotHeld> {
+    let checked = order.clone();
+    let cleared = within(CHECKS_PATIENCE, move || {
+        checking(&checked, |circumstances| permit::check_wipe(&checked, circumstances))
+    });
+    let cleared = cleared.ok_or_else(|| NotHeld::Silent(SILENT.to_owned()))?;
+    let cleared = cleared.map_err(|why| NotHeld::Refused(chain(&why)))?;
     let keeper: Arc<dyn Keeper> = Arc::new(TerminalKeeper::new(PathBuf::new(), &[]));
     let clock = Clockwork::begin(Clock::SetByServer);
-    let report = perform(&Arc::new(order.clone()), cleared, &keeper, &clock)?;
-    let told = report.disks.into_iter().find_map(|disk| disk.forecast);
-    told.ok_or_else(|| "the disk does not answer".to_owned())
+    let report =
+        perform(&Arc::new(order.clone()), cleared, &keeper, &clock).map_err(NotHeld::Refused)?;
+    let mut words = SILENT.to_owned();
+    for disk in report.disks {
+        match (disk.forecast, disk.exceptions.into_iter().next()) {
+            (Some(forecast), _) => return Ok(forecast),
+            (None, Some(why)) => words = why.words,
+            (None, None) => {}
+        }
+    }
+    Err(NotHeld::Silent(words))
 }
 
-/// Asks the device, which others may use; `why` it is not held.
-fn unheld(disk: &Disk, options: &WipeOptions, why: &str) -> DiskForecast {
-    let (examined, unasked) = match questions::examine(disk) {
+/// Says it from what a disk said that others may use; `why` it is not held.
+fn unheld(
+    disk: &Disk,
+    options: &WipeOptions,
+    why: &str,
+    examined: Result<Examined, String>,
+) -> DiskForecast {
+    let (examined, unasked) = match examined {
         Ok(examined) => (examined, None),
         Err(why) => (Examined::default(), Some(why)),
     };
     let identity = DiskIdentity::of(disk);
+    let commands = commands(disk.transport);
+    let is_alone = match commands {
+        Commands::Nvme => !examined.obstacles.iter().any(is_namespace_beside),
+        Commands::Ata | Commands::Scsi => disk::is_only_unit(&Root::live(), &disk.name),
+        Commands::Mmc => true,
+        Commands::None => false,
+    };
+    // Of what is not seen to be alone the wipe uses no way that erases more.
+    let may = if is_alone { Reach::Everything } else { Reach::Addressed };
     let mut told = forecast(&Known {
         examined: &examined,
         kind: facts(disk).kind,
@@ -106,13 +210,24 @@ fn unheld(disk: &Disk, options: &WipeOptions, why: &str) -> DiskForecast {
         discards: queue(&disk.name, "discard_max_bytes")
             .is_some_and(|most| most.parse().is_ok_and(|most: u64| most > 0)),
         is_zoned: queue(&disk.name, "zoned").is_some_and(|zoned| zoned == "host-managed"),
-        may: Reach::Everything,
+        may,
         options,
         has_psid: options.psids.iter().any(|psid| permit::names(&psid.disk, &identity)),
     });
+    if !is_alone && commands != Commands::None {
+        let words = format!("it would not be told to erase all of itself: {NOT_ALONE}");
+        told.obstacles.push(Exception { code: "notWholeDevice".to_owned(), words });
+    }
+    if commands == Commands::Nvme {
+        told.not_asked.push(CONTROLLER_UNSEEN.to_owned());
+    }
     told.not_asked.extend(unasked.map(|why| format!("what the disk can itself: {why}")));
     told.not_asked.push(format!("which files harbour would remove: {why}"));
     told
+}
+
+fn is_namespace_beside(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::NamespacesBeside { .. })
 }
 
 fn queue(name: &str, what: &str) -> Option<String> {
@@ -124,6 +239,21 @@ fn queue(name: &str, what: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn asked_all_the_same(disk: &Disk, why: &str) -> DiskForecast {
+        unheld(disk, &WipeOptions::default(), why, questions::examine(disk))
+    }
+
+    #[test]
+    fn who_hangs_is_waited_for_no_longer_than_said_and_asked_nothing_more() {
+        let (_kept, never) = mpsc::channel::<()>();
+        assert_eq!(within(Duration::from_millis(10), move || never.recv()), None);
+        assert_eq!(within(Duration::from_mins(1), || 1), Some(1));
+        let (why, said) = asked(NotHeld::Silent("it hangs".to_owned()), || panic!("asked"));
+        assert_eq!((why.as_str(), said), ("it hangs", Err("it hangs".to_owned())));
+        let said = asked(NotHeld::Refused("it is in use".to_owned()), || Ok(Examined::default()));
+        assert_eq!(said, ("it is in use".to_owned(), Ok(Examined::default())));
+    }
+
     #[test]
     fn what_a_disk_says_of_itself_moves_no_cursor_at_idle() {
         let disk = Disk {
@@ -132,7 +262,7 @@ mod tests {
             serial: Some("S\r\x07\u{9b}31m".to_owned()),
             ..Disk::default()
         };
-        let told = unheld(&disk, &WipeOptions::default(), "\x1b]0;its serial is\nS\x07");
+        let told = asked_all_the_same(&disk, "\x1b]0;its serial is\nS\x07");
         let text = shown(&disk, &told);
         assert!(text.starts_with("nothing0  M [2J sda  another S"), "{text:?}");
         assert!(text.chars().all(|one| one == '\n' || !one.is_control()), "{text:?}");
@@ -146,10 +276,26 @@ mod tests {
             transport: Some(Transport::Usb),
             ..Disk::default()
         };
-        let told = unheld(&disk, &WipeOptions::default(), "it is in use");
+        let told = asked_all_the_same(&disk, "it is in use");
         // Not that there is no such disk: nobody tried to open it.
         let why = "what the disk can itself: it is behind a USB bridge, and some hang";
         assert!(told.not_asked[0].starts_with(why), "{:?}", told.not_asked);
+    }
+
+    #[test]
+    fn a_disk_that_may_not_be_alone_is_promised_no_erasure_of_all_that_its_device_holds() {
+        let told = |transport| {
+            let disk =
+                Disk { name: "nothing0".to_owned(), transport: Some(transport), ..Disk::default() };
+            asked_all_the_same(&disk, "it is in use")
+        };
+        // The kernel's tree shows nothing of it.
+        for transport in [Transport::Ata, Transport::Scsi] {
+            let told = told(transport);
+            assert!(told.obstacles.iter().any(|one| one.code == "notWholeDevice"), "{told:#?}");
+        }
+        assert!(told(Transport::Nvme).not_asked[0].contains("its controller"));
+        assert_eq!(told(Transport::Virtio).obstacles, []);
     }
 
     #[test]
@@ -161,7 +307,7 @@ mod tests {
             size_bytes: protocol::Bytes(4_000_000_000_000),
             ..Disk::default()
         };
-        let lines = unheld(&disk, &WipeOptions::default(), "it is in use").lines();
+        let lines = asked_all_the_same(&disk, "it is in use").lines();
         let says = |what: &str| lines.iter().any(|line| line.contains(what));
         for level in ["  harbour", "  working", "  full", "  redline"] {
             assert!(lines.iter().any(|line| line == level), "{lines:#?}");

@@ -11,6 +11,7 @@
 
 mod clean;
 mod cleaned;
+mod heard;
 pub mod list;
 mod mounting;
 mod pattern;

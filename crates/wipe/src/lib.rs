@@ -13,6 +13,7 @@ pub mod firmware;
 pub mod forecast;
 mod gate;
 pub mod harbour;
+mod heard;
 pub mod job;
 mod part;
 pub mod pass;

@@ -12,6 +12,7 @@ mod judged;
 mod look;
 mod ways;
 
+use disk::Medium;
 use protocol::wipe::{
     CleanedFilesystem, DiskForecast, DiskReport, Ended, Exception, Expected, Outcome, PowerLevel,
     Technique, TechniqueOutcome, Unwritten, Verification, Wipe, WipePhase, WipeStepKind,
@@ -20,6 +21,7 @@ use protocol::wipe::{
 use crate::{
     Gate, Opening, Part, Stopped,
     firmware::{self, Examined, Offered, Reach},
+    heard::Heard,
     part::Journal,
     plan::{Plan, Way},
     verdict::exception,
@@ -56,6 +58,11 @@ pub fn wipe(parts: &[Part<'_>], terms: Terms<'_>) -> Vec<DiskReport> {
 /// Wipes, and tells what came of each disk as soon as it is over: a later one may hang for ever.
 pub fn wipe_each(parts: &[Part<'_>], terms: Terms<'_>, tell: &mut Tell<'_>) {
     let is_alone = parts.len() < 2;
+    let media: Vec<Heard<'_>> =
+        parts.iter().map(|part| Heard { medium: part.medium, watch: part.watch }).collect();
+    let heard = |(part, medium)| Part { medium, ..Part::clone(part) };
+    let parts: Vec<Part<'_>> =
+        parts.iter().zip(media.iter().map(|one| one as &dyn Medium)).map(heard).collect();
     let mut runs: Vec<Run<'_>> = parts.iter().map(|part| Run::new(part, terms, is_alone)).collect();
     runs.iter_mut().for_each(Run::examine);
     // To look nobody has to sleep.

@@ -12,6 +12,7 @@ use signature::Content;
 use super::{
     clean::{Mode, clean},
     cleaned::{Cleaned, Count},
+    heard::Heard,
     mounting::Filesystems,
     system::{Candidate, Place, candidates, chain, find, note, volumes},
 };
@@ -56,6 +57,7 @@ pub fn run(
     mode: Mode,
     watch: &dyn Watch,
 ) -> Report {
+    let filesystems = &Heard { filesystems, watch };
     let (mut candidates, mut notes) = candidates(content, size_bytes);
     let (logical, left) = volumes(content, size_bytes, filesystems);
     candidates.extend(logical);
@@ -107,7 +109,9 @@ fn one(
         let free = root.free_bytes()?;
         let cleaned = clean(root, &place.at, &place.list, mode, watch, &mut |_| {});
         if mode == Mode::Remove {
-            root.sync()?;
+            let synced = root.sync();
+            watch.heard();
+            synced?;
         }
         Ok((free, cleaned))
     });

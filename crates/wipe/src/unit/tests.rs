@@ -46,6 +46,10 @@ struct Simulated {
     /// Whether it takes no write but at the start of a zone.
     is_zoned: bool,
     journal: Mutex<Vec<WipeStepKind>>,
+    /// How long a read takes that meets the first sectors, and then fails.
+    stutter: Duration,
+    /// When it was heard of last, and the longest time in which it was not.
+    heard: Mutex<(Duration, Duration)>,
     now: Mutex<Duration>,
 }
 
@@ -67,6 +71,8 @@ impl Simulated {
             takes_commands: true,
             is_zoned: false,
             journal: Mutex::default(),
+            stutter: Duration::ZERO,
+            heard: Mutex::default(),
             now: Mutex::default(),
         }
     }
@@ -140,6 +146,15 @@ impl Watch for Simulated {
         self.journal.lock().unwrap().push(step);
     }
 
+    fn phase(&self, _: WipePhase, _: Option<Technique>) {
+        self.heard();
+    }
+
+    fn heard(&self) {
+        let (now, mut heard) = (self.elapsed(), self.heard.lock().unwrap());
+        *heard = (now, heard.1.max(now.saturating_sub(heard.0)));
+    }
+
     fn progress(&self, _: u64, _: u64, _: u32) {}
 }
 
@@ -179,6 +194,10 @@ impl Medium for Simulated {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if offset < 4096 && !self.stutter.is_zero() {
+            *self.now.lock().unwrap() += self.stutter;
+            return Err(io::Error::other("a bad sector"));
+        }
         for (piece, lba) in buffer.chunks_mut(512).zip(offset / 512..) {
             piece.copy_from_slice(&self.with(|disk| disk.read(lba, 1)).map_err(refused)?);
         }
@@ -449,4 +468,17 @@ fn passes_of_an_earlier_boot_that_ended_before_what_was_hidden_are_done_again() 
     assert_eq!((report.reached, disk.left()), (Outcome::Clear, 0), "{report:#?}");
     let passes: Vec<_> = report.techniques.iter().map(|one| (one.pass, &one.reason)).collect();
     assert_eq!(passes, [(0, &None), (1, &None), (2, &None)]);
+}
+
+#[test]
+fn a_disk_that_takes_long_for_its_tables_is_heard_at_every_level() {
+    let stutter = Duration::from_mins(3);
+    for level in [PowerLevel::Working, PowerLevel::Full, PowerLevel::Redline] {
+        let disk = Simulated { stutter, ..Simulated::new(Config::default()) };
+        let report = disk.wipe(&order(level, &[]));
+        assert_ne!(report.verdict, Verdict::Erased, "{level:?}: not all can be read");
+        disk.heard();
+        let (_, silence) = *disk.heard.lock().unwrap();
+        assert_eq!(silence, stutter, "{level:?}: {} in all", disk.elapsed().as_secs());
+    }
 }

@@ -3,7 +3,6 @@
 
 mod after;
 mod cuts;
-mod fault_table;
 mod faults;
 mod foreign;
 mod medium;

@@ -1,9 +1,6 @@
-//! The table of faults in docs/wiping.md names tests that exist.
-#![forbid(unsafe_code)]
+//! The tables of faults in docs/ name tests that exist.
 
 use std::{collections::BTreeSet, fs, path::Path};
-
-const LEAST: usize = 50;
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).expect("it is in the repository")
@@ -41,13 +38,13 @@ fn cases(top: &Path) -> BTreeSet<String> {
     source.lines().filter_map(name).collect()
 }
 
-#[test]
-fn every_fault_of_the_table_has_a_test_of_that_name() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/wipe");
-    let mut exist: BTreeSet<String> =
-        ["wipe", "disk"].iter().flat_map(|name| tests(top, name)).collect();
+/// Looks at the section of a document that is called "Faults": at least so many tests, each of one of these packages or a
+/// case.
+fn check(document: &str, packages: &[&str], least: usize) {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/architecture");
+    let mut exist: BTreeSet<String> = packages.iter().flat_map(|name| tests(top, name)).collect();
     exist.extend(cases(top));
-    let text = read(&top.join("docs/wiping.md"));
+    let text = read(&top.join("docs").join(document));
     let (_, section) = text.split_once("\n## Faults\n").expect("the section is there");
     let section = section.split("\n## ").next().expect("a split has a first part");
     let rows: Vec<Vec<&str>> = section
@@ -59,6 +56,16 @@ fn every_fault_of_the_table_has_a_test_of_that_name() {
     let named: BTreeSet<String> =
         rows.iter().map(|row| row[2].trim_matches('`').to_owned()).collect();
     let missing: Vec<_> = named.difference(&exist).collect();
-    assert!(missing.is_empty(), "no such tests: {missing:?}");
-    assert!(named.len() >= LEAST, "only {} faults", named.len());
+    assert!(missing.is_empty(), "{document}: no such tests: {missing:?}");
+    assert!(named.len() >= least, "{document}: only {} faults", named.len());
+}
+
+#[test]
+fn every_fault_of_imaging_has_a_test_of_that_name() {
+    check("imaging.md", &["install", "image", "disk"], 40);
+}
+
+#[test]
+fn every_fault_of_wiping_has_a_test_of_that_name() {
+    check("wiping.md", &["wipe", "disk"], 50);
 }

@@ -18,7 +18,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use disk::{
@@ -30,11 +30,11 @@ use protocol::{
     order::{DiskIdentity, MachineEvidence},
     wipe::{
         DiskReport, Ended, Outcome, PowerLevel, Seed, Technique, Verdict, Wipe, WipeFinish,
-        WipeOptions, WipeStepKind,
+        WipeOptions,
     },
 };
 use wipe::{
-    Gate, Handling, Opening, Part, Stopped, Watch,
+    Gate, Handling, Opening, Part, Unwatched,
     firmware::{self, Device, Reach, Settings},
     plan::MediumKind,
     unit::{self, Terms},
@@ -64,7 +64,7 @@ fn main() -> Outcomes {
 
 /// A disk that accepts FORMAT UNIT, and reads as before.
 fn scsi(disk: &Disk) -> Outcomes {
-    let watch = Patient::new();
+    let watch = Unwatched::new();
     let honest = Device::Scsi { device: disk };
     let offered = firmware::examine(&honest, None, &watch)?.techniques;
     must(offered.is_empty(), &format!("it is asked, and offers {offered:?}"))?;
@@ -83,7 +83,7 @@ fn scsi(disk: &Disk) -> Outcomes {
 
 /// A controller that takes any Format NVM.
 fn nvme(disk: &Disk) -> Outcomes {
-    let watch = Patient::new();
+    let watch = Unwatched::new();
     let nsid = linux::nvme::namespace(&disk.file)?;
     let honest = Device::Nvme { controller: disk, nsid };
     let offered = firmware::examine(&honest, None, &watch)?.techniques;
@@ -165,7 +165,7 @@ impl Disk {
     /// Wipes it at `redline`, with the ways that a device claims to have.
     fn wiped(&self, device: &Device<'_>) -> Result<DiskReport, Box<dyn Error>> {
         let wipe = order();
-        let watch = Patient::new();
+        let watch = Unwatched::new();
         let part = Part {
             number: 0,
             identity: DiskIdentity {
@@ -309,39 +309,6 @@ impl NvmeController for Boaster<'_> {
             (_, data) => self.disk.admin(command, data, limit),
         }
     }
-}
-
-/// Never stops anything, and tells nobody.
-#[derive(Debug)]
-struct Patient(Instant);
-
-impl Patient {
-    fn new() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Watch for Patient {
-    fn check(&self) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn wait(&self, time: Duration) -> Result<(), Stopped> {
-        std::thread::park_timeout(time);
-        Ok(())
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn journal(&self, _: WipeStepKind) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn note(&self, _: WipeStepKind) {}
-
-    fn progress(&self, _: u64, _: u64, _: u32) {}
 }
 
 /// An order as a server makes it, of which only the level and the seed are looked at here.

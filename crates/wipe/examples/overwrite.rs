@@ -15,18 +15,12 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it is a program that prints figures")]
 
-use std::{
-    env,
-    error::Error,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{env, error::Error, path::Path, thread, time::Instant};
 
 use disk::{AlignedBuffer, LoopDevice};
-use protocol::wipe::{Seed, WipeStepKind};
+use protocol::wipe::Seed;
 use wipe::{
-    Stopped, Watch,
+    Unwatched,
     pass::{BadRanges, Gear, Key, Offload, Pass, PassOutcome, Pattern, offload, write},
     verification::{Content, Marking, Plan, Reading, look},
 };
@@ -66,7 +60,7 @@ fn main() -> Outcome<()> {
 }
 
 fn once(verb: &str, disk: &LoopDevice) -> Outcome<()> {
-    let watch = Unwatched(Instant::now());
+    let watch = Unwatched::new();
     let key = Key::of(&SEED, 0, 0);
     let gear = Gear::default();
     let pass = |pattern| Pass { pattern, number: 0, from: 0, gear };
@@ -104,31 +98,4 @@ fn speed() -> Outcome<f64> {
         std::hint::black_box(&mut buffer);
     }
     Ok(f64::from(u32::try_from(SPEED_BYTES >> 20)?) * 1_048_576.0 / begun.elapsed().as_secs_f64())
-}
-
-/// Nobody watches.
-#[derive(Debug)]
-struct Unwatched(Instant);
-
-impl Watch for Unwatched {
-    fn check(&self) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn wait(&self, time: Duration) -> Result<(), Stopped> {
-        thread::park_timeout(time);
-        Ok(())
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn journal(&self, _: WipeStepKind) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn note(&self, _: WipeStepKind) {}
-
-    fn progress(&self, _: u64, _: u64, _: u32) {}
 }

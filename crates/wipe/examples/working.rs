@@ -15,7 +15,6 @@ use std::{
     fs::{self, File, OpenOptions},
     os::unix::fs::FileExt as _,
     path::Path,
-    time::{Duration, Instant},
 };
 
 use disk::{
@@ -26,10 +25,10 @@ use inventory::Root;
 use protocol::{
     InventoryDigest, Order, OrderId, Wipe,
     order::{DiskIdentity, MachineEvidence, OrderedDisk},
-    wipe::{PowerLevel, Seed, WipeFinish, WipeOptions, WipeReport, WipeStepKind},
+    wipe::{PowerLevel, Seed, WipeFinish, WipeOptions, WipeReport},
 };
 use wipe::{
-    Stopped, Watch,
+    Unwatched, Watch as _,
     working::{self, clear, plan, probe},
 };
 
@@ -38,33 +37,6 @@ mod labels;
 
 const GIB: u64 = 1 << 30;
 const ZFS_LABEL: u64 = 256 << 10;
-
-/// Never stops anything, and tells nobody.
-#[derive(Debug)]
-struct Patient(Instant);
-
-impl Watch for Patient {
-    fn check(&self) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn wait(&self, time: Duration) -> Result<(), Stopped> {
-        std::thread::park_timeout(time);
-        Ok(())
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn journal(&self, _: WipeStepKind) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn note(&self, _: WipeStepKind) {}
-
-    fn progress(&self, _: u64, _: u64, _: u32) {}
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -137,7 +109,7 @@ fn release(names: &[&str]) -> Result<(), Box<dyn Error>> {
         used: &used,
     };
     let right = permit::check_release(&wipe, &circumstances)?.ok_or("nothing is built on them")?;
-    for holder in working::release(right, &Patient(Instant::now()))? {
+    for holder in working::release(right, &Unwatched::new())? {
         println!("took down {holder}");
     }
     Ok(())
@@ -149,7 +121,7 @@ fn open(file: &str, sector: &str) -> Result<PlainFile, Box<dyn Error>> {
 }
 
 fn wipe(disk: &PlainFile) -> Result<(), Box<dyn Error>> {
-    let watch = Patient(Instant::now());
+    let watch = Unwatched::new();
     let places = plan(disk)?;
     let cleared = clear(disk, &places, &watch);
     let left = probe(disk, &places);

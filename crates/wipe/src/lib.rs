@@ -24,7 +24,7 @@ pub mod verification;
 mod watch;
 pub mod working;
 
-pub use self::watch::{Stopped, Watch};
+pub use self::watch::{Stopped, Unwatched, Watch};
 pub use self::{
     gate::{Gate, Opening},
     part::{Handling, Part},

@@ -1,6 +1,9 @@
 //! What everything that works on a disk needs from who runs it: to be stopped, to be told of, to wait.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt, thread,
+    time::{Duration, Instant},
+};
 
 use protocol::wipe::{Technique, WipePhase, WipeStepKind};
 
@@ -34,6 +37,41 @@ pub trait Watch: fmt::Debug + Sync {
 
     /// Says how far the present phase is.
     fn progress(&self, done: u64, total: u64, bad_ranges: u32);
+}
+
+/// Nobody watches: nothing stops, and nothing is written down or told. For questions, trials and measuring.
+#[derive(Debug)]
+pub struct Unwatched(Instant);
+
+impl Unwatched {
+    /// Begins now.
+    #[expect(clippy::new_without_default, reason = "when it is made matters")]
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Watch for Unwatched {
+    fn check(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn wait(&self, time: Duration) -> Result<(), Stopped> {
+        thread::park_timeout(time);
+        Ok(())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn journal(&self, _: WipeStepKind) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn note(&self, _: WipeStepKind) {}
+
+    fn progress(&self, _: u64, _: u64, _: u32) {}
 }
 
 /// Why a wipe does not go on.

@@ -8,43 +8,15 @@ use std::{
     os::unix::fs::FileExt as _,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use disk::PlainFile;
-use protocol::wipe::WipeStepKind;
 use wipe::{
-    Stopped, Watch,
+    Unwatched,
     working::{Places, clear, plan, probe},
 };
 
 const MIB: u64 = 1 << 20;
-
-/// Never stops anything.
-#[derive(Debug)]
-struct Patient;
-
-impl Watch for Patient {
-    fn check(&self) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn wait(&self, _: Duration) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn journal(&self, _: WipeStepKind) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn note(&self, _: WipeStepKind) {}
-
-    fn progress(&self, _: u64, _: u64, _: u32) {}
-}
 
 /// Runs a tool; it has to succeed. Debian has some of them where only root looks.
 fn run(program: &str, arguments: &[&str], file: &Path, input: &str) -> String {
@@ -85,7 +57,7 @@ fn check(size: u64, expected: usize, lay_out: impl Fn(&Path)) {
     let disk = PlainFile::open(&path, size, 512).expect("it is a file");
     let places = plan(&disk).expect("it has bytes");
     assert_eq!(seen(&path, &places), expected, "{:?}", places.areas);
-    let cleared = clear(&disk, &places, &Patient);
+    let cleared = clear(&disk, &places, &Unwatched::new());
     assert_eq!((cleared.bad, cleared.stopped), (vec![], None));
     let left = probe(&disk, &places);
     assert!(left.is_nothing(), "{left:?}");

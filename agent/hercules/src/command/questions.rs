@@ -4,12 +4,9 @@
 use std::{fs::File, io, path::Path, time::Duration};
 
 use disk::command::{Data, NvmeCommand, NvmeController, NvmeFailure, ScsiAnswer, ScsiDevice};
-use protocol::{
-    inventory::{Disk, Transport},
-    wipe::WipeStepKind,
-};
+use protocol::inventory::{Disk, Transport};
 use wipe::{
-    Stopped, Watch,
+    Unwatched,
     firmware::{self, Device, Examined},
     forecast::USB_UNASKED,
 };
@@ -23,7 +20,7 @@ use crate::{
 pub(super) fn examine(disk: &Disk) -> Result<Examined, String> {
     let open = || Opened::open(&disk.name).map_err(|error| error.to_string());
     let ask = |device: &Device<'_>| {
-        firmware::examine(device, None, &Nobody).map_err(|error| chain(&error))
+        firmware::examine(device, None, &Unwatched::new()).map_err(|error| chain(&error))
     };
     match commands(disk.transport) {
         Commands::Nvme => {
@@ -64,31 +61,4 @@ impl ScsiDevice for Opened {
     fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
         linux::scsi::execute(&self.0, command, data, limit)
     }
-}
-
-/// Watches over questions.
-#[derive(Debug)]
-struct Nobody;
-
-impl Watch for Nobody {
-    fn check(&self) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn wait(&self, time: Duration) -> Result<(), Stopped> {
-        std::thread::park_timeout(time);
-        Ok(())
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn journal(&self, _step: WipeStepKind) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn note(&self, _step: WipeStepKind) {}
-
-    fn progress(&self, _done: u64, _total: u64, _bad_ranges: u32) {}
 }

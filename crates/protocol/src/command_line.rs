@@ -13,6 +13,9 @@ pub struct CommandLine {
     pub pins: Vec<Pin>,
     /// `drydock.lease=…`: what iPXE had from DHCP.
     pub lease: Option<HandedLease>,
+    /// `drydock.network-storage=1`: drivers of Fibre Channel, iSCSI and other storage on a network are loaded too, because
+    /// somebody ordered it for this machine. Any other value is none.
+    pub network_storage: bool,
 }
 
 /// The lease that iPXE hands over, so that the agent is online before it has asked DHCP itself.
@@ -67,6 +70,7 @@ impl CommandLine {
                     }
                     read.pins = pins;
                 }
+                "drydock.network-storage" => read.network_storage |= value == "1",
                 _ => {}
             }
         }
@@ -97,6 +101,7 @@ impl fmt::Display for CommandLine {
             words.push(format!("drydock.pin={}", pins.join(",")));
         }
         words.extend(self.lease.as_ref().map(|lease| format!("drydock.lease={lease}")));
+        words.extend(self.network_storage.then(|| "drydock.network-storage=1".to_owned()));
         f.write_str(&words.join(" "))
     }
 }
@@ -154,6 +159,15 @@ mod tests {
                 gateway: Some(Ipv4Addr::new(10, 0, 0, 254)),
                 name_server: None,
             }),
+            network_storage: true,
+        }
+    }
+
+    #[test]
+    fn storage_on_a_network_is_ordered_by_one_word_only() {
+        for (text, expected) in [("", false), ("=0", false), ("=1", true), ("=yes", false)] {
+            let read = CommandLine::parse(&format!("drydock.network-storage{text}")).unwrap();
+            assert_eq!(read.network_storage, expected, "{text}");
         }
     }
 

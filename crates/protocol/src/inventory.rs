@@ -31,6 +31,10 @@ pub struct Inventory {
     pub ports: Vec<Port>,
     /// Devices on a bus that no driver has taken.
     pub undriven: Vec<Undriven>,
+    /// Modules that are still to be fetched or loaded, by name: while there are any, disks and ports may be missing, and
+    /// nothing is to be decided by what is not there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub awaited: Vec<String>,
     /// What could not be read.
     pub gaps: Vec<Gap>,
 }

@@ -113,7 +113,7 @@ impl Settings {
         let mut words: Vec<String> =
             self.consoles.iter().map(|console| format!("console={console}")).collect();
         let server = Some(format!("https://{}:{}", self.address, self.agents_port));
-        let ours = CommandLine { server, pins: self.pins.clone(), lease: None };
+        let ours = CommandLine { server, pins: self.pins.clone(), ..CommandLine::default() };
         words.push(ours.to_string());
         words.push(NO_SELF_TESTS.to_owned());
         words.join(" ")

@@ -14,7 +14,7 @@ use crate::{Stopped, pass::ranges::Ranges};
 const LONG: Duration = Duration::from_secs(1);
 /// Transfers that take less are doubled.
 const SHORT: Duration = Duration::from_millis(250);
-/// The middle one of the three sizes. Slow disks are moved over with it too.
+/// The middle one of the three sizes. Every sweep begins with it, and slow disks are moved over with it.
 const PIECE_BYTES: u64 = 64 << 10;
 /// So many failures in a row are mapped without jumping.
 const FREE_FAILURES: u32 = 8;
@@ -75,13 +75,15 @@ pub(super) enum Take {
 impl Course {
     pub(super) fn new(ranges: Vec<Range<u64>>, terms: &Terms<'_>) -> Self {
         let transfer = whole(terms.transfer, terms.sector);
+        let small = whole(PIECE_BYTES.min(transfer), terms.sector);
         Self {
             phase: Phase::Forward,
             queue: ranges.into(),
             in_flight: BTreeMap::new(),
             jumped: Ranges::default(),
             failed: Ranges::default(),
-            piece: transfer,
+            // A slow disk would be busy for many seconds with the first large ones, and nobody could cancel them.
+            piece: small,
             sector: terms.sector,
             transfer,
             done: 0,
@@ -199,7 +201,8 @@ impl Course {
         if matches!(self.phase, Phase::Forward | Phase::Backward | Phase::Untried) {
             if time > LONG {
                 self.piece = whole(self.piece / 2, self.sector).max(self.small());
-            } else if time < SHORT {
+            } else if time < SHORT && piece.end - piece.start >= self.piece {
+                // Those that were begun smaller say nothing of this size.
                 self.piece = self.piece.saturating_mul(2).min(self.transfer);
             }
         }

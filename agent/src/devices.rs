@@ -10,7 +10,7 @@
 mod belt;
 mod class;
 mod event;
-mod index;
+mod lists;
 mod load;
 
 use std::{
@@ -29,11 +29,12 @@ use linux::{
     thread::Turn,
     uevent::{Heard, Socket},
 };
+use modules::{Index, Texts};
 use protocol::{Inventory, inventory::Gap};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
-use self::{class::Class, event::Event, index::Index, load::Queue};
+use self::{class::Class, event::Event, load::Queue};
 use crate::watchdog;
 
 /// Nothing came for so long: what the machine has at this time is there.
@@ -133,7 +134,7 @@ impl Findings {
 /// Loads a module that no device asks for, and what it needs. `NotFound` where this system has none of that name.
 pub fn load(module: &str) -> io::Result<()> {
     let directory = Path::new("/lib/modules").join(linux::release::kernel()?);
-    let texts = index::Texts::read(&directory)?;
+    let texts = lists::texts(&directory)?;
     load::load_alone(&Index::new(&texts), &directory, module)
 }
 
@@ -165,9 +166,9 @@ fn run(
     let socket = Socket::open()?;
     let release = linux::release::kernel()?;
     let directory = Path::new("/lib/modules").join(release);
-    let texts = index::Texts::read(&directory).unwrap_or_else(|error| {
+    let texts = lists::texts(&directory).unwrap_or_else(|error| {
         findings.add_gap(gap("modules", &directory.to_string_lossy(), &error));
-        index::Texts::default()
+        Texts::default()
     });
     let index = Index::new(&texts);
     let queue = Queue::new(&index, &directory);
@@ -285,7 +286,7 @@ fn listen(
             {
                 for path in queue.busy() {
                     findings.add_gap(gap(
-                        &format!("modules/{}", index::name(path)),
+                        &format!("modules/{}", modules::name(path)),
                         path,
                         &"its driver does not come to an end",
                     ));

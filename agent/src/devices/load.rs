@@ -17,10 +17,11 @@ use linux::{
     module::{self, Storage},
     thread::Turn,
 };
+use modules::Index;
 use protocol::inventory::Gap;
 use tracing::debug;
 
-use super::{class, class::Class, index, index::Index};
+use super::{class, class::Class};
 
 /// What modules are told when they are loaded.
 ///
@@ -104,9 +105,9 @@ impl<'t> Queue<'t> {
             return;
         }
         // Its own class counts, not that of what it needs.
-        let own = index::name(name);
+        let own = modules::name(name);
         let plan = self.index.plan(name);
-        let file = plan.iter().find(|path| index::name(path) == own).or(plan.last());
+        let file = plan.iter().find(|path| modules::name(path) == own).or(plan.last());
         if let Some(file) = file {
             state.wanted.entry(class::of(file)).or_default().insert(file);
             self.changed.notify_all();
@@ -196,7 +197,7 @@ impl<'t> Queue<'t> {
 
     /// Loads a module and what it needs. The kernel itself waits where two threads load the same one.
     fn load(&self, file: &'t str, report: impl Fn(Gap)) {
-        for path in self.index.plan(&index::name(file)) {
+        for path in self.index.plan(&modules::name(file)) {
             if self.state().tried.contains(path) {
                 continue;
             }
@@ -219,7 +220,7 @@ impl<'t> Queue<'t> {
                     debug!(module = path, milliseconds, "not needed");
                 }
                 Err(error) => {
-                    report(super::gap(&format!("modules/{}", index::name(path)), path, &error));
+                    report(super::gap(&format!("modules/{}", modules::name(path)), path, &error));
                 }
             }
         }
@@ -229,7 +230,7 @@ impl<'t> Queue<'t> {
     /// them starts at once; drivers do, so that the devices that were being looked for are there when a driver has been
     /// loaded.
     fn parameters(&self, path: &str) -> CString {
-        let name = index::name(path);
+        let name = modules::name(path);
         let told = PARAMETERS.iter().find(|(module, _)| *module == name).map(|(_, text)| *text);
         let serves = self.index.is_library(&name) || !self.state().known.contains(&name);
         let words: Vec<&str> = told.into_iter().chain(serves.then_some(WAIT_FOR_NOBODY)).collect();
@@ -297,14 +298,14 @@ fn turn(file: &str) -> Turn {
 /// Loads a module and what it needs, in the calling thread.
 pub(super) fn load_alone(index: &Index<'_>, directory: &Path, module: &str) -> io::Result<()> {
     let plan = index.plan(module);
-    if !plan.iter().any(|path| index::name(path) == module) {
+    if !plan.iter().any(|path| modules::name(path) == module) {
         return Err(io::Error::new(io::ErrorKind::NotFound, "this system has no such module"));
     }
     for path in plan {
         match load_file(&directory.join(path), c"") {
             // What it needs may be there in another shape, or find nothing to drive: the module itself says what it lacks.
             Err(error)
-                if index::name(path) == module && error.kind() != io::ErrorKind::AlreadyExists =>
+                if modules::name(path) == module && error.kind() != io::ErrorKind::AlreadyExists =>
             {
                 return Err(error);
             }
@@ -324,7 +325,9 @@ fn load_file(path: &Path, parameters: &CStr) -> io::Result<()> {
 mod tests {
     use std::{fs, time::Duration};
 
-    use super::{super::index::Texts, *};
+    use modules::Texts;
+
+    use super::*;
 
     /// Runs the queue over files that are no modules: the kernel refuses each, and each refusal is reported.
     fn check(play: impl Fn(&Queue<'_>, &(dyn Fn(Gap) + Sync)), expected: &[&str]) {
@@ -334,7 +337,7 @@ mod tests {
             let path = format!("kernel/drivers/{path}.ko");
             fs::create_dir_all(directory.path().join(&path).parent().unwrap()).unwrap();
             fs::write(directory.path().join(&path), "no module").unwrap();
-            texts.alias.push_str(&["alias test:* ", &index::name(&path), "\n"].concat());
+            texts.alias.push_str(&["alias test:* ", &modules::name(&path), "\n"].concat());
             texts.dep.push_str(&[&path, ":\n"].concat());
         }
         let index = Index::new(&texts);

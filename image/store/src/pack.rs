@@ -23,10 +23,6 @@ pub(crate) const ALL: &str = "network";
 /// What stands for a pack where the core has the driver.
 pub(crate) const CORE: &str = "core";
 
-/// Firmware of a driver that is more than this, as stored, is not in the pack of all cards, only in the driver's own: it
-/// would be most of what is loaded, into memory that a small machine has not.
-const NETWORK_FIRMWARE_BYTES: usize = 2 << 20;
-
 /// Libraries of drivers whose transceivers have drivers of their own.
 const TRANSCEIVED: [&str; 2] = ["libphy", "phylink"];
 /// Where the drivers of transceivers are.
@@ -71,7 +67,8 @@ impl Packs {
             let contents = packs.contents.entry(name.clone()).or_default();
             contents.extend(drivers.iter().flat_map(|driver| ground.lacks(driver)));
         }
-        let all = cards.modules.iter().flat_map(|path| ground.lacks_roughly(path)).collect();
+        let all =
+            cards.modules.iter().flat_map(|path| ground.lacks(&modules::name(path))).collect();
         packs.contents.insert(ALL.to_owned(), all);
         packs
     }
@@ -93,15 +90,6 @@ impl Ground<'_, '_> {
         let firmware = modules.iter().flat_map(|path| self.firmware(path));
         let lacks: BTreeSet<String> = firmware.collect();
         self.of_store(modules).chain(lacks).collect()
-    }
-
-    /// Returns the same for a module of the pack of all cards.
-    fn lacks_roughly(&self, path: &str) -> BTreeSet<String> {
-        let modules: BTreeSet<&str> = self.index.plan(&modules::name(path)).into_iter().collect();
-        let few = |path: &&&str| self.supply.bytes_of(path) <= NETWORK_FIRMWARE_BYTES;
-        let firmware: BTreeSet<String> =
-            modules.iter().filter(few).flat_map(|path| self.firmware(path)).collect();
-        self.of_store(modules).chain(firmware).collect()
     }
 
     fn of_store(&self, modules: BTreeSet<&str>) -> impl Iterator<Item = String> {

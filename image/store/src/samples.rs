@@ -42,10 +42,11 @@ pub(crate) fn check(text: &str, built: &Built, index: &Index<'_>) -> Result<Vec<
         {
             say(format!("{firmware} is not among what its modules ask for"));
         }
-        // A network card is one that a machine may boot from.
-        let is_network = plan.iter().any(|path| {
+        // What a machine may boot from: not the ports that stand behind a card.
+        let is_card = |path: &&str| {
             path.starts_with("kernel/drivers/net/ethernet/") && modules::name(path) == driver
-        });
+        };
+        let is_network = modalias.starts_with("pci:") && plan.iter().any(is_card);
         if is_network && !card(modalias).is_some_and(|card| built.cards.contains_key(&card)) {
             say("no pack, and not in the core".to_owned());
         }

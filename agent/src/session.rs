@@ -43,6 +43,7 @@ use self::{
     patience::Patience,
 };
 use crate::{
+    devices::Findings,
     orders::{Act, Orders},
     work::{self, After, Clock, Job, Worker},
 };
@@ -95,6 +96,8 @@ pub struct Session {
     cancelled: Arc<AtomicBool>,
     /// What this program can do beyond waiting and restarting.
     worker: Option<Worker>,
+    /// Which drivers are on their way.
+    findings: Findings,
 }
 
 impl Session {
@@ -107,6 +110,7 @@ impl Session {
             news: Arc::default(),
             cancelled: Arc::default(),
             worker: None,
+            findings: Findings::default(),
         })
     }
 
@@ -114,6 +118,17 @@ impl Session {
     #[must_use]
     pub fn with_worker(self, worker: Option<Worker>) -> Self {
         Self { worker, ..self }
+    }
+
+    /// Has orders wait for drivers that are on their way: a disk that comes in the middle belongs to what they touch.
+    #[must_use]
+    pub fn with_findings(self, findings: Findings) -> Self {
+        Self { findings, ..self }
+    }
+
+    /// Returns what the devices' thread noticed.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// Returns the keys that the server may have.

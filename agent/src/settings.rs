@@ -16,6 +16,8 @@ pub struct Settings {
     pub contradiction: Option<Contradiction>,
     /// What iPXE had from DHCP.
     pub lease: Option<HandedLease>,
+    /// Whether drivers of storage on a network may be loaded.
+    pub network_storage: bool,
 }
 
 /// The command line names another server key than the image.
@@ -36,10 +38,10 @@ pub enum SettingsError {
 
 /// Reads the command line. Pins of the image beat it, and a different one on it stops the boot.
 pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, SettingsError> {
-    let CommandLine { server, pins, lease, .. } =
+    let CommandLine { server, pins, lease, network_storage, .. } =
         CommandLine::parse(command_line).map_err(SettingsError::CommandLine)?;
     let Some(image_pins) = image_pins else {
-        return Ok(Settings { server, pins, contradiction: None, lease });
+        return Ok(Settings { server, pins, contradiction: None, lease, network_storage });
     };
     let image_pins: Vec<Pin> = image_pins
         .split(|character: char| character == ',' || character.is_whitespace())
@@ -48,7 +50,7 @@ pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, Se
         .collect::<Result<_, _>>()
         .map_err(SettingsError::ImagePins)?;
     let contradiction = pins.into_iter().find(|pin| !image_pins.contains(pin)).map(Contradiction);
-    Ok(Settings { server, pins: image_pins, contradiction, lease })
+    Ok(Settings { server, pins: image_pins, contradiction, lease, network_storage })
 }
 
 #[cfg(test)]
@@ -63,6 +65,14 @@ mod tests {
         let settings = read(&format!("drydock.pin={ONE}"), None).unwrap();
         assert_eq!(settings.pins, [ONE]);
         assert_eq!(read("quiet", None), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn storage_on_a_network_is_driven_where_it_was_said() {
+        for (line, expected) in [("quiet", false), ("drydock.network-storage=1", true)] {
+            assert_eq!(read(line, None).unwrap().network_storage, expected, "{line}");
+            assert_eq!(read(line, Some("")).unwrap().network_storage, expected, "{line}");
+        }
     }
 
     #[test]

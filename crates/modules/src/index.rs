@@ -119,6 +119,16 @@ impl<'t> Index<'t> {
         plan
     }
 
+    /// Returns the files without which a module cannot be loaded, in order, itself the last: [`Index::plan`] without what it
+    /// only wishes. Empty where it is built in, nowhere, or named by an alias.
+    pub fn essentials(&self, module: &str) -> Vec<&'t str> {
+        let found = self.files.get(&canonical(module));
+        found.map_or_else(Vec::new, |(path, needs)| {
+            // The last one named has to be loaded first.
+            needs.split_ascii_whitespace().rev().chain([*path]).collect()
+        })
+    }
+
     fn extend_plan(&self, plan: &mut Vec<&'t str>, module: &str, depth: u8) {
         // Soft dependencies may form circles.
         const DEEPEST: u8 = 8;
@@ -250,6 +260,17 @@ mod tests {
         check_plan("nvme-core", &["nvme_core"]);
         check_plan("libcrc32c", &["crc32c_generic", "libcrc32c"]);
         check_plan("built_in", &[]);
+    }
+
+    #[test]
+    fn what_is_only_wished_is_not_essential() {
+        let texts = texts();
+        let index = Index::new(&texts);
+        let names =
+            |module| -> Vec<String> { index.essentials(module).into_iter().map(name).collect() };
+        assert_eq!(names("r8169"), ["mdio", "r8169"]);
+        assert_eq!(names("virtio-net"), ["failover", "net_failover", "virtio_net"]);
+        assert!(names("crc32c").is_empty() && names("built_in").is_empty());
     }
 
     #[test]

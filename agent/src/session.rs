@@ -249,7 +249,7 @@ impl Session {
                         match step {
                             Step::Welcome(welcome) => {
                                 announced = true;
-                                *clock = set_clock(&welcome);
+                                *clock = set_clock(&welcome, *clock);
                                 let act = orders.welcome(Instant::now(), &welcome);
                                 let _nobody_left = said.send(Said::Welcome(welcome));
                                 act
@@ -495,16 +495,16 @@ fn event(level: Level, kind: EventKind) -> Event {
 const CLOCK_TOLERANCE_MILLISECONDS: u64 = 2_000;
 
 /// Sets the clock to the server's when it is clearly wrong; says what it is worth afterwards.
-fn set_clock(welcome: &Welcome) -> Clock {
+fn set_clock(welcome: &Welcome, before: Clock) -> Clock {
     let Some(right) = welcome.clock_unix_milliseconds else { return Clock::Unknown };
     let offset = right.saturating_sub(linux::clock::unix_milliseconds());
     if offset.unsigned_abs() <= CLOCK_TOLERANCE_MILLISECONDS {
-        return Clock::Servers;
+        return before.taken_over(offset);
     }
     match linux::clock::set_unix_milliseconds(right) {
         Ok(()) => {
             info!(offset_milliseconds = offset, "clock set");
-            Clock::Servers
+            before.taken_over(offset)
         }
         Err(error) => {
             warn!(offset_milliseconds = offset, %error, "clock cannot be set");

@@ -40,9 +40,23 @@ pub struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
     /// It is the server's, or within two seconds of it.
-    Servers,
+    Servers {
+        /// By how much the machine's own was behind when the server's was first heard in this boot, in milliseconds;
+        /// negative where it was ahead.
+        offset_milliseconds: i64,
+    },
     /// Nobody knows.
     Unknown,
+}
+
+impl Clock {
+    /// Returns what it is worth once the server's was taken over. How wrong the machine's own was the first time tells.
+    pub(crate) fn taken_over(self, offset_milliseconds: i64) -> Self {
+        match self {
+            Self::Servers { .. } => self,
+            Self::Unknown => Self::Servers { offset_milliseconds },
+        }
+    }
 }
 
 /// How the machine goes on after the work.
@@ -128,5 +142,12 @@ mod tests {
         findings.end_wait();
         assert_eq!(ended.blocking_recv(), Ok(After::Stay));
         assert!(HAS_BEGUN.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn how_wrong_the_clock_was_is_known_from_the_first_time() {
+        let first = Clock::Unknown.taken_over(-7_210_000);
+        assert_eq!(first, Clock::Servers { offset_milliseconds: -7_210_000 });
+        assert_eq!(first.taken_over(3), first, "by then it is the server's");
     }
 }

@@ -313,6 +313,25 @@ fn a_page_shows_what_machines_wrote_as_text() {
 }
 
 #[test]
+fn a_page_says_whose_clock_it_is_and_how_wrong_the_machines_own_was() {
+    let certificates = in_a_directory();
+    issue(&certificates, &key(), 1, |_| {});
+    issue(&certificates, &key(), 2, |raw| raw["clockOffsetMilliseconds"] = 1_500.into());
+    let text = |serial: u64| {
+        let bytes = certificates.read(serial).unwrap().unwrap();
+        page::text(&verify(&bytes, None).unwrap())
+    };
+    let line = |serial: u64| {
+        let text = text(serial);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("machine's clock"));
+        line.map(|words| words.trim().to_owned())
+    };
+    assert_eq!(line(1).as_deref(), Some("server, its own was 7210.000 s ahead"));
+    assert_eq!(line(2), None, "a disk's: the job's has it");
+    assert_eq!(line(4).as_deref(), Some("server, its own was 1.500 s behind"));
+}
+
+#[test]
 fn no_disk_writes_another_line_by_its_name() {
     let certificates = in_a_directory();
     issue(&certificates, &key(), 1, |_| {});

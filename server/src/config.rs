@@ -32,6 +32,8 @@ pub struct Config {
     pub consoles: Vec<String>,
     /// Whether installed systems are answered over plain HTTP.
     pub metadata: Metadata,
+    /// Whether every machine looks for disks on a network; those that were named are in `lists`.
+    pub network_storage: bool,
 }
 
 /// Whether installed systems are answered over plain HTTP.
@@ -57,6 +59,7 @@ impl Default for Config {
             tls_port: 7443,
             consoles: Vec::new(),
             metadata: Metadata::Off,
+            network_storage: false,
         }
     }
 }

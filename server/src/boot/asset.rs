@@ -1,5 +1,6 @@
 //! The files that are served, by name. What has no name here cannot be asked for.
 
+use super::pack::Pack;
 use crate::decision::System;
 
 /// A file that is served as it stands on disk.
@@ -9,6 +10,8 @@ pub enum Asset {
     Program(Program),
     /// What iPXE loads then.
     Image(Image),
+    /// What it loads beside that for its card.
+    Pack(Pack),
 }
 
 /// A network boot program.
@@ -68,6 +71,9 @@ impl Asset {
         match self {
             Self::Program(program) => format!("ipxe/{}", program.file_name()),
             Self::Image(image) => image.file_name(),
+            Self::Pack(pack) => {
+                format!("pack-{}/{}", pack.architecture.name(), pack.file_name())
+            }
         }
     }
 
@@ -77,7 +83,9 @@ impl Asset {
             Self::Program(Program::SnponlyEfi | Program::IpxeEfi | Program::IpxeArm64Efi) => {
                 "application/efi"
             }
-            Self::Program(Program::UndionlyKpxe) | Self::Image(_) => "application/octet-stream",
+            Self::Program(Program::UndionlyKpxe) | Self::Image(_) | Self::Pack(_) => {
+                "application/octet-stream"
+            }
         }
     }
 }
@@ -141,6 +149,11 @@ impl Architecture {
             Self::X86_64 => "x86_64",
             Self::Aarch64 => "aarch64",
         }
+    }
+
+    /// Finds one by the name that `uname -m` has for it.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::X86_64, Self::Aarch64].into_iter().find(|known| known.name() == name)
     }
 
     /// Reads iPXE's `${buildarch}`. That says what iPXE was built for: an `i386` one runs on 64-bit processors.

@@ -172,6 +172,14 @@ impl Registry {
         boot
     }
 
+    /// Says whether a machine is on the list of those that look for disks on a network. Touches no disk.
+    pub fn has_network_storage(&self, traveller: &Traveller) -> bool {
+        let lists = &self.0.lists;
+        // Most servers have no such list.
+        !lists.network_storage.is_empty()
+            && self.write().has_network_storage(lists, traveller, self.now())
+    }
+
     /// Returns the port that has an address, as far as anybody said.
     pub fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddress> {
         lock(&self.0.addresses).get(&address).copied()

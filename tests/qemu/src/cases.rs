@@ -409,6 +409,14 @@ const CASES: &[Case] = &[
         when: When::Test,
         run: store::altered_store,
     },
+    // Seen red: the second `initrd` line is left out; the initramfs is not padded (the card with a ROM under UEFI).
+    Case {
+        name: "pack_of_the_card",
+        claim: "under BIOS, UEFI and an old iPXE a machine loads exactly the pack of its card behind the image, and one whose card is unknown that with all drivers",
+        machines: 1,
+        when: When::Test,
+        run: explain::pack_of_the_card,
+    },
     // Seen red: another reason stands where option 54 is missing.
     Case {
         name: "explain_option_54",

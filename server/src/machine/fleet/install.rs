@@ -36,6 +36,7 @@ impl Fleet {
         now: Now,
     ) -> Result<Plan, InstallRefusal> {
         let machine = self.get(name).ok_or_else(|| InstallRefusal::NoMachine(name.to_owned()))?;
+        self.check_awaited(machine, now)?;
         let shown_by = |identity: &str| self.shown_by(name, identity);
         let metadata = self.metadata.as_deref();
         let now = now.unix_milliseconds;
@@ -118,8 +119,12 @@ impl Fleet {
             self.happens(&name, &OrderEvent::Unheard { reason }, now, effects);
             return Handing::Not;
         }
+        let awaits = machine
+            .awaited
+            .as_ref()
+            .map(|awaited| format!("drivers are on their way to the machine: {}", awaited.words()));
         let may_still_run = self.until_silent(session, now).map(|_| STILL_HEARD.to_owned());
-        if let Some(reason) = fit.err().or(may_still_run) {
+        if let Some(reason) = fit.err().or(awaits).or(may_still_run) {
             self.hold_back(&name, &reason, now, effects);
             return Handing::Not;
         }
@@ -203,7 +208,7 @@ impl Fleet {
         })
     }
 
-    /// Ends orders whose time is over.
+    /// Ends orders whose time is over, and says what else is overdue.
     pub(in crate::machine) fn expire(&mut self, now: Now, effects: &mut Effects) {
         let is_due = |machine: &&Machine| {
             machine.open_order().is_some_and(|order| {
@@ -216,6 +221,7 @@ impl Fleet {
             self.happens(&name, &OrderEvent::Time, now, effects);
         }
         self.stop_serving(now, effects);
+        self.say_overdue(now, effects);
     }
 
     /// Ends every order: the state directory is not where it was, or not what it was (SAFETY.md 12).
@@ -442,10 +448,10 @@ impl Machine {
         if self.instruction.as_ref().is_some_and(is_urgent) {
             return;
         }
-        let Some(session) = self.session.as_ref().filter(|boot| boot.complete).map(|b| b.session)
-        else {
+        let Some(session) = self.session.as_ref().map(|boot| boot.session) else { return };
+        if !self.has_reported() {
             return;
-        };
+        }
         let order = self.open_order().filter(|order| order.is_to_be_given());
         let Some((system, Some(verb))) = order.map(|order| (order.system(), order.verb())) else {
             return;

@@ -34,6 +34,7 @@ impl Fleet {
         use crate::machine::install::InstallRefusal::NoMachine;
 
         let machine = self.get(name).ok_or_else(|| NoMachine(name.to_owned()))?;
+        self.check_awaited(machine, now)?;
         let shown_by = |identity: &str| self.shown_by(name, identity);
         let seen = |called: &str| {
             let seen = machine.seen_disks.iter().rev().find(|seen| is_called(&seen.named, called));

@@ -62,6 +62,7 @@ impl Yard {
         let routes = agents::routes(
             registry.clone(),
             crate::image::tests::empty(),
+            crate::boot::test_assets(tempfile::tempdir().unwrap().path()),
             journal.clone(),
             clock.clone(),
             certificates.clone(),

@@ -8,7 +8,6 @@ mod harness;
 mod install;
 mod life;
 mod neighbour;
-mod store;
 mod wipe;
 
 use std::time::Duration;
@@ -392,22 +391,6 @@ const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: boot::nic_with_ipxe,
-    },
-    // Seen red: never yet; the store has to be there first.
-    Case {
-        name: "late_disks",
-        claim: "machines whose disks stand behind controllers that only the server's store has drivers for have records that list them",
-        machines: 1,
-        when: When::Test,
-        run: store::late_disks,
-    },
-    // Seen red: never yet; the store has to be there first.
-    Case {
-        name: "altered_store",
-        claim: "a machine whose server has other files in its store than the image was made with says so, and loads none",
-        machines: 1,
-        when: When::Test,
-        run: store::altered_store,
     },
     // Seen red: another reason stands where option 54 is missing.
     Case {

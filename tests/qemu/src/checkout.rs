@@ -34,11 +34,6 @@ pub(crate) fn hercules_modules() -> Result<PathBuf> {
     there("target/image/hercules-modules", "make image")
 }
 
-/// Returns the directory of the files that are not in the image: drivers and firmware, by their SHA-256.
-pub(crate) fn store() -> Result<PathBuf> {
-    built("store", "make image")
-}
-
 /// Returns the disk image that machines install: a Debian with cloud-init, for BIOS and UEFI.
 pub(crate) fn cloud() -> Result<PathBuf> {
     there("target/cloud/cloud.raw", "make cloud")

@@ -38,7 +38,7 @@ pub enum SettingsError {
 
 /// Reads the command line. Pins of the image beat it, and a different one on it stops the boot.
 pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, SettingsError> {
-    let CommandLine { server, pins, lease, network_storage, .. } =
+    let CommandLine { server, pins, lease, network_storage } =
         CommandLine::parse(command_line).map_err(SettingsError::CommandLine)?;
     let Some(image_pins) = image_pins else {
         return Ok(Settings { server, pins, contradiction: None, lease, network_storage });

@@ -194,7 +194,8 @@ mod tests {
             fs::write(path, "file").unwrap();
         }
         let digest = "ab".repeat(32);
-        let store: String = lines.iter().map(|line| format!("{digest} {line}\n")).collect();
+        let line = |line: &&str| [&digest, " ", line, "\n"].concat();
+        let store: String = lines.iter().map(line).collect();
         fs::write(directory.path().join("modules.store"), store).unwrap();
         fs::write(directory.path().join("modules.firmware"), firmware).unwrap();
         let path = directory.path();

@@ -53,11 +53,21 @@ struct State<'t> {
     absent: Vec<(String, String)>,
     /// Whether the server ever sent a file.
     has_come: bool,
-    /// Whether the server knows this machine.
-    is_open: bool,
-    is_closed: bool,
+    door: Door,
     /// Whether the last want has ended since somebody asked.
     has_ended: bool,
+}
+
+/// Whether files are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Door {
+    /// Not yet: the server does not know this machine.
+    #[default]
+    Shut,
+    /// As they are wanted.
+    Open,
+    /// No longer.
+    Closed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,14 +92,7 @@ pub(super) struct Want<'t> {
     is_ending: bool,
 }
 
-impl<'t> Want<'t> {
-    /// One that lacks nothing.
-    #[cfg(test)]
-    pub(super) fn of(file: &'t str, device: &str) -> Self {
-        let (class, device) = (class::of(file), device.to_owned());
-        Self { file, device, class, is_loaded: true, parcels: Vec::new(), is_ending: false }
-    }
-
+impl Want<'_> {
     fn name(&self) -> String {
         modules::name(self.file)
     }
@@ -97,6 +100,15 @@ impl<'t> Want<'t> {
     /// Holds for drivers that disks or ports may appear with.
     fn is_awaited(&self) -> bool {
         !self.is_loaded && matches!(self.class, Class::Port | Class::Disk)
+    }
+}
+
+#[cfg(test)]
+impl<'t> Want<'t> {
+    /// One that lacks nothing.
+    pub(super) fn of(file: &'t str, device: &str) -> Self {
+        let (class, device) = (class::of(file), device.to_owned());
+        Self { file, device, class, is_loaded: true, parcels: Vec::new(), is_ending: false }
     }
 }
 
@@ -168,22 +180,22 @@ impl<'t> Supply<'t> {
     /// Lets files be fetched: the server knows this machine.
     pub(super) fn open(&self) {
         let mut state = self.state();
-        if !state.is_open {
-            state.is_open = true;
+        if state.door == Door::Shut {
+            state.door = Door::Open;
             self.changed.notify_all();
         }
     }
 
     /// Lets every [`Supply::work`] return.
     pub(super) fn close(&self) {
-        self.state().is_closed = true;
+        self.state().door = Door::Closed;
         self.changed.notify_all();
     }
 
     /// Returns how many threads have something to fetch.
     pub(super) fn hands(&self) -> usize {
         let state = self.state();
-        if !state.is_open {
+        if state.door != Door::Open {
             return 0;
         }
         state.wants.iter().map(|want| want.parcels.len()).sum::<usize>().min(HANDS)
@@ -223,10 +235,10 @@ impl<'t> Supply<'t> {
     fn take(&self) -> Option<(Parcel, Instant)> {
         let mut state = self.state();
         loop {
-            if state.is_closed {
+            if state.door == Door::Closed {
                 return None;
             }
-            if state.is_open
+            if state.door == Door::Open
                 && let Some(parcel) = state.next()
             {
                 let deadline = *state.deadline.get_or_insert_with(|| Instant::now() + PATIENCE);

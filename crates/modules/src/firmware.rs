@@ -63,11 +63,11 @@ impl FromStr for Firmware {
         let mut firmware = Self::default();
         line::each(text, |line| {
             let (module, names) = line.split_once(": ").ok_or(Fault::Shape(SHAPE))?;
-            let named = |word: &str| match word.strip_prefix('!') {
+            let read = |word: &str| match word.strip_prefix('!') {
                 Some(name) => Named { name: name.to_owned(), in_debian: false },
                 None => Named { name: word.to_owned(), in_debian: true },
             };
-            firmware.insert(module, names.split(' ').map(named).collect())
+            firmware.insert(module, names.split(' ').map(read).collect())
         })?;
         Ok(firmware)
     }

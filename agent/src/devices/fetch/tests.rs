@@ -47,30 +47,47 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-fn coming(bytes: &'static [u8]) -> Result<Coming, BulkError> {
-    Ok((bytes.len().try_into().unwrap(), Box::new(bytes)))
+fn coming(bytes: &'static [u8]) -> Coming {
+    (bytes.len().try_into().unwrap(), Box::new(bytes))
 }
 
 /// Promises everything, and sends half of it.
-fn half() -> Result<Coming, BulkError> {
-    Ok((BYTES.len().try_into().unwrap(), Box::new(&BYTES[..4])))
+fn half() -> Coming {
+    (BYTES.len().try_into().unwrap(), Box::new(&BYTES[..4]))
+}
+
+/// One byte at a time, for ever.
+struct Drip;
+
+impl Read for Drip {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        thread::park_timeout(Duration::from_millis(100));
+        buffer[0] = b'a';
+        Ok(1)
+    }
 }
 
 #[test]
 fn a_file_is_put_where_it_belongs_and_nothing_beside_it() {
     let whole = vec![format!("{PLACE}: a driver")];
-    assert_eq!(fetches(&parcel(BYTES), &[|| coming(BYTES)], soon()), (Ok(()), whole.clone()));
+    assert_eq!(fetches(&parcel(BYTES), &[|| Ok(coming(BYTES))], soon()), (Ok(()), whole.clone()));
     let busy = || Err(BulkError::Again("503".to_owned()));
-    assert_eq!(fetches(&parcel(BYTES), &[busy, half, || coming(BYTES)], soon()), (Ok(()), whole));
+    assert_eq!(
+        fetches(&parcel(BYTES), &[busy, || Ok(half()), || Ok(coming(BYTES))], soon()),
+        (Ok(()), whole)
+    );
 }
 
 #[test]
 fn what_is_wrong_with_a_file_is_said_and_nothing_of_it_is_kept() {
     type Answer = fn() -> Result<Coming, BulkError>;
     let faults: [(Answer, &str); 5] = [
-        (|| coming(b"a drivel"), "the store's file is altered: SHA-256 "),
-        (|| coming(b"a drive"), "the store's file is altered: 7 bytes instead of 8"),
-        (|| coming(b"a driver, and more"), "the store's file is altered: 18 bytes instead of 8"),
+        (|| Ok(coming(b"a drivel")), "the store's file is altered: SHA-256 "),
+        (|| Ok(coming(b"a drive")), "the store's file is altered: 7 bytes instead of 8"),
+        (
+            || Ok(coming(b"a driver, and more")),
+            "the store's file is altered: 18 bytes instead of 8",
+        ),
         (|| Err(BulkError::Absent("404".to_owned())), "not in the store"),
         (|| Err(BulkError::Never("403 Forbidden".to_owned())), "403 Forbidden"),
     ];
@@ -84,7 +101,7 @@ fn what_is_wrong_with_a_file_is_said_and_nothing_of_it_is_kept() {
 
 #[test]
 fn a_store_that_never_sends_the_rest_is_asked_four_times() {
-    let (came, files) = fetches(&parcel(BYTES), &[half], soon());
+    let (came, files) = fetches(&parcel(BYTES), &[|| Ok(half())], soon());
     assert_eq!(came, Err(Failure::Other("4 of 8 bytes came".to_owned())));
     assert!(files.is_empty(), "{files:?}");
 }
@@ -92,18 +109,10 @@ fn a_store_that_never_sends_the_rest_is_asked_four_times() {
 #[test]
 fn a_store_that_stalls_costs_no_more_than_the_time_that_was_given() {
     let begun = Instant::now();
-    let (came, files) = fetches(&parcel(BYTES), &[half], begun + Duration::from_millis(500));
+    let (came, files) =
+        fetches(&parcel(BYTES), &[|| Ok(half())], begun + Duration::from_millis(500));
     assert_eq!(came, Err(Failure::Late("4 of 8 bytes came".to_owned())));
     assert!(begun.elapsed() < Duration::from_secs(1) && files.is_empty(), "{files:?}");
-    // One byte at a time, for ever.
-    struct Drip;
-    impl Read for Drip {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            thread::park_timeout(Duration::from_millis(100));
-            buffer[0] = b'a';
-            Ok(1)
-        }
-    }
     let drip = || Ok((BYTES.len().try_into().unwrap(), Box::new(Drip) as Box<dyn Read>));
     let (came, _) = fetches(&parcel(BYTES), &[drip], Instant::now() + Duration::from_millis(250));
     assert!(matches!(came, Err(Failure::Late(_))), "{came:?}");

@@ -142,7 +142,11 @@ impl Registry {
             started: Instant::now(),
         });
         Writer::start(&inner, |inner| &inner.writer);
-        Ok(Self(inner))
+        let registry = Self(inner);
+        // While it was off nobody was heard.
+        let now = registry.now();
+        registry.change(|fleet, effects| fleet.watch_wipes(now, effects));
+        Ok(registry)
     }
 
     /// Opens a registry whose database is in memory and ends with the process.

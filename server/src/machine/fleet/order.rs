@@ -11,6 +11,7 @@ use crate::{
         disk_order::{DiskOrder, OrderEvent},
         evidence::Strength,
         store::Retired,
+        wipe::password,
     },
 };
 
@@ -263,6 +264,8 @@ impl Fleet {
             {
                 continue;
             }
+            let journaled = password::journaled(&machine);
+            machine.passwords.extend(journaled);
             machine.forget_orders();
             machine.session = None;
             machine.replaced.clear();

@@ -451,6 +451,7 @@ impl Plan {
             deadline: self.deadline,
             state: OrderState::Ordered {},
             held_back: None,
+            restarts: None,
             work: Work::Install(Box::new(InstallWork {
                 image: self.image.clone(),
                 disk: self.disk.clone(),

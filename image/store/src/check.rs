@@ -15,7 +15,7 @@ use crate::{
     kernel::{self, Kernel, plain, text},
     layout::Layout,
     lists::Lists,
-    modinfo, pack, samples, table,
+    modinfo, pack, samples,
 };
 
 /// What a machine has, and what it can have.
@@ -35,8 +35,8 @@ pub(crate) struct Built {
     pub(crate) cards: BTreeMap<String, String>,
 }
 
-/// Checks everything, and prints the table. Fails with all that is wrong.
-pub(crate) fn check(layout: &Layout, cards: &Path) -> Result<()> {
+/// Checks everything, and returns what was looked at. Fails with all that is wrong.
+pub(crate) fn check(layout: &Layout, cards: &Path) -> Result<Built> {
     let built = Built::open(layout)?;
     let index = Index::new(&built.kernel.texts);
     let mut wrong = built.modules();
@@ -46,7 +46,7 @@ pub(crate) fn check(layout: &Layout, cards: &Path) -> Result<()> {
     wrong.extend(built.packs(&layout.packs(), &index)?);
     wrong.extend(samples::check(&text(cards)?, &built, &index)?);
     ensure!(wrong.is_empty(), "core and store:\n{}", wrong.join("\n"));
-    table::print(&built, layout)
+    Ok(built)
 }
 
 impl Built {

@@ -27,6 +27,8 @@ mod parallel;
 mod samples;
 mod supply;
 mod table;
+#[cfg(test)]
+mod whole;
 
 use std::{env, path::Path};
 
@@ -39,7 +41,10 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["divide", build] => divide::divide(&Layout::new(build)),
-        ["check", build, cards] => check::check(&Layout::new(build), Path::new(cards)),
+        ["check", build, cards] => {
+            let layout = Layout::new(build);
+            table::print(&check::check(&layout, Path::new(cards))?, &layout)
+        }
         _ => bail!("usage: store divide BUILD; store check BUILD CARDS"),
     }
 }

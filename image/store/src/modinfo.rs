@@ -42,11 +42,11 @@ fn number(bytes: &[u8], start: usize, size: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A file with a section of names, and one behind it.
-    fn elf(name: &[u8], content: &[u8]) -> Vec<u8> {
+    pub(crate) fn elf(name: &[u8], content: &[u8]) -> Vec<u8> {
         let names = [b"\0.shstrtab\0", name, b"\0"].concat();
         let mut file = b"\x7fELF\x02\x01\x01".to_vec();
         file.resize(64, 0);

@@ -108,11 +108,9 @@ fn after_the_kernel(traces: &Traces<'_>) -> Option<Cause> {
     if traces.announced().is_some() && traces.held().is_some() {
         return Some(Cause::Held);
     }
-    match (traces.record(), traces.awaited()) {
-        (Some(Err(_)), _) => {}
-        (_, Some((_, true))) => return Some(Cause::DriversMissing),
-        (_, Some((_, false))) => return Some(Cause::DriversAwaited),
-        (_, None) => {}
+    let awaited = traces.awaited().filter(|_| !matches!(traces.record(), Some(Err(_))));
+    if let Some((_, is_overdue)) = awaited {
+        return Some(if is_overdue { Cause::DriversMissing } else { Cause::DriversAwaited });
     }
     match traces.record() {
         Some(Ok(_)) => return Some(Cause::Recorded),

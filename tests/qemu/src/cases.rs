@@ -409,7 +409,7 @@ const CASES: &[Case] = &[
         when: When::Test,
         run: store::altered_store,
     },
-    // Seen red: the second `initrd` line is left out; the initramfs is not padded (the card with a ROM under UEFI).
+    // Not yet seen red. To be: the second `initrd` line is left out; the initramfs is not padded (UEFI with a ROM).
     Case {
         name: "pack_of_the_card",
         claim: "under BIOS, UEFI and an old iPXE a machine loads exactly the pack of its card behind the image, and one whose card is unknown that with all drivers",

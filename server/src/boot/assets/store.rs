@@ -33,7 +33,7 @@ impl Assets {
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        Ok(metadata.is_file().then(|| (file, metadata.len())))
+        Ok(metadata.is_file().then_some((file, metadata.len())))
     }
 
     /// Says what an older `make image` has not made, which no server needs. Blocks.

@@ -18,7 +18,7 @@ impl Story {
             self.seconds += 60;
             self.polls(session, 0).unwrap();
         }
-        self.with(|fleet, now, effects| fleet.expire(now, effects));
+        self.with(Fleet::expire);
     }
 
     fn awaited(&self) -> Vec<(Vec<String>, bool)> {
@@ -129,7 +129,7 @@ fn a_machine_that_is_away_is_not_said_to_wait() {
     let mut story = Story::new();
     story.boots(1, LATE);
     story.seconds += 3600;
-    story.with(|fleet, now, effects| fleet.expire(now, effects));
+    story.with(Fleet::expire);
     assert_eq!(story.awaited().len(), 1);
     assert!(matches!(story.approve("4q5hmp2"), Err(OrderError::Incomplete { .. })));
 }

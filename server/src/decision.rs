@@ -61,6 +61,14 @@ impl System {
             Some(_) => None,
         }
     }
+
+    /// Returns how the names of its files begin.
+    pub fn file_stem(self) -> &'static str {
+        match self {
+            Self::Sunshine => "sunshineos",
+            Self::Hercules => "herculesos",
+        }
+    }
 }
 
 /// Whom the server answers at all.

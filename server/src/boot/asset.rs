@@ -1,5 +1,6 @@
 //! The files that are served, by name. What has no name here cannot be asked for.
 
+use super::unified::Unified;
 use crate::decision::System;
 
 /// A file that is served as it stands on disk.
@@ -9,6 +10,8 @@ pub enum Asset {
     Program(Program),
     /// What iPXE loads then.
     Image(Image),
+    /// What firmware starts by itself.
+    Unified(Unified),
 }
 
 /// A network boot program.
@@ -68,15 +71,15 @@ impl Asset {
         match self {
             Self::Program(program) => format!("ipxe/{}", program.file_name()),
             Self::Image(image) => image.file_name(),
+            Self::Unified(image) => image.file_name(),
         }
     }
 
     /// Returns its media type. Firmware goes by it before it looks at the name (EDK2, `HttpBootSupport.c`).
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Program(Program::SnponlyEfi | Program::IpxeEfi | Program::IpxeArm64Efi) => {
-                "application/efi"
-            }
+            Self::Program(Program::SnponlyEfi | Program::IpxeEfi | Program::IpxeArm64Efi)
+            | Self::Unified(_) => "application/efi",
             Self::Program(Program::UndionlyKpxe) | Self::Image(_) => "application/octet-stream",
         }
     }
@@ -117,10 +120,7 @@ impl Image {
 
     /// Returns its file name: `sunshineos-x86_64.vmlinuz`.
     pub fn file_name(self) -> String {
-        let system = match self.system {
-            System::Sunshine => "sunshineos",
-            System::Hercules => "herculesos",
-        };
+        let system = self.system.file_stem();
         let part = match self.part {
             Part::Kernel => "vmlinuz",
             Part::Initrd => "initrd",

@@ -226,7 +226,7 @@ impl Tree {
                 {
                     format!("image/{}", image.file_name())
                 }
-                Asset::Image(_) => continue,
+                Asset::Image(_) | Asset::Unified(_) => continue,
             };
             self.copy(assets, asset, &name)?;
         }

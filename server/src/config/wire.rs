@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{Error, Spanned};
 
 use super::{Cidr, Config, ConfigError, Dhcp, Metadata, Vlan, selectors};
-use crate::decision::Lists;
+use crate::{boot::HttpBoot, decision::Lists};
 
 /// The `apiVersion` of this vocabulary.
 const API_VERSION: &str = "drydock.evoteum.com/v1alpha1";
@@ -99,6 +99,7 @@ struct Server {
     http_port: Option<Spanned<u16>>,
     tls_port: Option<Spanned<u16>>,
     consoles: Option<Vec<Text>>,
+    http_boot: Option<Text>,
     metadata: Option<WrittenMetadata>,
 }
 
@@ -165,6 +166,7 @@ impl File {
                 .into_iter()
                 .map(|console| console.value)
                 .collect(),
+            http_boot: http_boot("spec.server.httpBoot", spec.server.http_boot)?,
             metadata: match spec.server.metadata {
                 None => Metadata::Off,
                 Some(written) => written.check("spec.server.metadata")?,
@@ -284,6 +286,12 @@ impl Discovery {
         };
         Ok(Lists { ignored, listed })
     }
+}
+
+fn http_boot(key: &str, written: Option<Text>) -> Result<HttpBoot, ConfigError> {
+    let Some(text) = written else { return Ok(HttpBoot::default()) };
+    let problem = "neither ipxe nor unified nor signed";
+    HttpBoot::named(&text.value).ok_or_else(|| value(key, &text, problem))
 }
 
 fn missing(key: &str) -> ConfigError {

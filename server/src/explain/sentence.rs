@@ -7,6 +7,7 @@ use protocol::{
 
 use super::Stage;
 use crate::{
+    boot::Unified,
     certificate::policy::technique_words,
     journal::{ClientFamily, FileProtocol, Silence, Unfit, What},
     machine::wipe::{progress_words, verdict_words},
@@ -166,9 +167,14 @@ fn file_stage(path: &str) -> Stage {
     }
 }
 
-/// Holds for kernel and initramfs.
+/// Holds for kernel and initramfs, also where they are one file.
 pub(super) fn is_image(path: &str) -> bool {
-    path.contains("image/")
+    path.contains("image/") || is_unified(path)
+}
+
+/// Holds for kernel and initramfs in one file, which firmware starts.
+pub(super) fn is_unified(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| Unified::named(name).is_some())
 }
 
 /// Holds for iPXE scripts, static and rendered.

@@ -43,20 +43,19 @@ target/image/parts.stamp: mkosi.conf image/build-tree
 	image/build-tree .
 	touch $@
 
-# Modules change seldom and the agent often: the initramfs is two compressed archives in a row.
-# Of the indexes those stay that the agent reads.
-target/image/modules.cpio.zst: image/select-modules $(pack) $(wildcard image/modules/*)
-	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/modules image/modules/*.list
-	find target/image/modules -name 'modules.*' | grep -vE '\.(alias|builtin|dep|softdep)$$' | xargs rm
+# Core and store are indexed together, so that a machine knows of every driver, whether it has it or not.
+target/image/union.stamp: image/select-modules $(pack) $(wildcard image/modules/* image/store/*.list)
+	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/union image/modules/*.list image/store/*.list
+	touch $@
+
+# Modules change seldom and the agent often: the initramfs is two compressed archives in a row. Both systems have the same core.
+target/image/modules.cpio.zst: target/image/union.stamp $(wildcard image/store/src/* crates/modules/src/*)
+	cargo run --quiet --locked --package store --target-dir target -- divide target/image
 	image/pack target/image/modules $@
 
-# With the filesystems that are wiped in parts, 1.6 MB more, and without what only describes a machine. That small modules
-# are stored unpacked saves 1.1 MB, and costs 25 MB of memory and 0.2 s of every start, which a wipe has.
-target/image/hercules-modules.cpio.zst: image/select-modules $(pack) image/hercules/modules.list $(wildcard image/modules/*)
-	UNPACK_BELOW=72k image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/hercules-modules \
-		$(filter-out image/modules/description.list,$(wildcard image/modules/*.list)) image/hercules/modules.list
-	find target/image/hercules-modules -name 'modules.*' | grep -vE '\.(alias|builtin|dep|softdep)$$' | xargs rm
-	image/pack target/image/hercules-modules $@
+dist/pack-x86_64/cards: target/image/modules.cpio.zst image/publish
+	image/publish
+	touch $@
 
 target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine image/pack-system $(pack)
 	image/pack-system sunshineos $< $@ $(parts)/etc/ssl/certs/ca-certificates.crt
@@ -82,13 +81,12 @@ $(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: FORCE
 $(musl)/release/drydock: FORCE
 	image/build-static drydock release
 
-dist/sunshineos-x86_64.initrd: target/image/modules.cpio.zst target/image/sunshineos.cpio.zst
-	mkdir -p $(@D)
-	cat $^ >$@
-
-dist/herculesos-x86_64.initrd: target/image/hercules-modules.cpio.zst target/image/herculesos.cpio.zst
-	mkdir -p $(@D)
-	cat $^ >$@
+# What an image names in the store is there before the image. Old boot programs and stubs put the next archive right behind
+# it, where the kernel looks for one at multiples of four only.
+dist/%-x86_64.initrd: target/image/modules.cpio.zst target/image/%.cpio.zst dist/pack-x86_64/cards
+	cat $(filter %.zst,$^) >$@.new
+	truncate --size=%4 $@.new
+	mv $@.new $@
 
 dist/drydock-x86_64: $(musl)/release/drydock
 	mkdir -p $(@D)
@@ -114,14 +112,14 @@ target/image/workshop.cpio.zst: image/workshop/mkosi.conf image/workshop/mkosi.e
 	touch $@
 
 # Debian's /lib is a link, whose place a directory of that name would take.
-target/workshop/initrd: target/image/workshop.cpio.zst image/select-modules $(pack) image/workshop/modules.list $(wildcard image/modules/*)
+target/workshop/initrd: target/image/workshop.cpio.zst image/select-modules $(pack) $(wildcard image/modules/* image/store/*.list image/workshop/*.list)
 	mkdir -p $(@D)
-	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/workshop/root image/modules/*.list image/workshop/modules.list
+	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/workshop/root image/{modules,store,workshop}/*.list
 	mkdir target/workshop/root/usr
 	mv target/workshop/root/lib target/workshop/root/usr/lib
 	image/pack target/workshop/root target/workshop/modules.cpio.zst
 	cat $< target/workshop/modules.cpio.zst >$@
-	rm -r target/workshop/root target/workshop/modules.cpio.zst
+	rm -r target/workshop/root target/workshop/root.named target/workshop/modules.cpio.zst
 	cp $(parts)/usr/lib/modules/*/vmlinuz target/workshop/vmlinuz
 
 cloud: target/cloud/cloud.raw ## builds the cloud image that tests install

@@ -10,15 +10,20 @@
 mod belt;
 mod class;
 mod event;
-mod index;
+mod fetch;
+mod findings;
+mod lists;
 mod load;
+mod reprobe;
+mod stock;
+mod supply;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs, io,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -29,11 +34,13 @@ use linux::{
     thread::Turn,
     uevent::{Heard, Socket},
 };
-use protocol::{Inventory, inventory::Gap};
+use modules::{Index, Texts};
+use protocol::inventory::Gap;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
-use self::{class::Class, event::Event, index::Index, load::Queue};
+pub use self::findings::Findings;
+use self::{class::Class, event::Event, fetch::Line, load::Queue, stock::Stock, supply::Supply};
 use crate::watchdog;
 
 /// Nothing came for so long: what the machine has at this time is there.
@@ -69,6 +76,9 @@ const HANG_PATIENCE: Duration = Duration::from_mins(2);
 /// How long drivers that nothing waits for keep out of the way of the announcement.
 const REST_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Where modules and firmware are.
+const LIBRARY: &str = "/lib";
+
 /// What happened to the devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
@@ -83,72 +93,34 @@ pub enum News {
     Changed,
 }
 
-/// What was noticed on the way, for the inventory.
-#[derive(Debug, Clone, Default)]
-pub struct Findings(Arc<Mutex<Found>>);
-
-#[derive(Debug, Default)]
-struct Found {
-    gaps: Vec<Gap>,
-    read_only: BTreeMap<String, bool>,
-}
-
-impl Findings {
-    /// Adds the gaps, and says of each disk whether it was read-only before this system made it so.
-    pub fn complete(&self, inventory: &mut Inventory) {
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inventory.gaps.extend(found.gaps.iter().cloned());
-        for disk in &mut inventory.disks {
-            if let Some(before) = found.read_only.get(&disk.name) {
-                disk.read_only = Some(*before);
-            }
-        }
-    }
-
-    fn add_gap(&self, gap: Gap) {
-        warn!(what = gap.what, reason = gap.reason, "gap");
-        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !found.gaps.contains(&gap) {
-            found.gaps.push(gap);
-        }
-    }
-
-    fn note_read_only(&self, disk: String, before: bool) {
-        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found.read_only.insert(disk, before);
-    }
-
-    fn forget(&self, disk: &str) {
-        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found.read_only.remove(&belt::in_sysfs(disk));
-    }
-
-    /// Returns the disks that this system has made read-only.
-    fn fastened(&self) -> Vec<String> {
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found.read_only.keys().cloned().collect()
-    }
-}
-
-/// Loads a module that no device asks for, and what it needs. `NotFound` where this system has none of that name.
+/// Loads a module that no device asks for, and what it needs; from the server's store where it is not here. `NotFound`
+/// where this system has none of that name. Blocks.
 pub fn load(module: &str) -> io::Result<()> {
     let directory = Path::new("/lib/modules").join(linux::release::kernel()?);
-    let texts = index::Texts::read(&directory)?;
-    load::load_alone(&Index::new(&texts), &directory, module)
+    let texts = lists::texts(&directory)?;
+    let index = Index::new(&texts);
+    let stock = Stock::read(&directory, Path::new(LIBRARY), false, |gap| {
+        warn!(what = gap.what, source = gap.source, reason = gap.reason, "gap");
+    });
+    let line = Line::default();
+    fetch::bring(&index, &stock, module, &|digest| line.get(digest))?;
+    load::load_alone(&index, &stock, module)
 }
 
 /// Starts the thread that drives devices. It lives as long as the machine is up.
 ///
-/// What can wait, waits until `announced`, or for `REST_PATIENCE`.
+/// What can wait, waits until `announced`, or for `REST_PATIENCE`; what has to be fetched, until `announced`. Drivers of
+/// storage on a network are loaded only where that is said.
 pub fn start(
     findings: Findings,
     news: UnboundedSender<News>,
     announced: Arc<AtomicBool>,
+    network_storage: bool,
 ) -> io::Result<()> {
     let run = move || {
         // What is to be computed meanwhile, the key of this boot above all, has time while drivers wait for hardware.
         linux::thread::go(Turn::First);
-        if let Err(error) = run(&findings, &news, &announced) {
+        if let Err(error) = run(&findings, &news, &announced, network_storage) {
             findings.add_gap(gap("devices", "uevents", &error));
             let _nobody_left = news.send(News::Settled);
         }
@@ -160,25 +132,48 @@ fn run(
     findings: &Findings,
     news: &UnboundedSender<News>,
     announced: &AtomicBool,
+    network_storage: bool,
 ) -> io::Result<()> {
     // Before the first look: what comes in between is heard.
     let socket = Socket::open()?;
     let release = linux::release::kernel()?;
     let directory = Path::new("/lib/modules").join(release);
-    let texts = index::Texts::read(&directory).unwrap_or_else(|error| {
+    let texts = lists::texts(&directory).unwrap_or_else(|error| {
         findings.add_gap(gap("modules", &directory.to_string_lossy(), &error));
-        index::Texts::default()
+        Texts::default()
     });
     let index = Index::new(&texts);
-    let queue = Queue::new(&index, &directory);
+    let stock = Stock::read(&directory, Path::new(LIBRARY), network_storage, |gap| {
+        findings.add_gap(gap);
+    });
+    let supply = Supply::new(stock, findings.clone());
+    let queue = Queue::new(&index, &supply);
+    let line = Line::default();
     look_everywhere(&queue, findings);
     thread::scope(|scope| {
         let work = || queue.work(|gap| findings.add_gap(gap));
         for _ in 0..THREADS {
             scope.spawn(work);
         }
+        let fetch = || {
+            supply.work(&|digest| line.get(digest), |want, firmware| {
+                if !queue.want_again(want.file) {
+                    debug!(module = want.file, "not loaded: not all of it came");
+                } else if want.is_loaded && !firmware.is_empty() {
+                    reprobe::probe_again(Path::new("/sys"), want, |gap| findings.add_gap(gap));
+                }
+            });
+        };
         let mut replacements = 0;
+        let mut hands = 0;
         let mut replace = || {
+            while hands < supply.hands() {
+                hands += 1;
+                scope.spawn(fetch);
+            }
+            if supply.is_idle() {
+                line.close();
+            }
             // A thread that hangs in the kernel cannot be had back.
             while replacements < queue.stuck(THREAD_PATIENCE).min(MOST_REPLACEMENTS) {
                 replacements += 1;
@@ -196,6 +191,7 @@ fn run(
             let _nobody_left = news.send(News::Settled);
         }
         queue.close();
+        supply.close();
     });
     Ok(())
 }
@@ -244,9 +240,23 @@ fn listen(
     let mut stirred = start;
     let mut stage = Stage::Arriving;
     let mut lulled = false;
+    let supply = queue.supply();
+    // Disks that were looked at whether anybody had written to them.
+    let mut looked_at = BTreeSet::new();
+    // Since when nothing is wanted of the store that disks or ports may appear with.
+    let mut over = None;
     loop {
+        let is_known = announced.load(Ordering::Relaxed);
+        if is_known {
+            supply.open();
+        }
         let patience = match stage {
-            Stage::Resting if queue.is_idle() => None,
+            Stage::Resting if !supply.is_idle() && is_known => Some(QUIET_MILLISECONDS),
+            Stage::Resting
+                if queue.is_idle() && supply.is_idle() && findings.awaited().is_empty() =>
+            {
+                None
+            }
             Stage::Resting => Some(SLOW_MILLISECONDS),
             Stage::Settled => Some(QUIET_MILLISECONDS),
             Stage::Arriving | Stage::Late => Some(LULL_MILLISECONDS),
@@ -283,18 +293,9 @@ fn listen(
             Stage::Arriving | Stage::Late
                 if silent_for(QUIET_MILLISECONDS) || start.elapsed() > HANG_PATIENCE =>
             {
-                for path in queue.busy() {
-                    findings.add_gap(gap(
-                        &format!("modules/{}", index::name(path)),
-                        path,
-                        &"its driver does not come to an end",
-                    ));
-                }
+                note_hanging(queue, findings);
                 finish();
-                // Nobody has a permit yet, so whatever was written went past the belt.
-                for gap in belt::gaps(Path::new("/"), findings.fastened()) {
-                    findings.add_gap(gap);
-                }
+                check_belt(findings, &mut looked_at);
                 if watchdog::arm_all() == 0 {
                     info!("this machine shows no hardware watchdog");
                 }
@@ -307,18 +308,49 @@ fn listen(
                 let _nobody_left = news.send(News::Unsettled);
                 Stage::Late
             }
-            Stage::Settled
-                if announced.load(Ordering::Relaxed) || start.elapsed() > REST_PATIENCE =>
-            {
+            Stage::Settled if is_known || start.elapsed() > REST_PATIENCE => {
                 queue.open(Class::Rest);
                 Stage::Resting
             }
             stage => stage,
         };
-        if matters && matches!(stage, Stage::Settled | Stage::Resting) {
-            let _nobody_left = news.send(News::Changed);
+        if matches!(stage, Stage::Settled | Stage::Resting) {
+            // In this order: what has come is passed on before it is no longer wanted.
+            over = supply.is_over().then(|| over.unwrap_or_else(Instant::now));
+            let is_loaded = queue.is_idle_before_rest() && still_for(QUIET_MILLISECONDS);
+            let hangs = over.is_some_and(|since| since.elapsed() > HANG_PATIENCE);
+            if over.is_some() && (is_loaded || hangs) && !findings.awaited().is_empty() {
+                note_hanging(queue, findings);
+                check_belt(findings, &mut looked_at);
+                finish();
+                matters |= findings.end_wait();
+            }
+            matters |= supply.take_end();
+            if matters {
+                let _nobody_left = news.send(News::Changed);
+            }
         }
     }
+}
+
+/// Says which drivers do not come to an end.
+fn note_hanging(queue: &Queue<'_>, findings: &Findings) {
+    for path in queue.busy_before_rest() {
+        findings.add_gap(supply::gap(
+            &modules::name(path),
+            path,
+            "its driver does not come to an end",
+        ));
+    }
+}
+
+/// Looks whether anybody has written to the disks that came: nobody had a permit, so that went past the belt.
+fn check_belt(findings: &Findings, looked_at: &mut BTreeSet<String>) {
+    let disks = findings.fastened();
+    for gap in belt::gaps(Path::new("/"), disks.difference(looked_at).cloned()) {
+        findings.add_gap(gap);
+    }
+    *looked_at = disks;
 }
 
 /// How far the devices are.
@@ -360,7 +392,7 @@ fn look_everywhere(queue: &Queue<'_>, findings: &Findings) {
         queue.want_device(modalias.trim_end());
     }
     if crate::boot::is_efi() {
-        queue.want_module("efivarfs");
+        queue.want_module("efivarfs", "");
     }
     for disk in names(Path::new("/sys/block")) {
         if let Ok(place) = fs::read_link(Path::new("/sys/block").join(&disk)) {

@@ -55,6 +55,11 @@ const NETWORK_PATIENCE: Duration = Duration::from_mins(1);
 /// The session, where the farewell finds it.
 static SESSION: OnceLock<Session> = OnceLock::new();
 
+/// Returns the session with the server, once there is one.
+pub(crate) fn session() -> Option<&'static Session> {
+    SESSION.get()
+}
+
 /// Is PID 1 until the machine restarts. To be called after [`boot::check`].
 pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) -> ! {
     gather_chance();
@@ -131,7 +136,8 @@ fn live(
     let findings = devices::Findings::default();
     let (tell_news, news) = mpsc::unbounded_channel();
     let announced = Arc::new(AtomicBool::new(false));
-    let started = devices::start(findings.clone(), tell_news, announced.clone());
+    let network_storage = settings.network_storage;
+    let started = devices::start(findings.clone(), tell_news, announced.clone(), network_storage);
     started.map_err(|source| LifeError::Start { what: "the devices' thread", source })?;
     let painter = Painter { system, version, boot_port: settings.port, findings, phases };
     let engine =
@@ -176,9 +182,9 @@ async fn converse(
     let phases = painter.phases.clone();
     let tell_online = network::Online { times: tell_online, server: tell_server, phases };
     let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
-    let phases = painter.phases.clone();
+    let (phases, findings) = (painter.phases.clone(), painter.findings.clone());
     tokio::spawn(painter.run(news, asked, show));
-    let door = Door { server: settings.server.clone(), pins: settings.pins, worker };
+    let door = Door { server: settings.server.clone(), pins: settings.pins, worker, findings };
     let talk = async {
         match settings.contradiction {
             Some(contradiction) => Err(stop(contradiction, door, online).await),
@@ -232,17 +238,18 @@ async fn converse(
     }
 }
 
-/// With whom to talk, whom to trust, and what can be done.
+/// With whom to talk, whom to trust, and what can be done, once the drivers are there.
 struct Door {
     server: Option<String>,
     pins: Vec<Pin>,
     worker: Option<Worker>,
+    findings: devices::Findings,
 }
 
 /// Talks to the server where it is known whom to trust; says so where not, and waits for ever.
 /// Where nobody said who the server is, DHCP is waited for to say it.
 async fn talk(
-    Door { server, pins, worker }: Door,
+    Door { server, pins, worker, findings }: Door,
     mut heard: watch::Receiver<Option<String>>,
     picture: watch::Receiver<Option<Announce>>,
     online: watch::Receiver<u64>,
@@ -265,7 +272,7 @@ async fn talk(
     // A thread of its own, because the key waits for randomness.
     let made = tokio::task::spawn_blocking(move || Session::new(&server, pins)).await;
     let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;
-    let session = session.with_worker(worker);
+    let session = session.with_worker(worker).with_findings(findings);
     Ok(SESSION.get_or_init(|| session).run(picture, online, say).await)
 }
 

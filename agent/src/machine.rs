@@ -105,7 +105,10 @@ impl Painter {
 
     /// Looks at the machine, for a limited time. Nothing where a probe panicked: the farewell has begun then.
     async fn look(&self) -> Option<Look> {
-        let fast = spawn_blocking(|| inventory::collect_fast(&Root::live())).await.ok()?;
+        // Before the look: what comes in the middle of it is not seen whole.
+        let awaited = self.findings.awaited();
+        let mut fast = spawn_blocking(|| inventory::collect_fast(&Root::live())).await.ok()?;
+        fast.awaited = awaited;
         let known = fast.clone();
         let mut slow = spawn_blocking(move || inventory::complete(&Root::live(), known));
         match timeout(DISK_PATIENCE, &mut slow).await {
@@ -171,6 +174,7 @@ impl Painter {
                 disks = announce.inventory.disks.len(),
                 ports = announce.inventory.ports.len(),
                 gaps = announce.inventory.gaps.len(),
+                awaited = announce.inventory.awaited.len(),
                 complete,
                 "machine described"
             );

@@ -43,6 +43,7 @@ use self::{
     patience::Patience,
 };
 use crate::{
+    devices::Findings,
     orders::{Act, Orders},
     work::{self, After, Clock, Job, Worker},
 };
@@ -95,6 +96,8 @@ pub struct Session {
     cancelled: Arc<AtomicBool>,
     /// What this program can do beyond waiting and restarting.
     worker: Option<Worker>,
+    /// Which drivers are on their way.
+    findings: Findings,
 }
 
 impl Session {
@@ -107,6 +110,7 @@ impl Session {
             news: Arc::default(),
             cancelled: Arc::default(),
             worker: None,
+            findings: Findings::default(),
         })
     }
 
@@ -114,6 +118,17 @@ impl Session {
     #[must_use]
     pub fn with_worker(self, worker: Option<Worker>) -> Self {
         Self { worker, ..self }
+    }
+
+    /// Has orders wait for drivers that are on their way: a disk that comes in the middle belongs to what they touch.
+    #[must_use]
+    pub fn with_findings(self, findings: Findings) -> Self {
+        Self { findings, ..self }
+    }
+
+    /// Returns what the devices' thread noticed.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// Returns the keys that the server may have.
@@ -234,7 +249,7 @@ impl Session {
                         match step {
                             Step::Welcome(welcome) => {
                                 announced = true;
-                                *clock = set_clock(&welcome);
+                                *clock = set_clock(&welcome, *clock);
                                 let act = orders.welcome(Instant::now(), &welcome);
                                 let _nobody_left = said.send(Said::Welcome(welcome));
                                 act
@@ -480,16 +495,16 @@ fn event(level: Level, kind: EventKind) -> Event {
 const CLOCK_TOLERANCE_MILLISECONDS: u64 = 2_000;
 
 /// Sets the clock to the server's when it is clearly wrong; says what it is worth afterwards.
-fn set_clock(welcome: &Welcome) -> Clock {
+fn set_clock(welcome: &Welcome, before: Clock) -> Clock {
     let Some(right) = welcome.clock_unix_milliseconds else { return Clock::Unknown };
     let offset = right.saturating_sub(linux::clock::unix_milliseconds());
     if offset.unsigned_abs() <= CLOCK_TOLERANCE_MILLISECONDS {
-        return Clock::Servers;
+        return before.taken_over(offset);
     }
     match linux::clock::set_unix_milliseconds(right) {
         Ok(()) => {
             info!(offset_milliseconds = offset, "clock set");
-            Clock::Servers
+            before.taken_over(offset)
         }
         Err(error) => {
             warn!(offset_milliseconds = offset, %error, "clock cannot be set");

@@ -20,6 +20,8 @@ pub struct Settings {
     pub lease: Option<HandedLease>,
     /// The port that the machine booted through, where somebody said it.
     pub port: Option<MacAddress>,
+    /// Whether drivers of storage on a network may be loaded.
+    pub network_storage: bool,
 }
 
 /// The command line names another server key than the image.
@@ -40,11 +42,12 @@ pub enum SettingsError {
 
 /// Reads the command line. Pins of the image beat it, and a different one on it stops the boot.
 pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, SettingsError> {
-    let CommandLine { server, pins, lease, port, .. } =
+    let CommandLine { server, pins, lease, port, network_storage } =
         CommandLine::parse(command_line).map_err(SettingsError::CommandLine)?;
     let port = lease.as_ref().map(|lease| lease.mac).or(port);
     let Some(image_pins) = image_pins else {
-        return Ok(Settings { server, pins, contradiction: None, lease, port });
+        let contradiction = None;
+        return Ok(Settings { server, pins, contradiction, lease, port, network_storage });
     };
     let image_pins: Vec<Pin> = image_pins
         .split(|character: char| character == ',' || character.is_whitespace())
@@ -53,7 +56,7 @@ pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, Se
         .collect::<Result<_, _>>()
         .map_err(SettingsError::ImagePins)?;
     let contradiction = pins.into_iter().find(|pin| !image_pins.contains(pin)).map(Contradiction);
-    Ok(Settings { server, pins: image_pins, contradiction, lease, port })
+    Ok(Settings { server, pins: image_pins, contradiction, lease, port, network_storage })
 }
 
 #[cfg(test)]
@@ -68,6 +71,14 @@ mod tests {
         let settings = read(&format!("drydock.pin={ONE}"), None).unwrap();
         assert_eq!(settings.pins, [ONE]);
         assert_eq!(read("quiet", None), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn storage_on_a_network_is_driven_where_it_was_said() {
+        for (line, expected) in [("quiet", false), ("drydock.network-storage=1", true)] {
+            assert_eq!(read(line, None).unwrap().network_storage, expected, "{line}");
+            assert_eq!(read(line, Some("")).unwrap().network_storage, expected, "{line}");
+        }
     }
 
     #[test]

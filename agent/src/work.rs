@@ -11,6 +11,9 @@ use tracing::{error, info};
 
 use crate::session::{End, Session};
 
+/// How long an order waits for drivers that are on their way: they are given up before.
+const DRIVER_PATIENCE: Duration = Duration::from_mins(5);
+
 /// What a program can do.
 #[derive(Debug, Clone, Copy)]
 pub struct Worker {
@@ -37,9 +40,23 @@ pub struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
     /// It is the server's, or within two seconds of it.
-    Servers,
+    Servers {
+        /// By how much the machine's own was behind when the server's was first heard in this boot, in milliseconds;
+        /// negative where it was ahead.
+        offset_milliseconds: i64,
+    },
     /// Nobody knows.
     Unknown,
+}
+
+impl Clock {
+    /// Returns what it is worth once the server's was taken over. How wrong the machine's own was the first time tells.
+    pub(crate) fn taken_over(self, offset_milliseconds: i64) -> Self {
+        match self {
+            Self::Servers { .. } => self,
+            Self::Unknown => Self::Servers { offset_milliseconds },
+        }
+    }
 }
 
 /// How the machine goes on after the work.
@@ -59,6 +76,11 @@ pub(crate) fn begin(worker: Worker, job: Job) -> oneshot::Receiver<After> {
     let outside = session.clone();
     let work = move || {
         info!(order = order.map(String::from), "work begins");
+        if let Err(reason) = wait_for_drivers(&session, DRIVER_PATIENCE) {
+            fail(&session, order, reason, false);
+            let _nobody_waits = tell.send(After::Stay);
+            return;
+        }
         // The machine does not restart in the middle: it stays where it can be reached.
         let after = guard::catch(|| (worker.run)(&job)).unwrap_or_else(|reason| {
             error!(reason, "the work panicked");
@@ -74,9 +96,58 @@ pub(crate) fn begin(worker: Worker, job: Job) -> oneshot::Receiver<After> {
     told
 }
 
+/// Waits until no driver of a disk is on its way: a disk that comes in the middle would be missing among what an order
+/// touches. Returns why the order is not begun where one still is.
+fn wait_for_drivers(session: &Session, patience: Duration) -> Result<(), String> {
+    let waited = session.findings().wait_for_drivers(patience);
+    waited.map_err(|awaited| format!("drivers are still on their way: {}", awaited.join(", ")))
+}
+
 /// Reports that an order failed.
 pub fn fail(session: &Session, order: Option<OrderId>, reason: String, touched: bool) {
     if let Some(order) = order {
         session.note(Level::Error, EventKind::OrderFailed { order, reason, touched });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use protocol::Pin;
+
+    use super::*;
+    use crate::devices::Findings;
+
+    static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn no_order_is_begun_while_drivers_of_disks_are_on_their_way() {
+        let findings = Findings::default();
+        let session = Session::new("https://[::1]:1", vec![Pin([1; 32])]).unwrap();
+        let session = session.with_findings(findings.clone());
+        findings.await_driver("megaraid_sas".to_owned());
+        let refused = wait_for_drivers(&session, Duration::from_millis(10)).unwrap_err();
+        assert_eq!(refused, "drivers are still on their way: megaraid_sas");
+
+        let run = |_: &Job| {
+            HAS_BEGUN.store(true, Ordering::Relaxed);
+            After::Stay
+        };
+        let worker = Worker { order: |_| None, run, patience: Duration::ZERO };
+        let job = Job { verb: Verb::Wait {}, session, clock: Clock::Unknown };
+        let mut ended = begin(worker, job);
+        thread::park_timeout(Duration::from_millis(100));
+        assert!(ended.try_recv().is_err() && !HAS_BEGUN.load(Ordering::Relaxed));
+        findings.end_wait();
+        assert_eq!(ended.blocking_recv(), Ok(After::Stay));
+        assert!(HAS_BEGUN.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn how_wrong_the_clock_was_is_known_from_the_first_time() {
+        let first = Clock::Unknown.taken_over(-7_210_000);
+        assert_eq!(first, Clock::Servers { offset_milliseconds: -7_210_000 });
+        assert_eq!(first.taken_over(3), first, "by then it is the server's");
     }
 }

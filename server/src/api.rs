@@ -10,5 +10,7 @@ pub mod key;
 pub mod operators;
 pub mod orders;
 pub(crate) mod rate;
+mod sending;
 mod session;
 pub mod socket;
+mod store;

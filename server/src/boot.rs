@@ -14,6 +14,7 @@ mod asset;
 mod assets;
 mod export;
 mod http;
+mod pack;
 mod path;
 mod query;
 mod recipe;
@@ -30,9 +31,10 @@ pub(crate) use self::http::conditions;
 pub use self::{
     accept::{Limits, serve},
     asset::{Architecture, Asset, Image, Part, Platform, Program},
-    assets::{AssetError, Assets, Content, Opened},
+    assets::{AssetError, Assets, Content, Opened, StoreName},
     export::{ExportError, WithoutServer, export},
     http::router,
+    pack::{Pack, PackName},
     path::{Resolved, Wanted, resolve},
     query::Arrival,
     recipe::{UnknownRouter, recipe},
@@ -61,6 +63,8 @@ pub(crate) fn test_assets(directory: &std::path::Path) -> Assets {
 
 /// Says who boots what. Reads memory only: it is called before every answer.
 pub type Decide = Arc<dyn Fn(&Traveller) -> Boot + Send + Sync>;
+/// Says whether a machine is to look for disks on a network. Reads memory only.
+pub type HasNetworkStorage = Arc<dyn Fn(&Traveller) -> bool + Send + Sync>;
 /// Says which port was last seen with an address.
 pub type MacOf = Arc<dyn Fn(Ipv4Addr) -> Option<MacAddress> + Send + Sync>;
 /// Is told which port has which address.
@@ -75,6 +79,8 @@ pub struct Context {
     pub assets: Assets,
     /// Who boots what.
     pub decide: Decide,
+    /// Who looks for disks on a network.
+    pub has_network_storage: HasNetworkStorage,
     /// Whose address it is, where a path does not say.
     pub mac_of: MacOf,
     /// Told of each machine that asks for its script.

@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+mod chain;
 mod head;
 mod key;
 pub mod page;

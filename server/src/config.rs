@@ -37,6 +37,8 @@ pub struct Config {
     pub http_boot: HttpBoot,
     /// Whether installed systems are answered over plain HTTP.
     pub metadata: Metadata,
+    /// Whether every machine looks for disks on a network; those that were named are in `lists`.
+    pub network_storage: bool,
 }
 
 /// Whether installed systems are answered over plain HTTP.
@@ -63,6 +65,7 @@ impl Default for Config {
             consoles: Vec::new(),
             http_boot: HttpBoot::default(),
             metadata: Metadata::Off,
+            network_storage: false,
         }
     }
 }

@@ -71,13 +71,15 @@ impl System {
     }
 }
 
-/// Whom the server answers at all.
+/// Of whom something was said before they were seen: whom the server answers at all, and who looks for what.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lists {
     /// Machines that are never answered.
     pub ignored: Vec<Selector>,
     /// With `discovery.answer: listed`: the only machines that are answered.
     pub listed: Option<Vec<Selector>>,
+    /// Machines that look for disks on a network.
+    pub network_storage: Vec<Selector>,
 }
 
 /// How a person names a machine on a list: a MAC address, a UUID, a serial number or the machine's name.
@@ -139,6 +141,11 @@ pub fn answer(lists: &Lists, names: &Names) -> Result<(), Silence> {
         }
         _ => Ok(()),
     }
+}
+
+/// Decides whether a machine looks for disks on a network.
+pub fn has_network_storage(lists: &Lists, names: &Names) -> bool {
+    lists.network_storage.iter().any(|selector| selector.names(names))
 }
 
 /// Decides what a machine that is answered boots. `None` is a machine that nobody knows.
@@ -249,17 +256,21 @@ mod tests {
             "4q5hmp2",
             "4Q5HMP2-2",
         ] {
-            let lists = Lists { ignored: selectors(text), listed: Some(selectors(text)) };
+            let lists = Lists {
+                ignored: selectors(text),
+                listed: Some(selectors(text)),
+                ..Lists::default()
+            };
             assert_eq!(answer(&lists, &names()), Err(Silence::Ignored), "{text}");
         }
     }
 
     #[test]
     fn where_only_listed_machines_are_answered_others_get_silence() {
-        let listed = |text| Lists { ignored: vec![], listed: Some(selectors(text)) };
+        let listed = |text| Lists { listed: Some(selectors(text)), ..Lists::default() };
         assert_eq!(answer(&listed("52:54:00:00:00:02,x"), &names()), Ok(()));
         assert_eq!(answer(&listed("52:54:00:00:00:03,x"), &names()), Err(Silence::NotListed));
-        let nobody = Lists { ignored: vec![], listed: Some(vec![]) };
+        let nobody = Lists { listed: Some(vec![]), ..Lists::default() };
         assert_eq!(answer(&nobody, &names()), Err(Silence::NotListed));
         assert_eq!(answer(&Lists::default(), &names()), Ok(()));
     }

@@ -237,6 +237,13 @@ pub enum What {
     },
     /// What the agent said of its machine was refused.
     AnnounceRefused(Unfit),
+    /// Drivers are on their way to a machine that has announced itself: nothing is decided by what it does not show.
+    DriversAwaited {
+        /// Which.
+        modules: Vec<String>,
+        /// Whether that takes too long.
+        overdue: bool,
+    },
     /// The agent announced itself.
     Announced {
         /// The agent's version.

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use self::wipe::LeftPassword;
 use crate::decision::System;
 
+pub mod awaited;
 mod backup;
 pub mod disk_order;
 pub mod evidence;
@@ -42,6 +43,7 @@ mod witness;
 mod writer;
 
 pub use self::{
+    awaited::Awaited,
     backup::restore,
     disk_order::DiskOrder,
     evidence::{Evidence, Strength},
@@ -157,6 +159,9 @@ pub struct Machine {
     pub first_seen: i64,
     /// When it was last heard of: milliseconds since 1970.
     pub last_seen: i64,
+    /// Drivers that are on their way to the boot that is running, or was the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
     /// Whether disks were wiped since its last complete report: what is on them, the next boot of SunshineOS says.
     pub was_wiped: bool,
     /// The size of its inventory in the database.
@@ -317,7 +322,7 @@ pub enum Record {
 /// What the disks of a machine mean for its boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
-    /// It has not reported completely.
+    /// It has not reported completely, or drivers are on their way to it, and nothing that it shows is data.
     Unreported,
     /// It has no disk.
     Diskless,
@@ -335,14 +340,15 @@ impl Machine {
     pub fn load(&self) -> Load {
         let mut disks =
             self.disks.iter().filter(|disk| !(disk.portable && disk.read_only)).peekable();
-        if !self.complete {
-            Load::Unreported
-        } else if disks.peek().is_none() {
-            Load::Diskless
-        } else if disks.all(|disk| disk.state == DiskState::Blank) {
-            Load::Blank
-        } else {
+        let is_empty = disks.peek().is_none();
+        if disks.any(awaited::has_data) && (self.complete || self.is_overdue()) {
             Load::Data
+        } else if !self.complete || self.awaited.is_some() {
+            Load::Unreported
+        } else if is_empty {
+            Load::Diskless
+        } else {
+            Load::Blank
         }
     }
 

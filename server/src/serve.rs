@@ -209,6 +209,7 @@ pub fn boot_settings(
         http_port: config.http_port,
         agents_port: config.tls_port,
         consoles,
+        network_storage: config.network_storage,
         ..usual
     })
 }
@@ -376,11 +377,13 @@ impl Bound {
         let networks: Vec<explain::Network> =
             plan.networks.iter().map(|network| network::shown(network, &config)).collect();
         say_clock(&clock);
+        assets.say_what_is_missing();
         let (stopping, stopped) = watch::channel(());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
         let agents = agents::routes(
             registry.clone(),
             images.clone(),
+            assets.clone(),
             journal.clone(),
             clock.clone(),
             certificates.clone(),
@@ -499,11 +502,13 @@ fn context(
     assets: &Assets,
     settings: boot::Settings,
 ) -> boot::Context {
-    let (decides, knows, notes) = (registry.clone(), registry.clone(), registry.clone());
+    let (decides, lists) = (registry.clone(), registry.clone());
+    let (knows, notes) = (registry.clone(), registry.clone());
     let journal = journal.clone();
     boot::Context {
         assets: assets.clone(),
         decide: Arc::new(move |traveller| decides.decide(traveller)),
+        has_network_storage: Arc::new(move |traveller| lists.has_network_storage(traveller)),
         mac_of: Arc::new(move |address| knows.mac_of(address)),
         note_address: Arc::new(move |mac, address| notes.note_address(mac, address)),
         journal: Arc::new(move |entry| journal.record(entry)),

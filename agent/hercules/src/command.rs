@@ -185,7 +185,7 @@ impl WipeCommand {
             disks.iter().map(|disk| DiskIdentity::of(disk)).collect();
         let order = Arc::new(self.wipe(inventory, &identities, missing, self.level)?);
         let (typed, shown) = asked(disks, &order)?;
-        let clock = Clockwork::begin(Clock::SetByServer);
+        let clock = Clockwork::own();
         let place = Place::person(typed).having_shown(shown);
         let used = Used::kept_in(USED);
         let keeper: Arc<dyn ::wipe::job::Keeper> =

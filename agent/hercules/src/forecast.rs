@@ -24,7 +24,7 @@ impl Against {
     /// hide the others.
     pub(crate) fn find(wipe: &Wipe, circumstances: &Circumstances<'_>) -> Self {
         let found = |level: PowerLevel, overwrite: bool| {
-            let mut wipe = Wipe { level, extras: Vec::new(), ..wipe.clone() };
+            let mut wipe = Wipe { level, ..wipe.clone() };
             wipe.order.disks.iter_mut().for_each(|disk| disk.overwrite |= overwrite);
             permit::obstacles(&wipe, circumstances)
         };

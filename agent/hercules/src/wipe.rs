@@ -17,7 +17,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use agent::{
     console, devices, panel,
     session::End,
-    work::{self, After, Job, Worker},
+    work::{After, Job, Worker},
 };
 use disk::{
     Permit, Refusal,
@@ -95,10 +95,7 @@ fn run(job: &Job) -> After {
 
 /// Wipes, and returns the report with its signature; or why nothing was touched.
 fn carry_out(job: &Job, wipe: &Wipe) -> Result<(WipeReport, String), String> {
-    let clock = Clockwork::begin(match job.clock {
-        work::Clock::Servers => permit::Clock::SetByServer,
-        work::Clock::Unknown => permit::Clock::Unset,
-    });
+    let clock = Clockwork::begin(job.clock);
     let bulk = job.session.bulk().map_err(|error| chain(&error))?;
     let keeper: Arc<dyn Keeper> =
         Arc::new(SessionKeeper::new(job.session.clone(), bulk, wipe.order.id));
@@ -129,12 +126,13 @@ pub(crate) fn perform(
     keeper: &Arc<dyn Keeper>,
     clock: &Clockwork,
 ) -> Result<WipeReport, String> {
-    let Cleared { permits, inventory, missing, untouched } = cleared;
-    let ordered = held(permits, &inventory)?;
+    let Cleared { permits, mut refused, inventory, missing, untouched } = cleared;
+    let ordered = held(wipe, permits, &mut refused, &inventory)?;
+    let refused = result::refused(wipe, &refused, &inventory, clock);
     let beside = Beside { inventory, missing, untouched };
     let units = units::gather(ordered, keeper);
     // From here on disks may be other ones than before: whatever happens stands in the report.
-    let disks = job::run(units, wipe, keeper);
+    let disks = result::in_order(wipe, job::run(units, wipe, keeper), refused);
     let mut report = result::report(wipe, beside, disks, clock);
     let after = inventory::collect(&Root::live());
     let against = extras::against(wipe, keeper.stopped(), &report.disks);
@@ -237,16 +235,32 @@ pub(crate) fn list(holders: &[Holder]) -> String {
     holders.iter().map(Holder::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Opens all disks for what the order may do to them, or none.
-fn held(permits: Vec<Permit>, inventory: &Inventory) -> Result<Vec<Ordered>, String> {
+/// Opens all disks for what the order may do to them, or none; at `idle` all that let it, and the others are refused.
+fn held(
+    wipe: &Wipe,
+    permits: Vec<Permit>,
+    refused: &mut Vec<(usize, Refusal)>,
+    inventory: &Inventory,
+) -> Result<Vec<Ordered>, String> {
     let mut ordered = Vec::new();
-    for (number, permit) in (0..).zip(permits) {
+    for permit in permits {
         let identity = permit.disk().identity.clone();
+        let gone = || format!("{} is gone", permit.name());
+        let number = wipe.order.disks.iter().position(|one| one.identity == identity);
+        let number = number.ok_or_else(gone)?;
         let of = |disk: &&protocol::inventory::Disk| DiskIdentity::of(disk) == identity;
-        let disk = inventory.disks.iter().find(of);
-        let disk = disk.ok_or_else(|| format!("{} is gone", permit.name()))?.clone();
-        let medium = permit.into_medium().map_err(|refusal: Refusal| chain(&refusal))?;
-        ordered.push(Ordered { number, identity, disk, held: medium });
+        let disk = inventory.disks.iter().find(of).ok_or_else(gone)?.clone();
+        match permit.into_medium() {
+            Ok(held) => {
+                let number = u32::try_from(number).map_err(|_| "too many disks".to_owned())?;
+                ordered.push(Ordered { number, identity, disk, held });
+            }
+            Err(refusal) if wipe.level == PowerLevel::Idle => refused.push((number, refusal)),
+            Err(refusal) => return Err(chain(&refusal)),
+        }
     }
-    Ok(ordered)
+    match refused.first() {
+        Some((_, refusal)) if ordered.is_empty() => Err(chain(refusal)),
+        _ => Ok(ordered),
+    }
 }

@@ -18,7 +18,7 @@ pub(super) enum Class {
 
 /// Where the kernel keeps the drivers of a class, below its module directory.
 /// The first that fits counts.
-const PLACES: [(&str, Class); 25] = [
+const PLACES: [(&str, Class); 26] = [
     ("kernel/drivers/watchdog/", Class::Watchdog),
     ("kernel/drivers/mfd/lpc_", Class::Watchdog),
     ("kernel/drivers/i2c/busses/i2c-i801", Class::Chipset),
@@ -36,6 +36,8 @@ const PLACES: [(&str, Class); 25] = [
     ("kernel/drivers/firewire/", Class::Disk),
     ("kernel/drivers/memstick/", Class::Disk),
     ("kernel/drivers/message/", Class::Disk),
+    // Readers of cards that the drivers of cards stand on.
+    ("kernel/drivers/misc/cardreader/", Class::Disk),
     ("kernel/drivers/mmc/", Class::Disk),
     ("kernel/drivers/nvdimm/", Class::Disk),
     ("kernel/drivers/acpi/nfit/", Class::Disk),

@@ -17,10 +17,16 @@ use linux::{
     module::{self, Storage},
     thread::Turn,
 };
+use modules::Index;
 use protocol::inventory::Gap;
 use tracing::debug;
 
-use super::{class, class::Class, index, index::Index};
+use super::{
+    class,
+    class::Class,
+    stock::Stock,
+    supply::{self, Supply},
+};
 
 /// What modules are told when they are loaded.
 ///
@@ -41,11 +47,14 @@ const LEAD_PATIENCE: Duration = Duration::from_secs(1);
 /// Linux, `include/uapi/asm-generic/errno-base.h`.
 const ENODEV: i32 = 19;
 
+/// The same.
+const ENOEXEC: i32 = 8;
+
 /// What is to be loaded, and what was. Shared by all threads that load.
 #[derive(Debug)]
 pub(super) struct Queue<'t> {
     index: &'t Index<'t>,
-    directory: &'t Path,
+    supply: &'t Supply<'t>,
     state: Mutex<State<'t>>,
     changed: Condvar,
 }
@@ -77,7 +86,7 @@ struct Busy<'t> {
 
 impl<'t> Queue<'t> {
     /// Begins with nothing loaded, and with nothing that may be.
-    pub(super) fn new(index: &'t Index<'t>, directory: &'t Path) -> Self {
+    pub(super) fn new(index: &'t Index<'t>, supply: &'t Supply<'t>) -> Self {
         let state = State {
             wanted: BTreeMap::new(),
             known: HashSet::new(),
@@ -87,30 +96,52 @@ impl<'t> Queue<'t> {
             last: None,
             closed: false,
         };
-        Self { index, directory, state: Mutex::new(state), changed: Condvar::new() }
+        Self { index, supply, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Asks for everything that drives a device.
     pub(super) fn want_device(&self, modalias: &str) {
-        for driver in self.index.drivers(modalias) {
-            self.want_module(driver);
+        let drivers = self.index.drivers(modalias);
+        self.supply.note_drivers(modalias, &drivers);
+        for driver in drivers {
+            self.want_module(driver, modalias);
         }
     }
 
-    /// Asks for a module by its name.
-    pub(super) fn want_module(&self, name: &str) {
-        let mut state = self.state();
-        if !state.known.insert(name.to_owned()) {
+    /// Asks for a module by its name, for a device where one asks for it. What is not here is wanted of the store.
+    pub(super) fn want_module(&self, name: &str, device: &str) {
+        if !self.state().known.insert(name.to_owned()) {
             return;
         }
         // Its own class counts, not that of what it needs.
-        let own = index::name(name);
+        let own = modules::name(name);
         let plan = self.index.plan(name);
-        let file = plan.iter().find(|path| index::name(path) == own).or(plan.last());
-        if let Some(file) = file {
-            state.wanted.entry(class::of(file)).or_default().insert(file);
-            self.changed.notify_all();
+        let file = plan.iter().find(|path| modules::name(path) == own).or(plan.last());
+        if let Some(file) = file
+            && self.supply.is_ready(self.index, file, &plan, device)
+        {
+            self.want_file(file);
         }
+    }
+
+    /// Asks for a module for which something came, where everything is here that it cannot do without; says whether it is.
+    pub(super) fn want_again(&self, file: &'t str) -> bool {
+        let essentials = self.index.essentials(&modules::name(file));
+        let is_here = essentials.iter().all(|path| self.supply.stock().may_load(path));
+        if is_here {
+            self.want_file(file);
+        }
+        is_here
+    }
+
+    fn want_file(&self, file: &'t str) {
+        self.state().wanted.entry(class::of(file)).or_default().insert(file);
+        self.changed.notify_all();
+    }
+
+    /// Returns what is here and what is wanted of the store.
+    pub(super) fn supply(&self) -> &'t Supply<'t> {
+        self.supply
     }
 
     /// Returns how many module files were tried.
@@ -131,6 +162,19 @@ impl<'t> Queue<'t> {
     /// Holds when nothing up to the opened class is wanted or being loaded.
     pub(super) fn is_idle(&self) -> bool {
         self.state().is_idle()
+    }
+
+    /// Holds when no port or disk is wanted or being loaded.
+    pub(super) fn is_idle_before_rest(&self) -> bool {
+        !self.state().wanted.keys().any(|class| *class <= Class::Disk)
+            && self.busy_before_rest().is_empty()
+    }
+
+    /// Returns what is being loaded at this moment of what ports and disks need.
+    pub(super) fn busy_before_rest(&self) -> Vec<&'t str> {
+        let state = self.state();
+        let early = state.busy.iter().filter(|busy| busy.class <= Class::Disk);
+        early.map(|busy| busy.file).collect()
     }
 
     /// Holds when nothing up to the opened class is to be begun any more, and disks are being looked for: until they are
@@ -196,8 +240,10 @@ impl<'t> Queue<'t> {
 
     /// Loads a module and what it needs. The kernel itself waits where two threads load the same one.
     fn load(&self, file: &'t str, report: impl Fn(Gap)) {
-        for path in self.index.plan(&index::name(file)) {
-            if self.state().tried.contains(path) {
+        let stock = self.supply.stock();
+        for path in self.index.plan(&modules::name(file)) {
+            // What is not here may come, and then it is tried.
+            if self.state().tried.contains(path) || !stock.may_load(path) {
                 continue;
             }
             if path == file {
@@ -205,7 +251,7 @@ impl<'t> Queue<'t> {
                 self.changed.notify_all();
             }
             let start = Instant::now();
-            let result = load_file(&self.directory.join(path), &self.parameters(path));
+            let result = load_file(&stock.module(path), &self.parameters(path));
             // Not before: who finds it here relies on it.
             if !self.state().tried.insert(path) {
                 continue;
@@ -219,7 +265,7 @@ impl<'t> Queue<'t> {
                     debug!(module = path, milliseconds, "not needed");
                 }
                 Err(error) => {
-                    report(super::gap(&format!("modules/{}", index::name(path)), path, &error));
+                    report(supply::gap(&modules::name(path), path, &words(&error)));
                 }
             }
         }
@@ -229,7 +275,7 @@ impl<'t> Queue<'t> {
     /// them starts at once; drivers do, so that the devices that were being looked for are there when a driver has been
     /// loaded.
     fn parameters(&self, path: &str) -> CString {
-        let name = index::name(path);
+        let name = modules::name(path);
         let told = PARAMETERS.iter().find(|(module, _)| *module == name).map(|(_, text)| *text);
         let serves = self.index.is_library(&name) || !self.state().known.contains(&name);
         let words: Vec<&str> = told.into_iter().chain(serves.then_some(WAIT_FOR_NOBODY)).collect();
@@ -294,17 +340,30 @@ fn turn(file: &str) -> Turn {
     if class::searches(file) { Turn::BeforeAll } else { Turn::First }
 }
 
+/// Says why a module was not taken. The kernel refuses one that was built for another with this: its version magic.
+fn words(error: &io::Error) -> String {
+    if error.raw_os_error() == Some(ENOEXEC) {
+        return format!("is for another kernel: {error}");
+    }
+    error.to_string()
+}
+
 /// Loads a module and what it needs, in the calling thread.
-pub(super) fn load_alone(index: &Index<'_>, directory: &Path, module: &str) -> io::Result<()> {
+pub(super) fn load_alone(index: &Index<'_>, stock: &Stock, module: &str) -> io::Result<()> {
     let plan = index.plan(module);
-    if !plan.iter().any(|path| index::name(path) == module) {
+    if !plan.iter().any(|path| modules::name(path) == module) {
         return Err(io::Error::new(io::ErrorKind::NotFound, "this system has no such module"));
     }
     for path in plan {
-        match load_file(&directory.join(path), c"") {
+        // What it wishes may be nowhere; it itself shows when it is.
+        if !stock.may_load(path) && modules::name(path) != module {
+            continue;
+        }
+        match load_file(&stock.module(path), c"") {
             // What it needs may be there in another shape, or find nothing to drive: the module itself says what it lacks.
             Err(error)
-                if index::name(path) == module && error.kind() != io::ErrorKind::AlreadyExists =>
+                if modules::name(path) == module
+                    && error.kind() != io::ErrorKind::AlreadyExists =>
             {
                 return Err(error);
             }
@@ -321,191 +380,4 @@ fn load_file(path: &Path, parameters: &CStr) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, time::Duration};
-
-    use super::{super::index::Texts, *};
-
-    /// Runs the queue over files that are no modules: the kernel refuses each, and each refusal is reported.
-    fn check(play: impl Fn(&Queue<'_>, &(dyn Fn(Gap) + Sync)), expected: &[&str]) {
-        let directory = tempfile::tempdir().unwrap();
-        let mut texts = Texts::default();
-        for path in ["watchdog/dog", "net/port", "block/disk", "hwmon/fan"] {
-            let path = format!("kernel/drivers/{path}.ko");
-            fs::create_dir_all(directory.path().join(&path).parent().unwrap()).unwrap();
-            fs::write(directory.path().join(&path), "no module").unwrap();
-            texts.alias.push_str(&["alias test:* ", &index::name(&path), "\n"].concat());
-            texts.dep.push_str(&[&path, ":\n"].concat());
-        }
-        let index = Index::new(&texts);
-        let queue = Queue::new(&index, directory.path());
-        let reports = Mutex::new(Vec::new());
-        queue.want_device("test:1");
-        play(&queue, &|gap| reports.lock().unwrap().push(gap.what));
-        assert_eq!(reports.into_inner().unwrap(), expected);
-    }
-
-    /// Plays with three threads at work.
-    fn check_at_work(play: impl Fn(&Queue<'_>), expected: &[&str]) {
-        let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
-            std::thread::scope(|scope| {
-                for _ in 0..3 {
-                    scope.spawn(|| queue.work(report));
-                }
-                play(queue);
-                queue.close();
-            });
-        };
-        check(play, expected);
-    }
-
-    const LONG: Duration = Duration::from_secs(20);
-
-    #[test]
-    fn nothing_is_loaded_before_it_is_let_in_and_everything_once() {
-        let play = |queue: &Queue<'_>| {
-            assert!(queue.wait_until_idle(LONG));
-            assert_eq!(queue.count(), 0);
-            queue.open(Class::Watchdog);
-            assert!(queue.wait_until_idle(LONG));
-            queue.want_device("test:2");
-            assert!(queue.wait_until_idle(LONG));
-            assert_eq!(queue.count(), 1);
-        };
-        check_at_work(play, &["modules/dog"]);
-    }
-
-    #[test]
-    fn what_is_preferred_comes_with_the_watchdogs() {
-        let play = |queue: &Queue<'_>| {
-            queue.open(Class::Watchdog);
-            assert!(queue.wait_until_idle(LONG));
-            assert!(queue.prefer(Class::Rest));
-            assert!(!queue.prefer(Class::Rest));
-            assert!(queue.wait_until_idle(LONG));
-        };
-        check_at_work(play, &["modules/dog", "modules/fan"]);
-    }
-
-    #[test]
-    fn what_looks_for_disks_has_the_way_free_until_it_looks_and_no_longer_than_a_second() {
-        let mut texts = Texts::default();
-        for path in ["watchdog/dog", "net/port", "block/disk", "ata/libata", "ata/ahci"] {
-            let needs = if path == "ata/ahci" { " kernel/drivers/ata/libata.ko" } else { "" };
-            texts.dep.push_str(&["kernel/drivers/", path, ".ko:", needs, "\n"].concat());
-        }
-        let index = Index::new(&texts);
-        let queue = Queue::new(&index, Path::new("/"));
-        for name in ["dog", "port", "disk", "ahci"] {
-            queue.want_module(name);
-        }
-        let mut state = queue.state();
-        let start = Instant::now();
-        assert_eq!(state.take(start), None);
-        // Disks are looked for while watchdogs are loaded, and hold up neither them nor who waits for them.
-        state.last = Some(Class::Watchdog);
-        assert_eq!(state.take(start), Some("kernel/drivers/watchdog/dog.ko"));
-        assert_eq!(state.take(start), Some("kernel/drivers/ata/ahci.ko"));
-        assert!(!state.is_idle());
-        state.busy.retain(|busy| busy.class > Class::Watchdog);
-        assert!(state.is_idle());
-        // Ports wait for watchdogs, however long a disk takes.
-        assert_eq!(state.take(start + LEAD_PATIENCE), None);
-        state.last = Some(Class::Disk);
-        assert!(!state.is_idle());
-        assert_eq!(state.take(start), None);
-        assert_eq!(state.take(start + LEAD_PATIENCE), Some("kernel/drivers/net/port.ko"));
-        state.ahead.clear();
-        assert_eq!(state.take(start), Some("kernel/drivers/block/disk.ko"));
-        assert_eq!(state.take(start), None);
-    }
-
-    #[test]
-    fn many_that_look_for_disks_leave_threads_to_the_others() {
-        let texts = Texts::default();
-        let index = Index::new(&texts);
-        let queue = Queue::new(&index, Path::new("/"));
-        queue.open(Class::Disk);
-        let names: Vec<String> =
-            (0..9).map(|number| format!("kernel/drivers/ata/pata{number}.ko")).collect();
-        // The queue lives as long as the lists that its names come from.
-        let names: &[String] = names.leak();
-        let mut state = queue.state();
-        state.wanted.insert(Class::Disk, names.iter().map(String::as_str).collect());
-        state.wanted.insert(Class::Port, BTreeSet::from(["kernel/drivers/net/port.ko"]));
-        let now = Instant::now();
-        for name in &names[..MOST_SEARCHING] {
-            assert_eq!(state.take(now), Some(name.as_str()));
-        }
-        assert_eq!(state.take(now), None);
-        state.ahead.clear();
-        assert_eq!(state.take(now), Some("kernel/drivers/net/port.ko"));
-    }
-
-    #[test]
-    fn a_module_that_hangs_is_not_waited_for_and_holds_up_no_other_thread() {
-        let released = Mutex::new(false);
-        let (changed, patience) = (Condvar::new(), Duration::from_millis(50));
-        // Nobody can hang a module here: what hangs is the word about its end.
-        let hang = |gap: Gap| {
-            if gap.what == "modules/dog" {
-                drop(changed.wait_while(released.lock().unwrap(), |released| !*released));
-            }
-        };
-        let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    queue.work(|gap| {
-                        report(gap.clone());
-                        hang(gap);
-                    });
-                });
-                queue.open(Class::Watchdog);
-                assert!(!queue.wait_until_idle(patience));
-                assert!(queue.stuck(Duration::ZERO) == 1 && queue.stuck(LONG) == 0);
-                scope.spawn(|| queue.work(report));
-                queue.open(Class::Rest);
-                while queue.count() < 4 {
-                    std::thread::yield_now();
-                }
-                assert_eq!(queue.busy().len(), 1);
-                *released.lock().unwrap() = true;
-                changed.notify_all();
-                assert!(queue.wait_until_idle(LONG));
-                queue.close();
-            });
-        };
-        check(play, &["modules/dog", "modules/port", "modules/disk", "modules/fan"]);
-    }
-
-    #[test]
-    fn the_core_of_the_watchdogs_keeps_watching_and_libraries_wait_for_nobody() {
-        let mut texts = Texts::default();
-        texts.alias.push_str("alias pci:v1* ahci\nalias acpi:1* intel_pmc_bxt\n");
-        let index = Index::new(&texts);
-        let queue = Queue::new(&index, Path::new("/"));
-        let core = "kernel/drivers/watchdog/watchdog.ko.xz";
-        assert_eq!(queue.parameters(core).as_c_str(), c"stop_on_reboot=0 async_probe");
-        assert_eq!(queue.parameters("kernel/drivers/ata/libata.ko").as_c_str(), c"async_probe");
-        queue.want_module("ahci");
-        assert_eq!(queue.parameters("kernel/drivers/ata/ahci.ko").as_c_str(), c"");
-        let needed = "kernel/drivers/mfd/intel_pmc_bxt.ko.xz";
-        assert_eq!(queue.parameters(needed).as_c_str(), c"async_probe");
-    }
-
-    #[test]
-    fn ports_come_before_disks_and_the_rest_when_it_is_let_in() {
-        let play = |queue: &Queue<'_>, report: &(dyn Fn(Gap) + Sync)| {
-            queue.open(Class::Disk);
-            std::thread::scope(|scope| {
-                scope.spawn(|| queue.work(report));
-                assert!(queue.wait_until_idle(LONG));
-                assert_eq!(queue.count(), 3);
-                queue.open(Class::Rest);
-                assert!(queue.wait_until_idle(LONG));
-                queue.close();
-            });
-        };
-        check(play, &["modules/dog", "modules/port", "modules/disk", "modules/fan"]);
-    }
-}
+mod tests;

@@ -66,6 +66,9 @@ pub enum BulkError {
     /// There was no answer in time, or the server was busy: it may work in a moment.
     #[error("{0}")]
     Again(String),
+    /// The server has no such file, or knows of no such files at all: 404 or 410.
+    #[error("{0}")]
+    Absent(String),
     /// The server answered with something else than what was asked for.
     #[error("{0}")]
     Never(String),
@@ -105,7 +108,7 @@ impl Bulk {
 
     /// Reads a whole file of at most that many bytes. Blocks.
     pub fn get(&self, path: &str, limit: u64) -> Result<Vec<u8>, BulkError> {
-        let mut body = self.begin(path, None)?;
+        let mut body = self.begin(path, None).map_err(asked_again)?;
         // No more is taken than comes: a buffer that grows is there twice.
         let mut bytes = Vec::with_capacity(usize::try_from(body.left.min(limit)).unwrap_or(0));
         let read = body.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes);
@@ -119,7 +122,12 @@ impl Bulk {
 
     /// Begins to read a range of a file. Blocks until the server answers.
     pub fn read(&self, path: &str, range: Range<u64>) -> Result<Body, BulkError> {
-        self.begin(path, Some(range))
+        self.begin(path, Some(range)).map_err(asked_again)
+    }
+
+    /// Begins to read a whole file. Blocks until the server answers, and says where it has none.
+    pub fn open(&self, path: &str) -> Result<Body, BulkError> {
+        self.begin(path, None)
     }
 
     fn begin(&self, path: &str, range: Option<Range<u64>>) -> Result<Body, BulkError> {
@@ -133,6 +141,14 @@ impl Bulk {
     }
 }
 
+/// What an order names is in the store of images for as long as the order stands: who does not find it asks again.
+fn asked_again(error: BulkError) -> BulkError {
+    match error {
+        BulkError::Absent(words) => BulkError::Again(words),
+        error => error,
+    }
+}
+
 /// What the server sends. Ends after as many bytes as it promised; ending earlier is an error.
 #[derive(Debug)]
 pub struct Body {
@@ -142,6 +158,13 @@ pub struct Body {
 }
 
 type Piece = bytes::Bytes;
+
+impl Body {
+    /// Returns how many bytes are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+}
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -231,10 +254,12 @@ async fn ask(
     let status = answer.status;
     let temporary = status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    let absent = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
     let accepted = timeout(SILENCE, accepted(answer)).await;
     let accepted = accepted.map_err(|_| BulkError::Again(format!("{path}: half an answer")))?;
     let answer = accepted.map_err(|error| match error {
         _ if temporary => BulkError::Again(error.to_string()),
+        _ if absent => BulkError::Absent(format!("{path}: {status}")),
         // It restarted, and the session is about to announce again.
         CallError::UnknownSession => BulkError::Again(error.to_string()),
         error => BulkError::Never(error.to_string()),

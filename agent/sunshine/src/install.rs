@@ -260,7 +260,7 @@ fn permitted(job: &Job, install: &Install) -> Result<Held, Broken> {
         place: &place,
         now_unix_milliseconds: linux::clock::unix_milliseconds(),
         clock: match job.clock {
-            work::Clock::Servers => permit::Clock::SetByServer,
+            work::Clock::Servers { .. } => permit::Clock::SetByServer,
             work::Clock::Unknown => permit::Clock::Unset,
         },
         used: &used,

@@ -97,6 +97,32 @@ async fn a_file_larger_than_it_may_be_is_not_kept() {
     assert_eq!(whole.unwrap(), b"abcdef");
 }
 
+#[tokio::test]
+async fn who_opens_a_file_hears_that_there_is_none_and_how_long_it_is() {
+    for status in [404, 410] {
+        let harbour = Harbour::open().await;
+        let words = format!("HTTP/1.1 {status} X\r\ncontent-length: 4\r\n\r\nnone");
+        harbour.says("GET /v1/store/ab", &words);
+        let line = line(&harbour).await;
+        let (absent, line) = beside(move || (line.open("/v1/store/ab").map(drop), line)).await;
+        assert!(matches!(absent, Err(BulkError::Absent(_))), "{absent:?}");
+        // An order's image is asked for again.
+        let again = beside(move || line.get("/v1/store/ab", 9)).await;
+        assert!(matches!(again, Err(BulkError::Again(_))), "{again:?}");
+    }
+    let harbour = Harbour::open().await;
+    harbour.says("GET /v1/store/ab", "HTTP/1.1 200 X\r\ncontent-length: 6\r\n\r\nabcdef");
+    let line = line(&harbour).await;
+    let (length, bytes) = beside(move || {
+        let mut body = line.open("/v1/store/ab").expect("it is there");
+        let (length, mut bytes) = (body.left(), Vec::new());
+        body.read_to_end(&mut bytes).expect("it is whole");
+        (length, bytes)
+    })
+    .await;
+    assert_eq!((length, bytes.as_slice()), (6, b"abcdef".as_slice()));
+}
+
 /// Says whether an agent that tells of its progress is told that its order is over, by a server with these words.
 async fn is_cancelled(words: Option<&str>) -> bool {
     let harbour = Harbour::open().await;

@@ -227,7 +227,7 @@ fn install(verb: &Verb) -> Option<OrderId> {
 fn works(job: &Job) -> After {
     std::thread::park_timeout(Duration::from_secs(1));
     match job.clock {
-        Clock::Servers => After::End(End::Restart),
+        Clock::Servers { .. } => After::End(End::Restart),
         Clock::Unknown => After::Stay,
     }
 }

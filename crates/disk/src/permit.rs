@@ -332,10 +332,11 @@ impl Permit {
         &self.claim.name
     }
 
-    /// Checks once more that it is the same disk, takes its belt off, and hands it over. The belt stays on where the
-    /// order is one of the level `idle`: nothing that such an order leads to can write.
+    /// Checks once more that it is the same disk and that nobody uses it, takes its belt off, and hands it over. The belt
+    /// stays on where the order is one of the level `idle`: nothing that such an order leads to can write.
     pub fn into_medium(self) -> Result<Held, Refusal> {
         self.claim.confirm(&self.machine)?;
+        self.claim.still_unused(&self.machine)?;
         let disk = self.claim.label();
         if self.only_looks {
             let Self { claim, machine, .. } = self;

@@ -39,7 +39,8 @@ fn undriven(survey: &mut Survey<'_>, bus: &str, name: &str, class: &Path) -> Opt
     let place = survey.device(&what, class);
     let path = place.as_deref().and_then(|path| path.strip_prefix("sys/devices").ok());
     let path = path.map_or_else(|| name.to_owned(), |path| path.display().to_string());
-    Some(Undriven { path, modalias, class: kind })
+    // Who has the kernel's lists of modules says which of them would do.
+    Some(Undriven { path, modalias, class: kind, modules: Vec::new() })
 }
 
 /// Holds for PCI classes that work without: memory, bridges, timers and interrupt controllers, processors,

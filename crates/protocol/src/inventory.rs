@@ -387,6 +387,9 @@ pub struct Undriven {
     /// Its class, for PCI devices as six digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// Modules that are made for it, by name; empty where this system's kernel has none, or nobody looked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
 }
 
 /// Something that could not be read.

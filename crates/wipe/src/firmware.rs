@@ -406,18 +406,18 @@ pub fn lift_hidden(
     ata::lift_hidden(device).map(Some)
 }
 
-/// Takes an ATA password off that an earlier boot set and a power cut left: tries that one, then those that stand for
-/// none. Three attempts, since a fifth wrong one locks the disk until it is switched off.
+/// Takes an ATA password off that an earlier boot set and a power cut left: tries those that may be it, the likeliest first, then
+/// those that stand for none. Four attempts, since a fifth wrong one locks the disk until it is switched off.
 pub fn recover(
     device: &Device<'_>,
-    password: &[u8; 32],
+    passwords: &[[u8; 32]],
     watch: &dyn Watch,
 ) -> Result<Recovery, FirmwareError> {
     let Device::Ata { device } = *device else {
         return Ok(Recovery { state: Recovered::Unneeded, commands: Vec::new() });
     };
     watch.check().map_err(FirmwareError::Stopped)?;
-    ata::recover(device, password)
+    ata::recover(device, passwords)
 }
 
 /// How a technique ended, and why not otherwise.

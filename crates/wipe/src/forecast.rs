@@ -11,7 +11,7 @@ use protocol::wipe::{
 use crate::{
     firmware::{Examined, Hiding, Obstacle, Reach},
     harbour,
-    plan::{self, Facts, MANY_SAMPLES, MediumKind, Way},
+    plan::{self, Facts, MANY_SAMPLES, MediumKind, Plan, Way},
     verdict::exception,
 };
 
@@ -72,7 +72,8 @@ pub fn forecast(known: &Known<'_>) -> DiskForecast {
         obstacles.push(exception("sanitizeFailed", words));
     }
     let has = |technique| known.examined.techniques.iter().any(|one| one.technique == technique);
-    if has(Technique::OpalPsidRevert) && !known.has_psid {
+    let is_open = !known.examined.obstacles.contains(&Obstacle::OpalLocked);
+    if has(Technique::OpalPsidRevert) && is_open && !known.has_psid {
         let words = "it could also be reverted with the PSID on its label (--psid), which purges";
         obstacles.push(exception("psid", words));
     }
@@ -94,18 +95,26 @@ fn level(level: PowerLevel, known: &Known<'_>) -> LevelForecast {
         (known.may == Reach::Everything || one.reach == Reach::Addressed)
             && may_begin(one.technique, known)
     });
-    let facts = Facts {
+    let mut facts = Facts {
         medium: known.kind,
         offered: usable.map(|one| one.technique).collect(),
         is_writable: !known.is_zoned && !examined.obstacles.iter().any(Obstacle::is_shut),
         discards: known.discards,
     };
     let mut plan = plan::plan(level, options, &facts);
+    let opener = opener(&plan, examined);
+    if opener.is_some() {
+        // As the wipe plans anew once the disk is open.
+        let is_shut = |one: &Obstacle| one.is_shut() && *one != Obstacle::OpalLocked;
+        facts.is_writable = !known.is_zoned && !examined.obstacles.iter().any(is_shut);
+        facts.offered.retain(|one| !is_revert(*one));
+        plan = plan::plan(level, options, &facts);
+    }
     if known.is_zoned {
         plan.ways.retain(|way| matches!(way, Way::Device(_)));
     }
     let ways: Vec<WayForecast> =
-        plan.ways.iter().map(|way| told(way, &plan.read_back, known)).collect();
+        plan.ways.iter().map(|way| opened(opener, told(way, &plan.read_back, known))).collect();
     let is_whole = plan.ways.first().is_some_and(|way| match way {
         Way::Device(technique) => examined
             .techniques
@@ -116,7 +125,9 @@ fn level(level: PowerLevel, known: &Known<'_>) -> LevelForecast {
     let hinders = |obstacle: &&Obstacle| match words(obstacle).2 {
         Hinders::Nothing => false,
         // What can be neither read nor written: only the device's own way gets past it.
-        Hinders::All => !plan.ways.iter().any(|way| matches!(way, Way::Device(_))),
+        Hinders::All => {
+            opener.is_none() && !plan.ways.iter().any(|way| matches!(way, Way::Device(_)))
+        }
         Hinders::Whole => level >= PowerLevel::Full && !is_whole,
         Hinders::Purge => {
             level == PowerLevel::Redline
@@ -137,6 +148,27 @@ fn level(level: PowerLevel, known: &Known<'_>) -> LevelForecast {
         would_remove: None,
         notes: Vec::new(),
     }
+}
+
+/// Returns what opens a disk first that TCG Opal has locked. It takes no marks before, so that nothing shows whether that
+/// erased it: what is done once it is open counts.
+fn opener(plan: &Plan, examined: &Examined) -> Option<Technique> {
+    let revert = plan.ways.iter().find_map(|way| match way {
+        Way::Device(technique) if is_revert(*technique) => Some(*technique),
+        _ => None,
+    });
+    revert.filter(|_| examined.obstacles.contains(&Obstacle::OpalLocked))
+}
+
+fn is_revert(technique: Technique) -> bool {
+    matches!(technique, Technique::OpalPsidRevert | Technique::OpalSidRevert)
+}
+
+fn opened(opener: Option<Technique>, way: WayForecast) -> WayForecast {
+    let Some(opener) = opener else { return way };
+    let words = format!("{}, which opens it, then {}", command(opener), way.words);
+    let techniques = std::iter::once(opener).chain(way.techniques).collect();
+    WayForecast { techniques, words, ..way }
 }
 
 /// Holds unless it is clear from what the device says that the technique would be refused.

@@ -173,9 +173,12 @@ struct Run<'r> {
     journal: Journal,
     examined: Examined,
     plan: Plan,
-    /// How many canaries are on the disk, and whether at every place that is sampled.
+    /// How many canaries are on the disk, how many places took none, and whether every place that is sampled was to.
     planted: u64,
+    refused: u64,
     marks_all: bool,
+    /// Whether a way of the device came to its end of which nothing could be seen.
+    is_untold: bool,
     techniques: Vec<TechniqueOutcome>,
     /// What the last pass could not write.
     unwritten: Option<Unwritten>,
@@ -211,7 +214,9 @@ impl<'r> Run<'r> {
             examined: Examined::default(),
             plan: Plan { ways: Vec::new(), read_back: protocol::wipe::VerificationPlan::Probe {} },
             planted: 0,
+            refused: 0,
             marks_all: false,
+            is_untold: false,
             techniques: Vec::new(),
             unwritten: None,
             exceptions: Vec::new(),

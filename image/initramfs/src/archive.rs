@@ -17,31 +17,79 @@ const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
 
+/// An archive that is being written.
+#[derive(Debug)]
+pub struct Archive<W> {
+    output: W,
+    number: u32,
+}
+
+/// What a file in an archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something to read.
+    Plain,
+    /// Something to run.
+    Program,
+}
+
+impl<W: Write> Archive<W> {
+    /// Begins an archive.
+    pub fn new(output: W) -> Self {
+        Self { output, number: 0 }
+    }
+
+    /// Adds a directory, named from the top without a slash before it. It has to come before what is in it.
+    pub fn directory(&mut self, name: &str) -> io::Result<()> {
+        self.entry(DIRECTORY, name, &[])
+    }
+
+    /// Adds a file, named in the same way.
+    pub fn file(&mut self, name: &str, kind: Kind, content: &[u8]) -> io::Result<()> {
+        let mode = match kind {
+            Kind::Plain => FILE,
+            Kind::Program => PROGRAM,
+        };
+        self.entry(mode, name, content)
+    }
+
+    /// Writes the end. An archive without it is cut off.
+    pub fn finish(mut self) -> io::Result<W> {
+        entry(&mut self.output, 0, 0, "TRAILER!!!", &[])?;
+        self.output.flush()?;
+        Ok(self.output)
+    }
+
+    fn entry(&mut self, mode: u32, name: &str, content: &[u8]) -> io::Result<()> {
+        self.number += 1;
+        entry(&mut self.output, self.number, mode, name, content)
+    }
+}
+
 /// Writes everything below `directory` to `output`, in the order of the names.
 ///
 /// Owners are root, times the epoch; a file is a program if its owner may run it. Anything but directories and
 /// ordinary files is an error: our systems need no links and get their devices from the kernel.
-pub(crate) fn pack(directory: &Path, mut output: impl Write) -> io::Result<()> {
+pub fn pack(directory: &Path, output: impl Write) -> io::Result<()> {
     let mut paths = Vec::new();
     walk(directory, &mut paths)?;
     paths.sort();
-    let mut number = 0;
+    let mut archive = Archive::new(output);
     for path in paths {
-        number += 1;
         let name = path.strip_prefix(directory).map_err(io::Error::other)?;
         let name = name.to_str().ok_or_else(|| odd(&path, "is not named in UTF-8"))?;
         let metadata = fs::symlink_metadata(&path)?;
         if metadata.is_dir() {
-            entry(&mut output, number, DIRECTORY, name, &[])?;
+            archive.directory(name)?;
         } else if metadata.is_file() {
-            let mode = if metadata.permissions().mode() & 0o100 == 0 { FILE } else { PROGRAM };
-            entry(&mut output, number, mode, name, &fs::read(&path)?)?;
+            let is_program = metadata.permissions().mode() & 0o100 != 0;
+            let kind = if is_program { Kind::Program } else { Kind::Plain };
+            archive.file(name, kind, &fs::read(&path)?)?;
         } else {
             return Err(odd(&path, "is neither directory nor file"));
         }
     }
-    entry(&mut output, 0, 0, "TRAILER!!!", &[])?;
-    output.flush()
+    archive.finish().map(drop)
 }
 
 fn walk(directory: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -4,8 +4,6 @@
 //! machines and file systems that images are built on. The same names and bytes give the same archive everywhere.
 #![forbid(unsafe_code)]
 
-mod archive;
-
 use std::{env, io, path::Path};
 
 use anyhow::{Context as _, bail};
@@ -14,6 +12,6 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let [directory] = arguments.as_slice() else { bail!("usage: initramfs DIRECTORY >archive") };
     let output = io::BufWriter::new(io::stdout().lock());
-    archive::pack(Path::new(directory), output)
+    initramfs::pack(Path::new(directory), output)
         .with_context(|| format!("packing {}", Path::new(directory).display()))
 }

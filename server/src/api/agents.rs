@@ -1,4 +1,5 @@
-//! The agents' routes: announce, ask for one's own instruction, tell events. Nothing else is behind this door.
+//! The agents' routes: announce, ask for one's own instruction, tell events; what these need beside that. Nothing else is
+//! behind this door.
 
 mod body;
 mod wipes;
@@ -29,6 +30,7 @@ use tokio::sync::Semaphore;
 use self::body::Bodies;
 use super::door::{Peer, PeerKey};
 use crate::{
+    boot::Assets,
     certificate::Certificates,
     clock::Clock,
     image::Images,
@@ -66,6 +68,7 @@ struct Harbour {
 pub fn routes(
     registry: Registry,
     images: Images,
+    assets: Assets,
     journal: Journal,
     clock: Clock,
     certificates: Certificates,
@@ -83,7 +86,8 @@ pub fn routes(
             bodies,
             reports,
         })
-        .merge(super::frames::routes(registry, images))
+        .merge(super::frames::routes(registry.clone(), images))
+        .merge(super::store::routes(registry, assets))
 }
 
 /// Why a request was refused, as JSON.
@@ -359,7 +363,8 @@ mod tests {
         let images = crate::image::tests::empty();
         let clock = crate::clock::tests::synchronised();
         let certificates = crate::certificate::tests::in_a_directory();
-        let routes = routes(registry.clone(), images, journal.clone(), clock, certificates);
+        let assets = crate::boot::test_assets(tempfile::tempdir().unwrap().path());
+        let routes = routes(registry.clone(), images, assets, journal.clone(), clock, certificates);
         (Open::open(routes, journal).await, registry)
     }
 

@@ -94,14 +94,13 @@ async fn report(State(bridge): State<Bridge>) -> Response {
 
 async fn show(State(bridge): State<Bridge>, Path(serial): Path<u64>) -> Response {
     let certificates = bridge.certificates;
+    let absent = certificates.clone();
     match tokio::task::spawn_blocking(move || certificates.read(serial)).await {
         // Byte for byte: it is signed.
         Ok(Ok(Some(bytes))) => {
             ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
         }
-        Ok(Ok(None)) => {
-            refuse(StatusCode::NOT_FOUND, &format!("no certificate of this number: {serial}"))
-        }
+        Ok(Ok(None)) => refuse(StatusCode::NOT_FOUND, &absent.say_absent(serial)),
         Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &chain(&error)),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }

@@ -1,56 +1,37 @@
 //! The agents' route for images: to the session whose order names one, and to nobody else.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io,
-    ops::Range,
-    os::unix::fs::FileExt,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
-};
-
 use axum::{
     Extension, Router,
-    body::{Body, HttpBody},
+    body::Body,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
-use tokio::task::JoinHandle;
 
-use super::{agents::refuse, door::Peer};
+use super::{
+    agents::refuse,
+    door::Peer,
+    sending::{ANSWERS, Sending, Turns},
+};
 use crate::{
     boot::conditions::{self, Validators, Verdict},
     image::{Images, Part},
-    machine::{Registry, Session},
+    machine::Registry,
 };
-
-/// How much is read at once, and so what one answer holds in memory: two of these, and what TLS makes of one.
-const PIECE_BYTES: u64 = 128 << 10;
-/// Answers at once to one session: the sum over all machines is what the server's memory pays.
-const ANSWERS: usize = 8;
 
 /// What the route needs.
 #[derive(Debug, Clone)]
 struct Quay {
     registry: Registry,
     images: Images,
-    guests: Arc<Mutex<HashMap<Session, usize>>>,
+    turns: Turns,
 }
 
 /// Returns the route. Every request must carry a [`Peer`].
 pub(super) fn routes(registry: Registry, images: Images) -> Router {
-    let guests = Arc::default();
-    Router::new().route("/v1/images/{manifest}/{part}", get(part)).with_state(Quay {
-        registry,
-        images,
-        guests,
-    })
+    let quay = Quay { registry, images, turns: Turns::default() };
+    Router::new().route("/v1/images/{manifest}/{part}", get(part)).with_state(quay)
 }
 
 async fn part(
@@ -67,7 +48,7 @@ async fn part(
     let Some(part) = Part::named(&name) else {
         return refuse(StatusCode::NOT_FOUND, &"an image has a manifest and frames");
     };
-    let Some(turn) = Turn::take(&quay, peer.session) else {
+    let Some(turn) = quay.turns.take(peer.session) else {
         return refuse(StatusCode::TOO_MANY_REQUESTS, &format!("more than {ANSWERS} at once"));
     };
     let (images, whose) = (quay.images.clone(), manifest.clone());
@@ -116,91 +97,6 @@ async fn part(
         conditions::put(headers, header::CONTENT_RANGE, &text);
     }
     response
-}
-
-/// One answer's place among those of its session; given back when dropped.
-#[derive(Debug)]
-struct Turn {
-    guests: Arc<Mutex<HashMap<Session, usize>>>,
-    session: Session,
-}
-
-impl Turn {
-    fn take(quay: &Quay, session: Session) -> Option<Self> {
-        let mut guests = quay.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = guests.entry(session).or_default();
-        (*count < ANSWERS).then(|| {
-            *count += 1;
-            Self { guests: Arc::clone(&quay.guests), session }
-        })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = guests.get_mut(&self.session) {
-            *count -= 1;
-            if *count == 0 {
-                guests.remove(&self.session);
-            }
-        }
-    }
-}
-
-/// A piece of a file on its way, read on threads that may block.
-#[derive(Debug)]
-struct Sending {
-    file: Arc<File>,
-    range: Range<u64>,
-    piece: Option<JoinHandle<io::Result<Bytes>>>,
-    _turn: Turn,
-}
-
-impl Sending {
-    fn new(file: File, range: Range<u64>, turn: Turn) -> Self {
-        Self { file: Arc::new(file), range, piece: None, _turn: turn }
-    }
-}
-
-impl HttpBody for Sending {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.range.is_empty() {
-            return Poll::Ready(None);
-        }
-        let (file, start) = (Arc::clone(&self.file), self.range.start);
-        let length = (self.range.end - start).min(PIECE_BYTES);
-        let piece = self.piece.get_or_insert_with(|| {
-            tokio::task::spawn_blocking(move || {
-                let mut piece = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-                file.read_exact_at(&mut piece, start)?;
-                Ok(Bytes::from(piece))
-            })
-        });
-        let read = ready!(Pin::new(piece).poll(context));
-        self.piece = None;
-        let read = read.map_err(io::Error::other).flatten();
-        match &read {
-            Ok(_) => self.range.start += length,
-            // Nothing follows an error.
-            Err(_) => self.range.start = self.range.end,
-        }
-        Poll::Ready(Some(read.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.range.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.range.end.saturating_sub(self.range.start))
-    }
 }
 
 #[cfg(test)]

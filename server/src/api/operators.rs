@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Every route behind this door; a test tries each from the agents' door.
-pub const ROUTES: [(&str, &str); 23] = [
+pub const ROUTES: [(&str, &str); 24] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/machines"),
     ("GET", "/v1/machines/{machine}"),
@@ -38,6 +38,7 @@ pub const ROUTES: [(&str, &str); 23] = [
     ("GET", "/v1/orders"),
     ("GET", "/v1/orders/{id}"),
     ("POST", "/v1/orders/{id}/cancel"),
+    ("GET", "/v1/orders/{id}/against"),
     ("GET", "/v1/passwords"),
     ("GET", "/v1/certificates"),
     ("GET", "/v1/certificates/key"),

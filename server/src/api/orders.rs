@@ -58,6 +58,7 @@ pub(super) fn routes() -> Router<Bridge> {
         .route("/v1/orders", get(list))
         .route("/v1/orders/{order}", get(show))
         .route("/v1/orders/{order}/cancel", post(cancel))
+        .route("/v1/orders/{order}/against", get(against))
         .route("/v1/passwords", get(passwords))
 }
 
@@ -148,6 +149,24 @@ async fn show(State(bridge): State<Bridge>, Path(order): Path<String>) -> Respon
     match search(&bridge.registry, &order) {
         Ok(found) => Json(found).into_response(),
         Err(refusal) => *refusal,
+    }
+}
+
+/// Says what the server would refuse of the disks of an order, level by level.
+async fn against(State(bridge): State<Bridge>, Path(order): Path<String>) -> Response {
+    let id = match search(&bridge.registry, &order) {
+        Ok(found) => found.order.id,
+        Err(refusal) => return *refusal,
+    };
+    let trying = tokio::task::spawn_blocking(move || {
+        let Bridge { registry, clock, assets, .. } = &bridge;
+        let image = |architecture: Option<&str>| has_hercules(assets, architecture);
+        registry.would_refuse(id, image, clock)
+    });
+    match trying.await {
+        Ok(Ok(against)) => Json(against).into_response(),
+        Ok(Err(refusal)) => refuse(StatusCode::CONFLICT, &refusal),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
 }
 

@@ -3,10 +3,10 @@
 use protocol::MacAddress;
 
 use super::{
-    Arrival, Context,
+    Arrival, Context, Pack,
     asset::Asset,
     path::{Resolved, Wanted},
-    script::{self, Beginning},
+    script::{self, Beginning, Extras},
 };
 use crate::decision::{Boot, System, Traveller};
 
@@ -51,7 +51,7 @@ impl Context {
                     traveller: Traveller { mac, ..Traveller::default() },
                     ..Arrival::default()
                 };
-                self.script_of(&Boot::OwnDisk, &arrival)
+                self.script_of(&Boot::OwnDisk, &arrival, Extras::default())
             }
             (Wanted::Asset(asset), Some(Boot::System(_)) | None) => Answer::Asset(asset),
             (Wanted::AutoexecScript, _) => self.first_script(Beginning::Autoexec),
@@ -59,22 +59,24 @@ impl Context {
         }
     }
 
-    /// Says what a machine gets that asks for its own script.
-    pub(crate) fn answer_arrival(&self, arrival: &Arrival) -> Answer {
-        self.script_of(&(self.decide)(&arrival.traveller), arrival)
+    /// Says what a machine gets that asks for its own script, and whose boot card needs a pack.
+    pub(crate) fn answer_arrival(&self, arrival: &Arrival, pack: Option<Pack>) -> Answer {
+        let network_storage = (self.has_network_storage)(&arrival.traveller);
+        let extras = Extras { pack, network_storage };
+        self.script_of(&(self.decide)(&arrival.traveller), arrival, extras)
     }
 
     fn first_script(&self, beginning: Beginning) -> Answer {
         Answer::FirstScript(script::first(&self.settings, beginning))
     }
 
-    fn script_of(&self, boot: &Boot, arrival: &Arrival) -> Answer {
+    fn script_of(&self, boot: &Boot, arrival: &Arrival, extras: Extras) -> Answer {
         let Arrival { traveller, architecture, platform, .. } = arrival;
         let boots = match boot {
             Boot::System(system) => Some(*system),
             Boot::OwnDisk | Boot::Silence(_) => None,
         };
-        match script::machine(boot, &self.settings, traveller, *architecture, *platform) {
+        match script::machine(boot, &self.settings, traveller, *architecture, *platform, extras) {
             Some(text) => Answer::MachineScript { text, boots },
             None => Answer::Nothing("not found: this machine is left alone"),
         }

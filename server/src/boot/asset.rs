@@ -1,6 +1,6 @@
 //! The files that are served, by name. What has no name here cannot be asked for.
 
-use super::unified::Unified;
+use super::{pack::Pack, unified::Unified};
 use crate::decision::System;
 
 /// A file that is served as it stands on disk.
@@ -10,6 +10,8 @@ pub enum Asset {
     Program(Program),
     /// What iPXE loads then.
     Image(Image),
+    /// What it loads beside that for its card.
+    Pack(Pack),
     /// What firmware starts by itself.
     Unified(Unified),
 }
@@ -71,6 +73,9 @@ impl Asset {
         match self {
             Self::Program(program) => format!("ipxe/{}", program.file_name()),
             Self::Image(image) => image.file_name(),
+            Self::Pack(pack) => {
+                format!("pack-{}/{}", pack.architecture.name(), pack.file_name())
+            }
             Self::Unified(image) => image.file_name(),
         }
     }
@@ -80,7 +85,9 @@ impl Asset {
         match self {
             Self::Program(Program::SnponlyEfi | Program::IpxeEfi | Program::IpxeArm64Efi)
             | Self::Unified(_) => "application/efi",
-            Self::Program(Program::UndionlyKpxe) | Self::Image(_) => "application/octet-stream",
+            Self::Program(Program::UndionlyKpxe) | Self::Image(_) | Self::Pack(_) => {
+                "application/octet-stream"
+            }
         }
     }
 }
@@ -141,6 +148,11 @@ impl Architecture {
             Self::X86_64 => "x86_64",
             Self::Aarch64 => "aarch64",
         }
+    }
+
+    /// Finds one by the name that `uname -m` has for it.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::X86_64, Self::Aarch64].into_iter().find(|known| known.name() == name)
     }
 
     /// Reads iPXE's `${buildarch}`. That says what iPXE was built for: an `i386` one runs on 64-bit processors.

@@ -4,6 +4,11 @@
 //! when another is renamed into its place. A file's checksum is kept as long as the file is the same
 //! (device, inode, length, time of change), so that a new file is noticed by the next request.
 
+mod packs;
+mod store;
+
+pub use self::store::StoreName;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -47,6 +52,7 @@ pub struct Assets(Arc<Shared>);
 struct Shared {
     directory: PathBuf,
     known: Mutex<BTreeMap<Asset, Known>>,
+    cards: Mutex<BTreeMap<Architecture, packs::Known>>,
 }
 
 /// What is remembered of a file.
@@ -133,8 +139,9 @@ pub enum AssetError {
 impl Assets {
     /// Opens a directory of the layout of `dist/`, and reads all of it once. Fails where a file is missing that no server can do without.
     pub fn open(directory: &Path) -> Result<Self, AssetError> {
-        let known = Mutex::default();
-        let assets = Self(Arc::new(Shared { directory: directory.to_owned(), known }));
+        let directory = directory.to_owned();
+        let (known, cards) = (Mutex::default(), Mutex::default());
+        let assets = Self(Arc::new(Shared { directory, known, cards }));
         for asset in all() {
             match assets.read(asset) {
                 Err(AssetError::Missing { .. }) if !REQUIRED.contains(&asset) => {}
@@ -144,7 +151,7 @@ impl Assets {
         Ok(assets)
     }
 
-    /// Returns what is there at this moment.
+    /// Returns the programs and images that are there at this moment.
     pub fn present(&self) -> Vec<Asset> {
         all().filter(|asset| self.path(*asset).is_file()).collect()
     }
@@ -185,7 +192,8 @@ impl Assets {
 
     fn learn(&self, asset: Asset, file: &mut File, path: &Path) -> Result<Known, AssetError> {
         let (before, _) = state_of(file, path)?;
-        let in_memory = before.size_bytes < MEMORY_LIMIT_BYTES;
+        // There are as many packs as drivers: together they are no small thing.
+        let in_memory = before.size_bytes < MEMORY_LIMIT_BYTES && !matches!(asset, Asset::Pack(_));
         let mut content = Vec::new();
         let mut checksum = digest::Context::new(&digest::SHA256);
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -283,7 +291,7 @@ pub(crate) mod tests {
         for asset in REQUIRED {
             let size = match asset {
                 Asset::Program(_) => 100_000,
-                Asset::Image(_) | Asset::Unified(_) => 3_000_000,
+                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) => 3_000_000,
             };
             fs::write(directory.path().join(asset.location()), pattern(size)).unwrap();
         }

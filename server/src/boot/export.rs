@@ -14,8 +14,9 @@ use linux::filesystem::exchange;
 use ring::digest;
 
 use super::{
-    asset::{Asset, Image},
+    asset::{Architecture, Asset, Image},
     assets::{AssetError, Assets, Content, hexadecimal},
+    pack::Pack,
     script::{self, Beginning, Fallback},
     settings::Settings,
 };
@@ -35,7 +36,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub enum WithoutServer {
     /// It boots its own disk, as it does without the router's help. The tree then holds no images.
     OwnDisk,
-    /// It boots SunshineOS from the tree, which waits for the server. For places where all machines are blank or to be held.
+    /// It boots SunshineOS from the tree, which waits for the server, with the drivers of all network cards: each pack beside
+    /// would make the tree twice as large. For places where all machines are blank or to be held.
     Sunshine,
 }
 
@@ -213,27 +215,37 @@ impl Tree {
         settings: &Settings,
         without_server: WithoutServer,
     ) -> Result<(), ExportError> {
-        for directory in ["", "boot", "image"] {
-            if directory != "image" || without_server == WithoutServer::Sunshine {
-                self.directory(directory)?;
-            }
+        let boots = without_server == WithoutServer::Sunshine;
+        let packs: Vec<Pack> = [Architecture::X86_64, Architecture::Aarch64]
+            .into_iter()
+            .filter_map(|architecture| assets.pack(architecture, None).filter(|_| boots))
+            .collect();
+        let mut directories = vec![String::new(), "boot".to_owned()];
+        directories.extend(boots.then(|| "image".to_owned()));
+        directories.extend((!packs.is_empty()).then(|| "pack".to_owned()));
+        let of_pack = |pack: &Pack| format!("pack/{}", pack.architecture.name());
+        directories.extend(packs.iter().map(of_pack));
+        for directory in &directories {
+            self.directory(directory)?;
+        }
+        for pack in &packs {
+            let name = format!("{}/{}", of_pack(pack), pack.file_name());
+            self.copy(assets, Asset::Pack(*pack), &name)?;
         }
         for asset in assets.present() {
             let name = match asset {
                 Asset::Program(program) => format!("boot/{}", program.file_name()),
-                Asset::Image(image @ Image { system: System::Sunshine, .. })
-                    if without_server == WithoutServer::Sunshine =>
-                {
+                Asset::Image(image @ Image { system: System::Sunshine, .. }) if boots => {
                     format!("image/{}", image.file_name())
                 }
-                Asset::Image(_) | Asset::Unified(_) => continue,
+                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) => continue,
             };
             self.copy(assets, asset, &name)?;
         }
         for (directory, root) in [("", ""), ("boot/", "../")] {
             let fallback = match without_server {
                 WithoutServer::OwnDisk => Fallback::OwnDisk,
-                WithoutServer::Sunshine => Fallback::Sunshine(root),
+                WithoutServer::Sunshine => Fallback::Sunshine { root, has_pack: !packs.is_empty() },
             };
             let script = |beginning| script::exported(settings, beginning, fallback);
             self.text(&format!("{directory}boot.ipxe"), &script(Beginning::Leased))?;
@@ -248,10 +260,8 @@ impl Tree {
              Serve it by TFTP (boot/) and by plain HTTP, without redirects. Check it: sha256sum -c {SUMS}\n"
         );
         self.file(MARK, &mut mark.as_bytes())?;
-        for directory in ["boot", "image", ""] {
-            if self.root.join(directory).is_dir() {
-                sync(&self.root.join(directory))?;
-            }
+        for directory in directories.iter().rev() {
+            sync(&self.root.join(directory))?;
         }
         Ok(())
     }
@@ -384,6 +394,30 @@ mod tests {
             let content = fs::read(place.join(name)).unwrap();
             assert_eq!(hexadecimal(digest::digest(&digest::SHA256, &content).as_ref()), sum);
         }
+    }
+
+    #[test]
+    fn the_tree_has_the_drivers_of_all_cards_once() {
+        let source = test_assets::directory();
+        let packs = source.path().join("pack-x86_64");
+        fs::create_dir(&packs).unwrap();
+        for name in ["network.cpio", "ixgbe.cpio", "cards"] {
+            fs::write(packs.join(name), name).unwrap();
+        }
+        let assets = Assets::open(source.path()).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let place = parent.path().join("tree");
+        let write = |without_server| export(&place, &assets, &settings(), without_server).unwrap();
+        let packs_in = |written: Vec<String>| -> Vec<String> {
+            written.into_iter().filter(|name| name.starts_with("pack")).collect()
+        };
+        assert_eq!(packs_in(write(WithoutServer::Sunshine)), ["pack/x86_64/network.cpio"]);
+        let script = fs::read_to_string(place.join("boot/autoexec.ipxe")).unwrap();
+        let line =
+            "initrd --name network.cpio ../pack/${architecture}/network.cpio && goto start ||";
+        assert!(script.lines().any(|there| there == line), "{script}");
+        assert!(packs_in(write(WithoutServer::OwnDisk)).is_empty());
+        assert!(!place.join("pack").exists());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use self::{
     sending::Sending,
 };
 use super::{
-    Answer, Arrival, Asset, Context, Story,
+    Answer, Arrival, Asset, Context, Pack, Story,
     path::{Resolved, Wanted, resolve},
     query::percent_decoded,
 };
@@ -54,8 +54,9 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
         if let (Some(mac), Some(address)) = (traveller.mac, address) {
             (context.note_address)(mac, address);
         }
-        debug!(?arrival, "a machine asks for its script");
-        (arrival.traveller.mac, context.answer_arrival(&arrival))
+        let pack = pack(&context, &arrival).await;
+        debug!(?arrival, ?pack, "a machine asks for its script");
+        (arrival.traveller.mac, context.answer_arrival(&arrival, pack))
     } else {
         let mac = resolved.mac.or_else(|| address.and_then(|address| (context.mac_of)(address)));
         (mac, context.answer(&resolved, mac))
@@ -83,6 +84,15 @@ fn peer(request: &Parts) -> Option<Ipv4Addr> {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     }
+}
+
+/// Finds what the machine's boot card needs beside the core.
+async fn pack(context: &Context, arrival: &Arrival) -> Option<Pack> {
+    let (architecture, bus_id) = (arrival.architecture?, arrival.bus_id.clone());
+    let assets = context.assets.clone();
+    // Files are looked at. A server that stops has none to name.
+    let look = move || assets.pack(architecture, bus_id.as_deref());
+    tokio::task::spawn_blocking(look).await.ok().flatten()
 }
 
 async fn file(

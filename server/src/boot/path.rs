@@ -3,11 +3,12 @@
 use protocol::MacAddress;
 
 use super::{
-    asset::{Asset, Image, Program},
+    asset::{Architecture, Asset, Image, Program},
+    pack::Pack,
     unified::Unified,
 };
 
-/// The longest path that is looked at. The longest of ours has 48 bytes.
+/// The longest path that is looked at. The longest of ours has 73 bytes.
 const PATH_LIMIT: usize = 256;
 
 /// What a path means.
@@ -77,6 +78,7 @@ fn meaning(parts: &[&str]) -> (Option<MacAddress>, Wanted) {
         },
         ["script.ipxe"] => (None, Wanted::MachineScript),
         ["image", name] => (None, image(name)),
+        ["pack", architecture, name] => (None, pack(architecture, name)),
         // iPXE from TFTP asks for `autoexec.ipxe` at the root; a router may name the program alone.
         ["boot", name] | [name] => (None, beside_the_program(name)),
         _ => (None, Wanted::NotFound),
@@ -100,6 +102,12 @@ fn image(name: &str) -> Wanted {
         .map(Asset::Image)
         .or_else(|| Unified::named(name).map(Asset::Unified))
         .map_or(Wanted::NotFound, Wanted::Asset)
+}
+
+fn pack(architecture: &str, name: &str) -> Wanted {
+    Architecture::named(architecture)
+        .and_then(|architecture| Pack::named(architecture, name))
+        .map_or(Wanted::NotFound, |pack| Wanted::Asset(Asset::Pack(pack)))
 }
 
 #[cfg(test)]
@@ -138,6 +146,8 @@ mod tests {
             None,
             Wanted::Asset(Asset::Image(Image::named("sunshineos-x86_64.vmlinuz").unwrap())),
         );
+        let pack = Pack::named(Architecture::X86_64, "bnxt_en.cpio").unwrap();
+        check("pack/x86_64/bnxt_en.cpio", None, Wanted::Asset(Asset::Pack(pack)));
     }
 
     #[test]
@@ -183,6 +193,12 @@ mod tests {
             "ipxe/snponly.efi",
             "boot/sunshineos-x86_64.vmlinuz",
             "script.ipxe/x",
+            "pack/x86_64/cards",
+            "pack/x86_64/.cpio",
+            "pack/x86_64/a.b.cpio",
+            "pack/mips/ixgbe.cpio",
+            "pack-x86_64/ixgbe.cpio",
+            "store/00",
         ] {
             let wanted = resolve(path.as_bytes()).wanted;
             assert!(matches!(wanted, Wanted::NotFound | Wanted::Refused), "{path}: {wanted:?}");

@@ -7,6 +7,10 @@
 //!                                               └────────┴──► own disk ◄────────────────────┘ any failure
 //! ```
 //!
+//! A pack, which has what the boot card needs beside the core, is loaded behind the core. One that does not come after all tries
+//! is gone without: the core has the commonest cards' drivers, so that the machine may come up all the same, and one that
+//! does not is no worse off than at its own disk.
+//!
 //! Every way through every script ends in a system or at the machine's own disk, after a limited number of tries.
 //! Under UEFI that end is `exit 1`: `exit` would tell the firmware that the boot succeeded, and some stop there.
 //! Under BIOS it is the first disk, and `exit` where that does not boot.
@@ -15,6 +19,7 @@
 
 use super::{
     asset::{Architecture, Image, Part, Platform},
+    pack::{Pack, PackName},
     settings::Settings,
 };
 use crate::decision::{Boot, System, Traveller};
@@ -44,8 +49,31 @@ pub enum Beginning {
 pub enum Fallback<'path> {
     /// The machine's own disk.
     OwnDisk,
-    /// SunshineOS from where the script came from: the way from the script's directory to the tree's root, `""` or `"../"`.
-    Sunshine(&'path str),
+    /// SunshineOS from where the script came from.
+    Sunshine {
+        /// The way from the script's directory to the tree's root, `""` or `"../"`.
+        root: &'path str,
+        /// Whether the pack with all network drivers is in the tree.
+        has_pack: bool,
+    },
+}
+
+/// What a machine loads and is told beside the system that it boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// What its boot card needs beside the core.
+    pub pack: Option<Pack>,
+    /// Whether it looks for disks on a network, because that was said of it.
+    pub network_storage: bool,
+}
+
+/// Where the parts of a system are, and what they are called once they are loaded.
+struct Files {
+    kernel: String,
+    initrd: String,
+    initrd_name: String,
+    /// Where the pack is, and its name.
+    pack: Option<(String, String)>,
 }
 
 /// Renders the first script: it tells the server who the machine is, and runs what the server answers.
@@ -67,25 +95,27 @@ pub fn exported(settings: &Settings, beginning: Beginning, fallback: Fallback<'_
     ));
     let no_answer = match fallback {
         Fallback::OwnDisk => "own_disk",
-        Fallback::Sunshine(_) => "without_server",
+        Fallback::Sunshine { .. } => "without_server",
     };
     script.again("fetch", no_answer);
     script.line(":run");
     // BIOS: the script left by `exit`, which is no failure, and so does this one.
     script.line("imgexec --autofree drydock.ipxe && exit || goto own_disk");
-    if let Fallback::Sunshine(root) = fallback {
+    if let Fallback::Sunshine { root, has_pack } = fallback {
         script.line(":without_server");
         script.line("echo Drydock does not answer: SunshineOS from here");
         script.line("set architecture x86_64");
         script.line("iseq ${buildarch} arm64 && set architecture aarch64 ||");
         script.line("set attempt:int32 0");
-        system(
-            &mut script,
-            settings,
-            &format!("{root}image/sunshineos-${{architecture}}.vmlinuz"),
-            &format!("{root}image/sunshineos-${{architecture}}.initrd"),
-            "sunshineos-${architecture}.initrd",
-        );
+        // All cards' drivers: nobody is there who knows which card needs which pack.
+        let all = format!("{}.cpio", PackName::NETWORK);
+        let files = Files {
+            kernel: format!("{root}image/sunshineos-${{architecture}}.vmlinuz"),
+            initrd: format!("{root}image/sunshineos-${{architecture}}.initrd"),
+            initrd_name: "sunshineos-${architecture}.initrd".to_owned(),
+            pack: has_pack.then(|| (format!("{root}pack/${{architecture}}/{all}"), all)),
+        };
+        system(&mut script, &settings.kernel_arguments(false), &files);
     }
     script.own_disk(None);
     script.text
@@ -100,6 +130,7 @@ pub fn machine(
     traveller: &Traveller,
     architecture: Option<Architecture>,
     platform: Option<Platform>,
+    extras: Extras,
 ) -> Option<String> {
     let whose = traveller.mac.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
     let mut script = match boot {
@@ -112,7 +143,9 @@ pub fn machine(
             };
             let mut script = Script::new(&format!("{whose} boots {name}"));
             match architecture {
-                Some(architecture) => ours(&mut script, settings, *which, architecture),
+                Some(architecture) => {
+                    ours(&mut script, settings, *which, architecture, extras);
+                }
                 None => {
                     script.line(&format!("echo There is no {name} for ${{buildarch}}"));
                 }
@@ -147,31 +180,58 @@ fn lease(script: &mut Script) {
     script.line("set attempt:int32 0");
 }
 
-fn ours(script: &mut Script, settings: &Settings, system: System, architecture: Architecture) {
+fn ours(
+    script: &mut Script,
+    settings: &Settings,
+    system: System,
+    architecture: Architecture,
+    extras: Extras,
+) {
     let name = |part| Image { system, architecture, part }.file_name();
-    let (kernel, initrd) = (name(Part::Kernel), name(Part::Initrd));
-    let base = format!("{}/image", settings.http());
+    let base = settings.http();
+    let pack = extras.pack.map(|pack| {
+        let (architecture, name) = (pack.architecture.name(), pack.file_name());
+        (format!("{base}/pack/{architecture}/{name}"), name)
+    });
+    let files = Files {
+        kernel: format!("{base}/image/{}", name(Part::Kernel)),
+        initrd: format!("{base}/image/{}", name(Part::Initrd)),
+        initrd_name: name(Part::Initrd),
+        pack,
+    };
     script.line("set attempt:int32 0");
-    self::system(
-        script,
-        settings,
-        &format!("{base}/{kernel}"),
-        &format!("{base}/{initrd}"),
-        &initrd,
-    );
+    self::system(script, &settings.kernel_arguments(extras.network_storage), &files);
 }
 
 /// Loads and starts a kernel; goes on to `own_disk` where that fails.
-fn system(script: &mut Script, settings: &Settings, kernel: &str, initrd: &str, initrd_name: &str) {
+fn system(script: &mut Script, arguments: &str, files: &Files) {
+    let Files { kernel, initrd, initrd_name, pack } = files;
+    let arguments = format!(
+        "{arguments} \
+         drydock.lease=${{netX/mac}},${{netX/ip}}/${{netX/netmask}},${{netX/gateway}},${{netX/dns}}"
+    );
+    // `initrd=` for kernels that take it from the file system that iPXE shows them: under UEFI, iPXE shows all of them as
+    // one LoadFile2 initrd since 2023, and before that Linux' stub appends the files that are named, each of which must be
+    // there.
+    let named = |name: &String| format!("initrd={name}");
+    let all = match pack {
+        Some((_, pack)) => format!("{} {}", named(initrd_name), named(pack)),
+        None => named(initrd_name),
+    };
     script.line(":load");
     script.line("imgfree");
-    // `initrd=` for kernels that take it from the file system that iPXE shows them, LoadFile2 or not.
-    script.line(&format!(
-        "kernel --name kernel {kernel} initrd={initrd_name} {} \
-         drydock.lease=${{netX/mac}},${{netX/ip}}/${{netX/netmask}},${{netX/gateway}},${{netX/dns}} || goto load_failed",
-        settings.kernel_arguments()
-    ));
+    script.line(&format!("kernel --name kernel {kernel} {all} {arguments} || goto load_failed"));
     script.line(&format!("initrd --name {initrd_name} {initrd} || goto load_failed"));
+    if let Some((pack, pack_name)) = pack {
+        script.line("set attempt:int32 0");
+        script.line(":pack");
+        script.line(&format!("initrd --name {pack_name} {pack} && goto start ||"));
+        script.again("pack", "without_pack");
+        script.line(":without_pack");
+        script.line(&format!("echo Without {pack_name}: this network card may have no driver"));
+        script.line(&format!("imgargs kernel {} {arguments} ||", named(initrd_name)));
+        script.line(":start");
+    }
     script.line("boot ||");
     script.line("echo The kernel does not start");
     script.line("goto own_disk");

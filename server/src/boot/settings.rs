@@ -4,12 +4,16 @@ use std::net::Ipv4Addr;
 
 use protocol::{CommandLine, Pin};
 
+use super::pack::NAME_LIMIT;
+
 /// The longest kernel command line, the terminating NUL included (`COMMAND_LINE_SIZE` on x86 and arm64).
 const COMMAND_LINE_LIMIT: usize = 2048;
 /// The longest that iPXE can make of the lease: a MAC address and four IPv4 addresses.
 const LONGEST_LEASE: usize = 17 + 4 * (1 + 15);
-/// The longest `initrd=` of ours.
+/// The longest `initrd=` of a system of ours.
 const LONGEST_INITRD: &str = "initrd=herculesos-aarch64.initrd ";
+/// The longest `initrd=` of a pack.
+const LONGEST_PACK: usize = "initrd=.cpio ".len() + NAME_LIMIT;
 
 /// What stands in the scripts. Only [`Settings::check`] makes one.
 ///
@@ -21,6 +25,7 @@ pub struct Settings {
     agents_port: u16,
     pins: Vec<Pin>,
     consoles: Vec<String>,
+    network_storage: bool,
 }
 
 /// The same, as the configuration has it.
@@ -36,6 +41,8 @@ pub struct SettingsAsWritten {
     pub pins: Vec<Pin>,
     /// The kernel's consoles: `tty0`, `ttyS0,115200n8`. The last one becomes `/dev/console`.
     pub consoles: Vec<String>,
+    /// Whether every machine looks for disks on a network.
+    pub network_storage: bool,
 }
 
 /// Says what is wrong with the settings.
@@ -67,14 +74,15 @@ impl SettingsAsWritten {
     /// Returns the usual settings of a server: its usual ports, the screen and the first serial port as consoles.
     pub fn usual(address: Ipv4Addr, pins: Vec<Pin>) -> Self {
         let consoles = ["tty0", "ttyS0,115200n8"].map(str::to_owned).to_vec();
-        Self { address, http_port: 7480, agents_port: 7443, pins, consoles }
+        Self { address, http_port: 7480, agents_port: 7443, pins, consoles, network_storage: false }
     }
 }
 
 impl Settings {
     /// Checks the settings.
     pub fn check(written: SettingsAsWritten) -> Result<Self, SettingsError> {
-        let SettingsAsWritten { address, http_port, agents_port, pins, consoles } = written;
+        let SettingsAsWritten { address, http_port, agents_port, pins, consoles, network_storage } =
+            written;
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
             return Err(SettingsError::Address(address));
         }
@@ -89,8 +97,9 @@ impl Settings {
         if let Some(console) = consoles.iter().find(|console| !is_console(console)) {
             return Err(SettingsError::Console(console.chars().take(80).collect()));
         }
-        let settings = Self { address, http_port, agents_port, pins, consoles };
-        let longest = [settings.kernel_arguments().len(), LONGEST_INITRD.len(), LONGEST_LEASE];
+        let settings = Self { address, http_port, agents_port, pins, consoles, network_storage };
+        let arguments = settings.kernel_arguments(true).len();
+        let longest = [arguments, LONGEST_INITRD.len(), LONGEST_PACK, LONGEST_LEASE];
         let length = longest.iter().sum::<usize>() + " drydock.lease=".len() + 1;
         if length > COMMAND_LINE_LIMIT {
             return Err(SettingsError::TooLong { length });
@@ -108,12 +117,18 @@ impl Settings {
         format!("http://{}:{}", self.address, self.http_port)
     }
 
-    /// Returns the kernel arguments that are the same for every machine.
-    pub fn kernel_arguments(&self) -> String {
+    /// Returns the kernel arguments, but for what iPXE puts in: those of a machine that looks for disks on a network because
+    /// that was said of it, or of one of which nothing was said.
+    pub fn kernel_arguments(&self, network_storage: bool) -> String {
         let mut words: Vec<String> =
             self.consoles.iter().map(|console| format!("console={console}")).collect();
         let server = Some(format!("https://{}:{}", self.address, self.agents_port));
-        let ours = CommandLine { server, pins: self.pins.clone(), ..CommandLine::default() };
+        let ours = CommandLine {
+            server,
+            pins: self.pins.clone(),
+            network_storage: network_storage || self.network_storage,
+            ..CommandLine::default()
+        };
         words.push(ours.to_string());
         words.push(NO_SELF_TESTS.to_owned());
         words.join(" ")
@@ -144,10 +159,21 @@ mod tests {
     #[test]
     fn the_agent_reads_what_is_rendered() {
         let settings = Settings::check(usual()).unwrap();
-        let read = CommandLine::parse(&settings.kernel_arguments()).unwrap();
+        let arguments = settings.kernel_arguments(false);
+        let read = CommandLine::parse(&arguments).unwrap();
         assert_eq!(read.server.as_deref(), Some("https://10.0.0.1:7443"));
         assert_eq!(read.pins, [Pin([1; 32])]);
-        assert!(settings.kernel_arguments().starts_with("console=tty0 console=ttyS0,115200n8 "));
+        assert!(arguments.starts_with("console=tty0 console=ttyS0,115200n8 "));
+    }
+
+    #[test]
+    fn disks_on_a_network_are_looked_for_where_that_was_said_of_one_machine_or_of_all() {
+        for (of_all, of_one) in [(false, false), (false, true), (true, false), (true, true)] {
+            let written = SettingsAsWritten { network_storage: of_all, ..usual() };
+            let arguments = Settings::check(written).unwrap().kernel_arguments(of_one);
+            let read = CommandLine::parse(&arguments).unwrap();
+            assert_eq!(read.network_storage, of_all || of_one, "{arguments}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     asset::{Architecture, Asset},
     assets::{AssetError, Assets, Content, Opened, hexadecimal},
 };
-use crate::decision::System;
+use crate::decision::{System, Traveller};
 
 /// What machines get whose firmware boots by HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,7 +99,7 @@ impl HttpBoot {
     pub fn check(self, assets: &Assets, settings: &Settings) -> Result<(), AssetError> {
         let images = [System::Sunshine, System::Hercules].map(|system| self.image(system, 16));
         for image in images.into_iter().flatten() {
-            open(assets, settings, image, Some(MacAddress([0xff; 6])))?;
+            open(assets, image, &command_line(settings, Some(MacAddress([0xff; 6])), true))?;
         }
         Ok(())
     }
@@ -147,24 +147,23 @@ impl Context {
     /// Opens a file for one response to a machine, with its command line where the file has room for one. Blocks.
     pub(super) fn open(&self, asset: Asset, mac: Option<MacAddress>) -> Result<Opened, AssetError> {
         match asset {
-            Asset::Unified(image) => open(&self.assets, &self.settings, image, mac),
-            Asset::Program(_) | Asset::Image(_) => self.assets.read(asset),
+            Asset::Unified(image) => {
+                let traveller = Traveller { mac, ..Traveller::default() };
+                let storage = (self.has_network_storage)(&traveller);
+                open(&self.assets, image, &command_line(&self.settings, mac, storage))
+            }
+            Asset::Program(_) | Asset::Image(_) | Asset::Pack(_) => self.assets.read(asset),
         }
     }
 }
 
-fn open(
-    assets: &Assets,
-    settings: &Settings,
-    image: Unified,
-    mac: Option<MacAddress>,
-) -> Result<Opened, AssetError> {
+fn open(assets: &Assets, image: Unified, line: &str) -> Result<Opened, AssetError> {
     let mut opened = assets.read(Asset::Unified(image))?;
     if image.seal == Seal::Signed {
         return Ok(opened);
     }
     let path = assets.path(Asset::Unified(image));
-    let overlay = overlay(&opened, &path, &command_line(settings, mac))?;
+    let overlay = overlay(&opened, &path, line)?;
     let both = [opened.tag.as_bytes(), &overlay.bytes].concat();
     opened.tag = hexadecimal(digest::digest(&digest::SHA256, &both).as_ref());
     match &mut opened.content {
@@ -179,9 +178,9 @@ fn open(
 }
 
 /// What the kernel is told: as by iPXE, but for the lease, which firmware keeps to itself.
-fn command_line(settings: &Settings, mac: Option<MacAddress>) -> String {
+fn command_line(settings: &Settings, mac: Option<MacAddress>, network_storage: bool) -> String {
     let ours = CommandLine { port: mac, ..CommandLine::default() };
-    format!("{} {ours}", settings.kernel_arguments()).trim_end().to_owned()
+    format!("{} {ours}", settings.kernel_arguments(network_storage)).trim_end().to_owned()
 }
 
 fn overlay(opened: &Opened, path: &Path, line: &str) -> Result<Overlay, AssetError> {

@@ -32,14 +32,23 @@ pub struct Inventoried {
     pub missing: Vec<(u64, u64)>,
     /// Those whose file is not what this server's key signed, or does not follow the one before it.
     pub broken: Vec<u64>,
+    /// First and last of those that were newer, when the server started, than any that its database knew of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnoted: Option<(u64, u64)>,
 }
 
 impl Inventoried {
+    /// Says what a person should know although nothing is missing; nothing where there is nothing.
+    pub fn notice(&self) -> Option<String> {
+        let newer = run(self.unnoted.as_ref()?);
+        Some(format!(
+            "certificates {newer} are newer than all that the database knew of: it is older than they are, because it was restored \
+             from a backup, or the server was cut off while it made them; new ones go on behind them, and no number is used twice"
+        ))
+    }
+
     /// Says what is wrong; nothing where all are there.
     pub fn problem(&self) -> Option<String> {
-        let run = |(first, last): &(u64, u64)| {
-            if first == last { first.to_string() } else { format!("{first} to {last}") }
-        };
         let list = |numbers: Vec<String>| numbers.join(", ");
         let missing = (!self.missing.is_empty())
             .then(|| format!("missing: {}", list(self.missing.iter().map(run).collect())));
@@ -50,6 +59,10 @@ impl Inventoried {
         let all: Vec<String> = [missing, broken].into_iter().flatten().collect();
         (!all.is_empty()).then(|| format!("certificates {}", all.join("; ")))
     }
+}
+
+fn run((first, last): &(u64, u64)) -> String {
+    if first == last { first.to_string() } else { format!("{first} to {last}") }
 }
 
 /// Returns the runs of numbers from 1 to `last` that are not among those, which rise.
@@ -129,7 +142,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_by_number() {
-        let all = Inventoried { head: None, missing: vec![(2, 2), (7, 9)], broken: vec![4] };
+        let (missing, broken) = (vec![(2, 2), (7, 9)], vec![4]);
+        let all = Inventoried { missing, broken, ..Inventoried::default() };
         let words = "certificates missing: 2, 7 to 9; not what was signed, or not in the chain: 4";
         assert_eq!(all.problem().as_deref(), Some(words));
         assert_eq!(Inventoried::default().problem(), None);

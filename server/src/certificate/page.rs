@@ -249,6 +249,7 @@ fn signatures(verified: &Verified) -> Vec<Row> {
             Standing::Doubtful { reason } => format!("in doubt: {reason}"),
         },
     );
+    machines_clock(certificate).into_iter().for_each(|words| rows.put("machine's clock", words));
     rows.put("agent", format!("session {}", certificate.agent.session));
     rows.put("report", format!("SHA-256 {}", certificate.agent.report_sha256));
     rows.put("number", certificate.serial.to_string());
@@ -258,6 +259,22 @@ fn signatures(verified: &Verified) -> Vec<Row> {
         previous.map_or("none".to_owned(), |hash| format!("SHA-256 {hash}")),
     );
     rows.0
+}
+
+/// Says whose time the report's moments are, and how wrong the machine's own clock was. Of a job only: a disk's certificate
+/// has no more of the report than the disk's part.
+fn machines_clock(certificate: &Certificate) -> Option<String> {
+    let Subject::Job { report, .. } = &certificate.subject else { return None };
+    let report = WipeReport::deserialize(report).ok()?;
+    let off = report.clock_offset_milliseconds.map(|offset| {
+        let way = if offset < 0 { "ahead" } else { "behind" };
+        format!(
+            ", its own was {}.{:03} s {way}",
+            offset.unsigned_abs() / 1000,
+            offset.unsigned_abs() % 1000
+        )
+    });
+    Some(format!("{}{}", report.clock, off.unwrap_or_default()))
 }
 
 /// Calls a disk by what stands on it.

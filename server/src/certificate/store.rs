@@ -21,7 +21,9 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Certificate, CertifiedAgent, CertifiedMachine, CertifiedOrder, CertifiedPolicy,
     CertifiedServer, DOMAIN, EMULATED, HandedIn, Head, Inventoried, Problem, Signed, SigningKey,
-    Subject, Verified, digits,
+    Subject,
+    chain::Chain,
+    digits,
     head::{gaps, note, noted},
     key::SigningKeyError,
     policy, verify,
@@ -47,18 +49,6 @@ struct Shared {
     key: SigningKey,
     database: Arc<Database>,
     chain: Mutex<Chain>,
-}
-
-/// What is known of the files.
-#[derive(Debug, Default)]
-struct Chain {
-    listed: Vec<Listed>,
-    /// The newest that was made, whether its file is there and verifies or not.
-    head: Option<Head>,
-    /// Files that do not verify, or do not follow the one before them.
-    broken: BTreeSet<u64>,
-    /// The highest number of a file that could not be read; 0 where there is none. The next one goes on behind it.
-    unread: u64,
 }
 
 /// A certificate, in a list.
@@ -159,36 +149,12 @@ impl Certificates {
             .mode(0o700)
             .create(&directory)
             .map_err(io("making the directory"))?;
-        let mut chain = Chain { head: noted(&database)?, ..Chain::default() };
-        for entry in fs::read_dir(&directory).map_err(io("listing"))? {
-            let path = entry.map_err(io("listing"))?.path();
-            let Some(serial) = serial_of(&path) else { continue };
-            match fs::read(&path) {
-                Ok(bytes) => chain.take(serial, &bytes, key.fingerprint()),
-                // One that was copied by somebody else, or whose sectors are bad, keeps no server from starting.
-                Err(error) => {
-                    let path = path.display();
-                    tracing::error!(%error, "the certificate {path} cannot be read");
-                    chain.broken.insert(serial);
-                    chain.unread = chain.unread.max(serial);
-                }
-            }
-        }
-        chain.listed.sort_by_key(|one| one.serial);
-        let pairs = chain.listed.iter().zip(chain.listed.iter().skip(1));
-        let is_cut = |(before, after): &(&Listed, &Listed)| {
-            let is_next = before.serial.checked_add(1) == Some(after.serial);
-            is_next && after.previous.as_ref() != Some(&before.sha256)
-        };
-        let cut: Vec<u64> = pairs.filter(is_cut).map(|(_, after)| after.serial).collect();
-        chain.broken.extend(cut);
-        let newest = chain.listed.last();
-        let is_another = |head: &Head| {
-            newest.is_some_and(|one| one.serial == head.serial && one.sha256 != head.sha256)
-        };
-        chain.broken.extend(chain.head.as_ref().filter(|head| is_another(head)).map(|h| h.serial));
+        let chain = Chain::read(&directory, noted(&database)?, key.fingerprint())?;
         let opened = Self(Arc::new(Shared { directory, key, database, chain: Mutex::new(chain) }));
         opened.note_head()?;
+        if let Some(said) = opened.inventoried()?.notice() {
+            tracing::warn!("{said}");
+        }
         if let Some(problem) = opened.inventoried()?.problem() {
             tracing::error!(
                 problem,
@@ -200,16 +166,16 @@ impl Certificates {
 
     /// Compares the files that there are with the certificates that were made. Reads the disk.
     pub fn inventoried(&self) -> Result<Inventoried, CertificateError> {
-        let (head, mut broken) = {
+        let (head, mut broken, unnoted) = {
             let chain = self.lock();
-            (chain.head.clone(), chain.broken.clone())
+            (chain.head.clone(), chain.broken.clone(), chain.unnoted)
         };
         // The head first: what is made meanwhile is beyond it.
         let there = self.files()?;
         let last = head.as_ref().map_or(0, |head| head.serial);
         broken.retain(|serial| there.contains(serial));
         let missing = gaps(there.range(..=last).copied(), last);
-        Ok(Inventoried { head, missing, broken: broken.into_iter().collect() })
+        Ok(Inventoried { head, missing, broken: broken.into_iter().collect(), unnoted })
     }
 
     /// Returns the newest certificate that was made.
@@ -256,7 +222,7 @@ impl Certificates {
 
     /// Reads the file of one; nothing where there is none of this number.
     pub fn read(&self, serial: u64) -> Result<Option<Vec<u8>>, CertificateError> {
-        let path = self.path(serial);
+        let path = self.file(serial);
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -264,7 +230,16 @@ impl Certificates {
         }
     }
 
-    fn path(&self, serial: u64) -> PathBuf {
+    /// Says of a certificate that cannot be read because there is no file of it, why: it was never made, or is missing.
+    pub fn say_absent(&self, serial: u64) -> String {
+        if self.head().is_none_or(|head| serial > head.serial) {
+            return format!("no certificate of this number: {serial}");
+        }
+        let file = self.file(serial);
+        format!("certificate {serial} was made, and its file is missing: {}", file.display())
+    }
+
+    fn file(&self, serial: u64) -> PathBuf {
         self.0.directory.join(file_name(serial))
     }
 
@@ -290,11 +265,9 @@ impl Certificates {
         let mut chain = self.lock();
         let (order, session) = (handed_in.order.id, handed_in.session);
         let is_its = |one: &&Listed| one.order == order && one.session == session;
-        let job = chain.listed.iter().filter(is_its).find(|one| one.disk.is_none()).cloned();
-        let (job, certificate) = if let Some(job) = job {
-            let bytes = self.read(job.serial)?.unwrap_or_default();
-            let signed: Signed = serde_json::from_slice(&bytes).map_err(CertificateError::Form)?;
-            (job, signed.certificate)
+        let job = chain.listed.iter().filter(is_its).rfind(|one| one.disk.is_none()).cloned();
+        let (job, certificate) = if let Some(made) = self.made(job)? {
+            made
         } else {
             let subject = Subject::Job {
                 report: handed_in.raw.clone(),
@@ -326,6 +299,18 @@ impl Certificates {
         Ok(certificate)
     }
 
+    /// Reads a certificate that was made; nothing where its file is gone or another: then it is made anew.
+    fn made(&self, one: Option<Listed>) -> Result<Option<(Listed, Certificate)>, CertificateError> {
+        let Some(one) = one else { return Ok(None) };
+        let bytes = self.read(one.serial)?.unwrap_or_default();
+        if digits(&Sha256::digest(&bytes)) != one.sha256 {
+            tracing::error!(serial = one.serial, "the file of a certificate is not what was made");
+            return Ok(None);
+        }
+        let signed: Signed = serde_json::from_slice(&bytes).map_err(CertificateError::Form)?;
+        Ok(Some((one, signed.certificate)))
+    }
+
     /// Signs one more certificate and puts it on disk.
     fn add(
         &self,
@@ -335,6 +320,7 @@ impl Certificates {
         subject: Subject,
     ) -> Result<(Listed, Certificate), CertificateError> {
         let wipe = handed_in.order.wipe().ok_or(CertificateError::NoWipe)?;
+        chain.look(&self.0.directory, self.fingerprint());
         let newest = chain.head.as_ref().map_or(0, |newest| newest.serial);
         let certificate = Certificate {
             version: 1,
@@ -372,43 +358,26 @@ impl Certificates {
         text.push('\n');
         verify(text.as_bytes(), Some(self.fingerprint())).map_err(CertificateError::Unsound)?;
         let serial = signed.certificate.serial;
-        let path = self.path(serial);
+        let path = self.file(serial);
         // Whole and on disk, or not at all; and never over another.
         if let Err(source) = write_new(&path, &text) {
             // It may be there by now, or another may: the next attempt goes on behind it.
             if let Ok(bytes) = fs::read(&path) {
                 chain.take(serial, &bytes, self.fingerprint());
+                chain.see(&self.0.directory);
             }
             return Err(CertificateError::Io { path, operation: "writing", source });
         }
         let one = list(&signed.certificate, text.as_bytes());
         chain.head = Some(Head { serial: one.serial, sha256: one.sha256.clone() });
         chain.listed.push(one.clone());
+        chain.see(&self.0.directory);
         Ok((one, signed.certificate))
     }
 }
 
-impl Chain {
-    /// Takes a file into account.
-    fn take(&mut self, serial: u64, bytes: &[u8], key: Pin) {
-        if self.head.as_ref().is_none_or(|newest| serial > newest.serial) {
-            self.head = Some(Head { serial, sha256: digits(&Sha256::digest(bytes)) });
-        }
-        match verify(bytes, Some(key)) {
-            Ok(Verified { certificate, .. }) if certificate.serial == serial => {
-                self.listed.push(list(&certificate, bytes));
-            }
-            outcome => {
-                let problem = outcome.err().map(|problem| problem.to_string());
-                tracing::error!(serial, problem, "a certificate does not verify under its number");
-                self.broken.insert(serial);
-            }
-        }
-    }
-}
-
 /// Reads the number of a certificate from the name of its file.
-fn serial_of(path: &Path) -> Option<u64> {
+pub(super) fn serial_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     let serial: u64 = name.strip_suffix(".json")?.parse().ok()?;
     // Whatever else somebody put there is none: the next number follows the highest.
@@ -416,7 +385,7 @@ fn serial_of(path: &Path) -> Option<u64> {
 }
 
 /// Returns the name of a certificate's file.
-fn file_name(serial: u64) -> String {
+pub(super) fn file_name(serial: u64) -> String {
     format!("{serial:012}.json")
 }
 
@@ -512,7 +481,7 @@ fn out_of_scope(handed_in: &HandedIn<'_>, subject: &Subject) -> Vec<String> {
     all
 }
 
-fn list(certificate: &Certificate, bytes: &[u8]) -> Listed {
+pub(super) fn list(certificate: &Certificate, bytes: &[u8]) -> Listed {
     let (reached, verdict) = least(&certificate.subject);
     let (disk, named, is_complete) = match &certificate.subject {
         Subject::Job { judgement, .. } => (None, None, judgement.is_complete),

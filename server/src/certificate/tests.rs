@@ -313,6 +313,25 @@ fn a_page_shows_what_machines_wrote_as_text() {
 }
 
 #[test]
+fn a_page_says_whose_clock_it_is_and_how_wrong_the_machines_own_was() {
+    let certificates = in_a_directory();
+    issue(&certificates, &key(), 1, |_| {});
+    issue(&certificates, &key(), 2, |raw| raw["clockOffsetMilliseconds"] = 1_500.into());
+    let text = |serial: u64| {
+        let bytes = certificates.read(serial).unwrap().unwrap();
+        page::text(&verify(&bytes, None).unwrap())
+    };
+    let line = |serial: u64| {
+        let text = text(serial);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("machine's clock"));
+        line.map(|words| words.trim().to_owned())
+    };
+    assert_eq!(line(1).as_deref(), Some("server, its own was 7210.000 s ahead"));
+    assert_eq!(line(2), None, "a disk's: the job's has it");
+    assert_eq!(line(4).as_deref(), Some("server, its own was 1.500 s behind"));
+}
+
+#[test]
 fn no_disk_writes_another_line_by_its_name() {
     let certificates = in_a_directory();
     issue(&certificates, &key(), 1, |_| {});
@@ -398,4 +417,93 @@ fn what_was_not_done_beside_the_disks_keeps_an_order_from_being_done() {
     assert!(!silent.is_done && silent.undone.len() == 1, "{silent:?}");
     let words = serde_json::json!([{ "extra": "tpm", "failure": "ü".repeat(9000) }]);
     assert!(of(4, words).undone[0].len() < 1100, "the report has all of it");
+}
+
+#[test]
+fn files_that_are_newer_than_the_database_are_said_and_none_of_their_numbers_is_used_again() {
+    let (state, older) = (tempfile::tempdir().unwrap(), database());
+    let certificates = Certificates::open(state.path(), Arc::clone(&older)).unwrap();
+    issue(&certificates, &key(), 1, |_| {});
+    let head = certificates.head().unwrap();
+    issue(&certificates, &key(), 2, |_| {});
+    assert_eq!(certificates.inventoried().unwrap().notice(), None);
+    drop(certificates);
+    // A database from before the second order.
+    let restored = database();
+    note(&restored, &head).unwrap();
+    let certificates = Certificates::open(state.path(), Arc::clone(&restored)).unwrap();
+    let files = certificates.inventoried().unwrap();
+    assert_eq!((files.unnoted, files.problem()), (Some((4, 6)), None));
+    assert!(files.notice().unwrap().starts_with("certificates 4 to 6 are newer than"));
+    let next = issue(&certificates, &key(), 3, |_| {});
+    let before = certificates.list()[5].sha256.clone();
+    assert_eq!((next.serial, next.previous), (7, Some(before)));
+    drop(certificates);
+    let again = Certificates::open(state.path(), restored).unwrap();
+    assert_eq!(again.inventoried().unwrap().notice(), None, "from then on it is known");
+}
+
+#[test]
+fn a_newest_file_that_is_changed_or_removed_while_the_server_runs_is_noticed_by_the_next() {
+    let state = tempfile::tempdir().unwrap();
+    let certificates = opened(state.path());
+    issue(&certificates, &key(), 1, |_| {});
+    let path = |serial: u64| state.path().join(format!("certificates/{serial:012}.json"));
+    let kept = std::fs::read(path(3)).unwrap();
+    let sha256 = certificates.head().unwrap().sha256;
+    // Of the same length, in the same file.
+    let mut other = kept.clone();
+    other[40] ^= 1;
+    let moment = || std::fs::metadata(path(3)).unwrap().modified().unwrap();
+    let before = moment();
+    // The kernel's clock of files ticks every few milliseconds.
+    while moment() == before {
+        std::fs::write(path(3), &other).unwrap();
+    }
+    let next = issue(&certificates, &key(), 2, |_| {});
+    assert_eq!((next.serial, next.previous), (4, Some(sha256)), "it follows what was signed");
+    assert_eq!(certificates.inventoried().unwrap().broken, [3]);
+    assert_eq!(certificates.list().len(), 5, "what it says now counts for nothing");
+    std::fs::remove_file(path(6)).unwrap();
+    let next = issue(&certificates, &key(), 3, |_| {});
+    assert_eq!(next.serial, 7);
+    let files = certificates.inventoried().unwrap();
+    assert_eq!((files.missing, files.broken), (vec![(6, 6)], vec![3]));
+}
+
+#[test]
+fn a_newest_file_that_only_looks_another_is_the_same() {
+    let state = tempfile::tempdir().unwrap();
+    let certificates = opened(state.path());
+    issue(&certificates, &key(), 1, |_| {});
+    let path = state.path().join("certificates/000000000003.json");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(issue(&certificates, &key(), 2, |_| {}).serial, 4);
+    assert_eq!(certificates.inventoried().unwrap().problem(), None);
+    assert_eq!(certificates.list().len(), 6);
+}
+
+#[test]
+fn a_report_that_comes_again_after_its_certificate_was_lost_gets_another() {
+    let state = tempfile::tempdir().unwrap();
+    let certificates = opened(state.path());
+    let key = key();
+    issue(&certificates, &key, 1, |_| {});
+    std::fs::remove_file(state.path().join("certificates/000000000001.json")).unwrap();
+    assert_eq!(issue(&certificates, &key, 1, |_| {}).serial, 4);
+    assert_eq!(certificates.inventoried().unwrap().missing, [(1, 1)]);
+}
+
+#[test]
+fn a_file_that_is_missing_is_named() {
+    let state = tempfile::tempdir().unwrap();
+    let certificates = opened(state.path());
+    issue(&certificates, &key(), 1, |_| {});
+    let path = state.path().join("certificates/000000000003.json");
+    std::fs::remove_file(&path).unwrap();
+    let said = certificates.say_absent(3);
+    assert!(said.ends_with(&format!("its file is missing: {}", path.display())), "{said}");
+    assert_eq!(certificates.say_absent(4), "no certificate of this number: 4");
 }

@@ -132,6 +132,9 @@ impl CertificateCommand {
     /// Says which certificates were made and are not there any more, or are not what was made.
     fn all_are_there(&self) -> anyhow::Result<()> {
         let files: Inventoried = self.server.ask("GET", "/v1/certificates/files")?;
+        if let Some(notice) = files.notice() {
+            output::say(&notice);
+        }
         files.problem().map_or(Ok(()), |problem| bail!(Doubt::Incomplete(problem)))
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{client::segment, operators::Detail},
-    machine::{Approval, DiskState, Machine, Overview, Record},
+    machine::{Approval, Awaited, DiskState, Machine, Overview, Record},
     moment,
 };
 
@@ -165,6 +165,7 @@ fn state(overview: &Overview) -> String {
     let machine = &overview.machine;
     let state = match (overview.online, machine.complete) {
         (false, _) => "away",
+        (true, _) if machine.awaited.is_some() => "loading drivers",
         (true, false) => "probing",
         (true, true) if machine.told_to_wait.is_some() => "told to wait",
         (true, true) => "waiting",
@@ -218,6 +219,8 @@ fn page(detail: &Detail, now: i64) -> String {
         serde_json::to_value(strength).ok().and_then(|text| Some(text.as_str()?.to_owned())),
     );
     put("notice", machine.notice.clone());
+    let awaited = machine.awaited.as_ref().filter(|_| detail.overview.online);
+    put("awaits", awaited.map(|awaited| awaits(awaited, now)));
     put("architecture", machine.description.architecture.clone());
     put("processors", inventory.map(processors));
     put(
@@ -262,6 +265,12 @@ fn page(detail: &Detail, now: i64) -> String {
         put("gap", Some(format!("{}: {}", gap.what, gap.reason)));
     }
     output::align(&rows)
+}
+
+fn awaits(awaited: &Awaited, now: i64) -> String {
+    let since = moment::show_ago(awaited.since, now);
+    let overdue = if awaited.is_overdue { ", which is too long: drydock explain" } else { "" };
+    format!("drivers, {}, first {since}{overdue}", awaited.words())
 }
 
 fn approval_in_full(approval: &Approval) -> String {
@@ -332,6 +341,20 @@ mod tests {
             ..Machine::default()
         };
         insta::assert_snapshot!(table(&[overview(), away], NOW));
+    }
+
+    #[test]
+    fn a_machine_whose_drivers_are_on_their_way_is_shown_as_such() {
+        let mut overview = overview();
+        let (modules, since) = (vec!["mpt3sas".to_owned(), "ixgbe".to_owned()], NOW - 700_000);
+        overview.machine.awaited = Some(Awaited { modules, since, is_overdue: true });
+        assert_eq!(state(&overview), "loading drivers");
+        let page = page(&Detail { overview, inventory: None }, NOW);
+        let line = page.lines().find(|line| line.starts_with("awaits ")).unwrap();
+        assert_eq!(
+            line.split_whitespace().collect::<Vec<_>>().join(" "),
+            "awaits drivers, mpt3sas, ixgbe, first 11 min ago, which is too long: drydock explain"
+        );
     }
 
     #[test]

@@ -227,6 +227,7 @@ fn ended(order: &DiskOrder) -> Option<i64> {
         | OrderState::Interrupted { .. } => None,
         OrderState::Done { at, .. }
         | OrderState::Wiped { at, .. }
+        | OrderState::Lost { at, .. }
         | OrderState::Failed { at, .. }
         | OrderState::Expired { at }
         | OrderState::Cancelled { at, .. } => Some(*at),

@@ -122,7 +122,8 @@ fn restore(file: &Path, directory: &Path) -> anyhow::Result<()> {
     if let Some(head) = &backup.certificate_head {
         certificate::note(&state.database, head)?;
         output::say(&format!(
-            "copy the certificates up to number {} from the old state directory: certificates/",
+            "before you start the server, copy all certificates from the old state directory, also those that are newer than \
+             number {}, the newest of the backup: certificates/; without them their numbers are given a second time",
             head.serial
         ));
     }

@@ -67,6 +67,32 @@ fn what_firmware_gets_that_boots_by_http_is_one_of_three() {
 }
 
 #[test]
+fn disks_on_a_network_are_looked_for_by_the_machines_that_are_named_or_by_all() {
+    let parse = |server: &str| {
+        let text = format!("{HEAD}  server: {{{server}}}\n");
+        Config::parse(&text).map_err(|error| error.to_string())
+    };
+    let config = parse("httpPort: 7480").unwrap();
+    assert!(!config.network_storage && config.lists.network_storage.is_empty());
+    assert!(parse("networkStorage: true").unwrap().network_storage);
+    let config = parse("networkStorage: false, networkStorageMachines: [SN-7]").unwrap();
+    assert!(!config.network_storage);
+    assert_eq!(config.lists.network_storage, ["SN-7".parse().unwrap()]);
+    for (server, problem) in [
+        (
+            "networkStorage: true, networkStorageMachines: [SN-7]",
+            "line 4: spec.server.networkStorageMachines: means nothing beside networkStorage: true, which is for all: SN-7",
+        ),
+        (
+            "networkStorageMachines: [SN-7, \"\"]",
+            "line 4: spec.server.networkStorageMachines[1]: names no machine: empty",
+        ),
+    ] {
+        assert_eq!(parse(server).unwrap_err(), problem);
+    }
+}
+
+#[test]
 fn metadata_is_served_only_where_that_is_said_and_at_one_of_the_servers_own_addresses() {
     let check = |vlans: &str, server: &str| {
         let text = format!("{HEAD}  network:\n    vlans: [{vlans}]\n  server: {{{server}}}\n");

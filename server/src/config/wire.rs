@@ -6,7 +6,10 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{Error, Spanned};
 
 use super::{Cidr, Config, ConfigError, Dhcp, Metadata, Vlan, selectors};
-use crate::{boot::HttpBoot, decision::Lists};
+use crate::{
+    boot::HttpBoot,
+    decision::{Lists, Selector},
+};
 
 /// The `apiVersion` of this vocabulary.
 const API_VERSION: &str = "drydock.evoteum.com/v1alpha1";
@@ -101,6 +104,8 @@ struct Server {
     consoles: Option<Vec<Text>>,
     http_boot: Option<Text>,
     metadata: Option<WrittenMetadata>,
+    network_storage: Option<bool>,
+    network_storage_machines: Option<Vec<Text>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,6 +154,10 @@ impl File {
         let network = spec.network;
         built("spec.network.networkControllerManufacturer", &network.controller)?;
         let usual = Config::default();
+        let network_storage = spec.server.network_storage.unwrap_or_default();
+        let mut lists = network.discovery.check()?;
+        lists.network_storage =
+            storage_machines(network_storage, spec.server.network_storage_machines)?;
         Ok(Config {
             vlans: network
                 .vlans
@@ -156,7 +165,7 @@ impl File {
                 .enumerate()
                 .map(|(index, vlan)| vlan.check(format!("spec.network.vlans[{index}]")))
                 .collect::<Result<_, _>>()?,
-            lists: network.discovery.check()?,
+            lists,
             http_port: port("spec.server.httpPort", spec.server.http_port, usual.http_port)?,
             tls_port: port("spec.server.tlsPort", spec.server.tls_port, usual.tls_port)?,
             consoles: spec
@@ -171,6 +180,7 @@ impl File {
                 None => Metadata::Off,
                 Some(written) => written.check("spec.server.metadata")?,
             },
+            network_storage,
         })
     }
 }
@@ -284,7 +294,19 @@ impl Discovery {
             }
             (false, _) => None,
         };
-        Ok(Lists { ignored, listed })
+        Ok(Lists { ignored, listed, ..Lists::default() })
+    }
+}
+
+/// Reads the list of machines that look for disks on a network.
+fn storage_machines(all: bool, written: Option<Vec<Text>>) -> Result<Vec<Selector>, ConfigError> {
+    let key = "spec.server.networkStorageMachines";
+    let written = written.unwrap_or_default();
+    match written.first() {
+        Some(first) if all => {
+            Err(value(key, first, "means nothing beside networkStorage: true, which is for all"))
+        }
+        _ => selectors(key, &written),
     }
 }
 

@@ -25,6 +25,10 @@ pub enum Cause {
     UnderWay,
     /// All went well: the record is written.
     Recorded,
+    /// The agent runs, and drivers are on their way to it.
+    DriversAwaited,
+    /// The agent runs, and drivers did not come within ten minutes.
+    DriversMissing,
     /// All went well: the machine boots its own disk.
     OwnDisk,
     /// The machine's identity is in doubt: a person must look.
@@ -103,6 +107,12 @@ fn after_the_kernel(traces: &Traces<'_>) -> Option<Cause> {
     }
     if traces.announced().is_some() && traces.held().is_some() {
         return Some(Cause::Held);
+    }
+    match (traces.record(), traces.awaited()) {
+        (Some(Err(_)), _) => {}
+        (_, Some((_, true))) => return Some(Cause::DriversMissing),
+        (_, Some((_, false))) => return Some(Cause::DriversAwaited),
+        (_, None) => {}
     }
     match traces.record() {
         Some(Ok(_)) => return Some(Cause::Recorded),

@@ -10,7 +10,10 @@ use crate::{
     boot::Unified,
     certificate::policy::technique_words,
     journal::{ClientFamily, FileProtocol, Silence, Unfit, What},
-    machine::wipe::{progress_words, verdict_words},
+    machine::{
+        awaited::words,
+        wipe::{progress_words, verdict_words},
+    },
 };
 
 /// Says what happened, and how far the boot was.
@@ -71,6 +74,12 @@ pub(super) fn of(what: &What) -> (Stage, String) {
         What::Announced { agent_version, complete } => {
             let picture = if *complete { "complete" } else { "still probing" };
             (Stage::Agent, format!("announced itself, agent {agent_version}, {picture}"))
+        }
+        What::DriversAwaited { modules, overdue: false } => {
+            (Stage::Agent, format!("drivers are on their way to it: {}", words(modules)))
+        }
+        What::DriversAwaited { modules, overdue: true } => {
+            (Stage::Agent, format!("drivers were not there after ten minutes: {}", words(modules)))
         }
         What::RecordWritten { name } => (Stage::Record, format!("record {name} written")),
         What::RecordFailed { reason } => (Stage::Record, format!("record not written: {reason}")),
@@ -167,9 +176,9 @@ fn file_stage(path: &str) -> Stage {
     }
 }
 
-/// Holds for kernel and initramfs, also where they are one file.
+/// Holds for kernel, initramfs and packs, also where they are one file.
 pub(super) fn is_image(path: &str) -> bool {
-    path.contains("image/") || is_unified(path)
+    path.contains("image/") || path.starts_with("pack/") || is_unified(path)
 }
 
 /// Holds for kernel and initramfs in one file, which firmware starts.

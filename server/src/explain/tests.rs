@@ -343,6 +343,28 @@ fn an_agent_that_fails_says_why() {
 }
 
 #[test]
+fn drivers_that_are_on_their_way_are_named_until_they_are_there() {
+    let announced = |complete| What::Announced { agent_version: "0.1.0".to_owned(), complete };
+    let awaited = |overdue| What::DriversAwaited { modules: vec!["mpt3sas".to_owned()], overdue };
+    let mut story = kernel_loaded();
+    story.push((13_000, announced(false)));
+    story.push((13_000, awaited(false)));
+    story.push((13_100, What::RecordWritten { name: "4q5hmp2".to_owned() }));
+    let explanation = explained(Mode::Proxy, &story);
+    assert_eq!(explanation.cause, Cause::DriversAwaited);
+    assert!(explanation.summary.contains("mpt3sas"), "{}", explanation.summary);
+    let mut too_long = story.clone();
+    too_long.push((613_000, awaited(true)));
+    let explanation = explained(Mode::Proxy, &too_long);
+    assert_eq!(explanation.cause, Cause::DriversMissing);
+    insta::assert_snapshot!(explanation);
+    for mut story in [story, too_long] {
+        story.push((700_000, announced(true)));
+        assert_eq!(explained(Mode::Proxy, &story).cause, Cause::Recorded);
+    }
+}
+
+#[test]
 fn every_silence_has_a_reason_and_an_advice() {
     for silence in [
         Silence::Ignored,

@@ -278,6 +278,16 @@ impl<'a> Traces<'a> {
         })
     }
 
+    /// The drivers that are on their way, last, and whether that takes too long; nothing once the agent has said that it has
+    /// seen everything.
+    pub(super) fn awaited(&self) -> Option<(&'a [String], bool)> {
+        self.all().rev().find_map(|what| match what {
+            What::Announced { complete: true, .. } => Some(None),
+            What::DriversAwaited { modules, overdue } => Some(Some((modules.as_slice(), *overdue))),
+            _ => None,
+        })?
+    }
+
     /// What the agent failed of, last.
     pub(super) fn agent_failure(&self) -> Option<&'a str> {
         self.all().rev().find_map(|what| match what {

@@ -1,7 +1,10 @@
 //! What came of a boot, in words: a sentence, what should have come next, what to try.
 
 use super::{Cause, sentence, traces::Traces};
-use crate::journal::{Silence, Unfit};
+use crate::{
+    journal::{Silence, Unfit},
+    machine::awaited::words,
+};
 
 /// A cause in words.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) fn of(cause: Cause, traces: &Traces<'_>) -> Verdict {
         Cause::NothingSeen => nothing_seen(),
         Cause::UnderWay => say("the boot goes on; nothing is overdue"),
         Cause::Recorded => recorded(traces),
+        Cause::DriversAwaited => drivers_awaited(traces),
+        Cause::DriversMissing => drivers_missing(traces),
         Cause::OwnDisk => own_disk(),
         Cause::Held => held(traces),
         Cause::RecordFailed => record_failed(traces),
@@ -60,6 +65,22 @@ fn recorded(traces: &Traces<'_>) -> Verdict {
         }
         _ => say("all went well: the machine is known, and its record was right already"),
     }
+}
+
+fn drivers_awaited(traces: &Traces<'_>) -> Verdict {
+    let modules = traces.awaited().map(|(modules, _)| words(modules)).unwrap_or_default();
+    say(format!("the agent runs, and drivers are on their way to it: {modules}")).next(
+        "a report of all devices; until then nothing is decided by what the machine does not show",
+    )
+}
+
+fn drivers_missing(traces: &Traces<'_>) -> Verdict {
+    let modules = traces.awaited().map(|(modules, _)| words(modules)).unwrap_or_default();
+    say(format!("the agent runs, and drivers did not come within ten minutes: {modules}"))
+        .next("a report of all devices; the machine gets no order before that")
+        .attempt("look at the machine's console: the agent says there what it cannot fetch or load")
+        .attempt("let server and image be of the same make: dist/store must hold what the image names (make image, --assets)")
+        .attempt("restart the machine: drydock machines reboot MACHINE")
 }
 
 fn own_disk() -> Verdict {

@@ -31,6 +31,7 @@ fn loudness(what: &What) -> Loudness {
         | What::RecordFailed { .. }
         | What::BootLoop { .. }
         | What::Held { .. }
+        | What::DriversAwaited { overdue: true, .. }
         | What::DhcpSilence(Silence::PoolExhausted | Silence::Suspended { .. }) => {
             Loudness::Problem
         }

@@ -8,7 +8,7 @@ use redb::Database;
 use super::{
     Machine,
     store::{Retired, Row, Store, StoreError},
-    wipe::LeftPassword,
+    wipe::{LeftPassword, password},
 };
 
 /// Writes machines into a database, without anything that they were told: an order does not outlive the state that took it.
@@ -31,6 +31,8 @@ pub fn restore(
     let mut rows: BTreeMap<String, Row> =
         kept.into_iter().map(|(name, kept)| (name, Row::Retired(kept))).collect();
     for (mut machine, inventory) in machines {
+        let journaled = password::journaled(&machine);
+        machine.passwords.extend(journaled);
         machine.forget_orders();
         // Its agent announces itself again, and so learns from which number on to listen.
         machine.session = None;

@@ -14,10 +14,24 @@
 //! is the same single use still: the next boot of HerculesOS continues what the journal says, until its end
 //! ([`DiskOrder::end`]). That is the deadline, or a day after the last sign of life of one that was begun: what was begun
 //! in time may take days, and a power cut then must leave no locked disk and no half-wiped one.
+//!
+//! ```text
+//!  Running ── a day without a sign of life ──► Lost ── its boot speaks ──► Running
+//!                                               └─ another boot, or another order ─► Failed
+//! ```
+//!
+//! A day counts only while the server itself runs ([`Watch`]). Who follows the order hears of its end then, and a boot that was
+//! cut off for so long may go on all the same: what it does to the disks is in nobody's way.
+
+mod restart;
+mod watch;
+mod words;
+
+pub use self::{restart::Restarts, watch::Watch};
 
 use protocol::{
     EventKind, Instruction, InventoryDigest, Order, OrderId, Verb,
-    install::{InstallPhase, InstallReport, Progress},
+    install::{InstallReport, Progress},
     wipe::WipeProgress,
 };
 use serde::{Deserialize, Serialize};
@@ -46,6 +60,9 @@ pub struct DiskOrder {
     /// Why it is not handed out yet although its machine asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<String>,
+    /// How often the machine was told to leave the other system for it, and which boot last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<Restarts>,
     /// What is to be done.
     #[serde(flatten)]
     pub work: Work,
@@ -102,6 +119,17 @@ pub enum OrderState {
         /// Since when.
         at: i64,
     },
+    /// Nothing was heard for a day of the wipe that a boot has: the machine may be off, broken or gone.
+    Lost {
+        /// Which boot.
+        session: Session,
+        /// The number of the instruction.
+        sequence: u64,
+        /// Since when that boot wiped.
+        since: i64,
+        /// When it was given up for lost.
+        at: i64,
+    },
     /// The image is on the disk, and the agent says what of that it has seen.
     Done {
         /// By which boot.
@@ -143,10 +171,6 @@ pub enum OrderState {
     },
 }
 
-/// So long after its last sign of life a wipe that was begun is continued, also beyond its deadline. As long as an order may
-/// wait (SAFETY.md 5): who has not brought the machine back by then orders anew.
-const CONTINUED_MILLISECONDS: i64 = 24 * 3_600_000;
-
 /// So long an agent that was given an order may be silent about it, also beyond the deadline. It says at once that it
 /// obeys; the rest is for a server or a switch that is away for a while.
 const SILENCE_MILLISECONDS: i64 = 15 * 60_000;
@@ -156,6 +180,8 @@ const SILENCE_MILLISECONDS: i64 = 15 * 60_000;
 pub(in crate::machine) enum OrderEvent<'a> {
     /// The clock went on.
     Time,
+    /// The same, and nothing was heard of the machine for as long as an agent is silent at most.
+    Silent,
     /// It is about to be handed to a session, as this instruction.
     Give { session: Session, sequence: u64 },
     /// An agent asks for what comes after a number; `pending` is the number of what waits for it.
@@ -178,7 +204,7 @@ pub(in crate::machine) fn step(
     event: &OrderEvent<'_>,
     at: i64,
 ) -> Option<OrderState> {
-    use OrderState::{Cancelled, Expired, Failed, Given, Interrupted, Ordered, Running};
+    use OrderState::{Cancelled, Expired, Failed, Given, Interrupted, Lost, Ordered, Running};
 
     match (&order.state, event) {
         (Ordered {}, OrderEvent::Void { reason } | OrderEvent::GiveUp { reason }) => {
@@ -186,9 +212,10 @@ pub(in crate::machine) fn step(
         }
         (Ordered {}, _) if at >= order.deadline => Some(Expired { at }),
         (Interrupted { .. }, OrderEvent::Void { reason })
-        | (Interrupted { .. } | Given { .. } | Running { .. }, OrderEvent::GiveUp { reason }) => {
-            Some(Failed { at, reason: (*reason).to_owned(), touched: true })
-        }
+        | (
+            Interrupted { .. } | Given { .. } | Running { .. } | Lost { .. },
+            OrderEvent::GiveUp { reason },
+        ) => Some(Failed { at, reason: (*reason).to_owned(), touched: true }),
         (Interrupted { .. }, _) if at >= order.end() => Some(interrupted(at)),
         (Ordered {} | Interrupted { .. }, &OrderEvent::Give { session, sequence }) => {
             Some(Given { session, sequence, at, heard: false })
@@ -217,8 +244,20 @@ pub(in crate::machine) fn step(
                           whether it began, nobody knows";
             Some(Failed { at, reason: reason.to_owned(), touched: true })
         }
+        (&Running { session, sequence, since, .. }, OrderEvent::Silent)
+            if order.lost_at().is_some_and(|lost| at >= lost) =>
+        {
+            Some(Lost { session, sequence, since, at })
+        }
+        (Lost { session, .. }, OrderEvent::Restarted { session: another })
+            if session != another =>
+        {
+            Some(interrupted(at))
+        }
         (
-            Given { session, sequence, .. } | Running { session, sequence, .. },
+            Given { session, sequence, .. }
+            | Running { session, sequence, .. }
+            | Lost { session, sequence, .. },
             OrderEvent::Says { session: speaker, kind },
         ) if session == speaker => told(order, *session, *sequence, kind, at),
         (
@@ -251,11 +290,11 @@ fn told(
     kind: &EventKind,
     at: i64,
 ) -> Option<OrderState> {
-    use OrderState::{Done, Failed, Running};
+    use OrderState::{Done, Failed, Lost, Running};
 
     let is_wipe = order.wipe().is_some();
     let since = match order.state {
-        Running { since, .. } => since,
+        Running { since, .. } | Lost { since, .. } => since,
         _ => at,
     };
     match kind {
@@ -284,7 +323,7 @@ fn told(
         }
         EventKind::Refused { sequence: Some(said), reason } if *said == sequence => {
             // Who has begun and then refuses contradicts himself: the worse is believed.
-            let touched = matches!(order.state, Running { .. }) || order.was_begun();
+            let touched = matches!(order.state, Running { .. } | Lost { .. }) || order.was_begun();
             Some(Failed { at, reason: format!("refused: {reason}"), touched })
         }
         _ => None,
@@ -301,6 +340,11 @@ impl DiskOrder {
                 | OrderState::Running { .. }
                 | OrderState::Interrupted { .. }
         )
+    }
+
+    /// Holds where nobody waits for it any more, but for its boot: that may come back and go on.
+    pub(in crate::machine) fn is_lost(&self) -> bool {
+        matches!(self.state, OrderState::Lost { .. })
     }
 
     /// Holds while an agent has it.
@@ -379,14 +423,6 @@ impl DiskOrder {
         }
     }
 
-    /// Returns when it is over if nothing happens before: at its deadline, and a wipe that was begun not before a day has
-    /// passed since the boot that had it was heard of last. Milliseconds since 1970.
-    pub fn end(&self) -> i64 {
-        let alive = self.wipe().and_then(|wipe| wipe.begun.and(wipe.alive).or(wipe.begun));
-        let continued = alive.map(|alive| alive.saturating_add(CONTINUED_MILLISECONDS));
-        continued.map_or(self.deadline, |continued| continued.max(self.deadline))
-    }
-
     /// Holds for a wipe of which a boot has told a step: disks may have been changed.
     pub(in crate::machine) fn was_begun(&self) -> bool {
         self.wipe().is_some_and(|wipe| wipe.begun.is_some())
@@ -408,9 +444,16 @@ impl DiskOrder {
         }
     }
 
-    /// Forgets what only its agent may read: it is over.
+    /// Forgets what only its agent may read: it is over. One that is lost keeps what its next boot would need, without secrets.
     pub(in crate::machine) fn close(&mut self) {
+        let is_lost = self.is_lost();
         match &mut self.work {
+            Work::Wipe { wipe } if is_lost => {
+                if let Some(told) = &mut wipe.wipe {
+                    told.options.psids.clear();
+                    told.options.sids.clear();
+                }
+            }
             Work::Install(install) => {
                 install.install = None;
                 if !matches!(self.state, OrderState::Done { .. }) {
@@ -418,49 +461,6 @@ impl DiskOrder {
                 }
             }
             Work::Wipe { wipe } => wipe.wipe = None,
-        }
-    }
-
-    /// Says how much of the image is on the disk, in percent; nothing before that is known.
-    pub fn percent(&self) -> Option<u64> {
-        let OrderState::Running { progress: Some(progress), .. } = &self.state else {
-            return None;
-        };
-        let size = progress.image_bytes.or(self.install()?.image.size_bytes)?;
-        let parts = [progress.written_bytes, progress.zeroed_bytes, progress.unchanged_bytes];
-        let done = parts.iter().fold(0_u64, |sum, bytes| sum.saturating_add(bytes.0));
-        done.min(size.0).saturating_mul(100).checked_div(size.0)
-    }
-
-    /// Says in a few words what became of it.
-    pub fn words(&self) -> String {
-        match &self.state {
-            OrderState::Ordered {} => "ordered".to_owned(),
-            OrderState::Given { .. } => "given to the machine".to_owned(),
-            OrderState::Running { wiping, .. } if self.wipe().is_some() => {
-                super::wipe::progress_words(wiping.as_deref())
-            }
-            OrderState::Interrupted { .. } => {
-                "interrupted; the next boot of HerculesOS continues it".to_owned()
-            }
-            OrderState::Wiped { result, .. } => result.words(),
-            OrderState::Running { progress, .. } => {
-                let phase =
-                    progress.as_deref().map_or("beginning", |progress| phase(progress.phase));
-                match self.percent() {
-                    Some(percent) => format!("installing, {phase}, {percent} %"),
-                    None => format!("installing, {phase}"),
-                }
-            }
-            OrderState::Done { .. } => "done".to_owned(),
-            OrderState::Failed { reason, touched: true, .. } => {
-                format!("failed, the disk is not what it was: {reason}")
-            }
-            OrderState::Failed { reason, touched: false, .. } => {
-                format!("failed, nothing was changed: {reason}")
-            }
-            OrderState::Expired { .. } => "expired before anybody began it".to_owned(),
-            OrderState::Cancelled { reason, .. } => format!("cancelled: {reason}"),
         }
     }
 
@@ -490,20 +490,6 @@ pub(in crate::machine) fn order_of(verb: &Verb) -> Option<&Order> {
 /// Holds for an instruction that carries an order.
 pub(in crate::machine) fn carries_order(instruction: &Instruction) -> bool {
     order_of(&instruction.verb).is_some()
-}
-
-/// Says what an agent is doing.
-fn phase(phase: InstallPhase) -> &'static str {
-    match phase {
-        InstallPhase::Checking => "checking",
-        InstallPhase::Disarming => "disarming",
-        InstallPhase::Comparing => "comparing",
-        InstallPhase::Writing => "writing",
-        InstallPhase::Flushing => "flushing",
-        InstallPhase::Verifying => "verifying",
-        InstallPhase::Finishing => "finishing",
-        InstallPhase::Other => "working",
-    }
 }
 
 #[cfg(test)]

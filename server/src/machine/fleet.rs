@@ -19,6 +19,7 @@ use super::{
 use crate::journal::{Entry, What};
 
 mod announce;
+mod awaited;
 mod index;
 mod install;
 mod lookup;

@@ -142,7 +142,11 @@ impl Registry {
             started: Instant::now(),
         });
         Writer::start(&inner, |inner| &inner.writer);
-        Ok(Self(inner))
+        let registry = Self(inner);
+        // While it was off nobody was heard.
+        let now = registry.now();
+        registry.change(|fleet, effects| fleet.watch_wipes(now, effects));
+        Ok(registry)
     }
 
     /// Opens a registry whose database is in memory and ends with the process.
@@ -170,6 +174,14 @@ impl Registry {
         let boot = self.write().decide(&self.0.lists, traveller, self.now(), &mut effects);
         self.follow(effects);
         boot
+    }
+
+    /// Says whether a machine is on the list of those that look for disks on a network. Touches no disk.
+    pub fn has_network_storage(&self, traveller: &Traveller) -> bool {
+        let lists = &self.0.lists;
+        // Most servers have no such list.
+        !lists.network_storage.is_empty()
+            && self.write().has_network_storage(lists, traveller, self.now())
     }
 
     /// Returns the port that has an address, as far as anybody said.

@@ -8,7 +8,10 @@ use redb::{
     backends::InMemoryBackend,
 };
 
-use super::{Machine, wipe::LeftPassword};
+use super::{
+    Machine,
+    wipe::{LeftPassword, password},
+};
 
 const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("machines");
 const INVENTORIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("inventories");
@@ -25,6 +28,9 @@ const HOME: &str = "home";
 const GENERATION: &str = "generation";
 /// The boot of the host in which it was last opened.
 const BOOT: &str = "boot";
+/// Where passwords are that wipes left on disks: [`WITH_MACHINES`]; absent where they stand in orders only.
+const PASSWORDS_ARE: &str = "passwords";
+const WITH_MACHINES: &str = "with-machines";
 
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +94,7 @@ impl Store {
         let transaction = database.begin_write().map_err(failed(doing))?;
         let mut loaded = Loaded::default();
         {
-            let machines = transaction.open_table(MACHINES).map_err(failed(doing))?;
+            let mut machines = transaction.open_table(MACHINES).map_err(failed(doing))?;
             for row in machines.iter().map_err(failed(doing))? {
                 let (name, json) = row.map_err(failed(doing))?;
                 match serde_json::from_slice::<Machine>(json.value()) {
@@ -105,7 +111,22 @@ impl Store {
                 }
             }
             transaction.open_table(INVENTORIES).map_err(failed(doing))?;
-            transaction.open_table(FACTS).map_err(failed(doing))?;
+            let mut facts = transaction.open_table(FACTS).map_err(failed(doing))?;
+            let are = facts.get(PASSWORDS_ARE).map_err(failed(doing))?;
+            let are_there = are.is_some_and(|are| are.value() == WITH_MACHINES);
+            if !are_there {
+                for machine in &mut loaded.machines {
+                    let journaled = password::journaled(machine);
+                    if journaled.is_empty() {
+                        continue;
+                    }
+                    machine.passwords.extend(journaled);
+                    let json = serde_json::to_vec(machine).expect("a machine's keys are texts");
+                    let name = machine.name.as_str();
+                    machines.insert(name, json.as_slice()).map_err(failed(doing))?;
+                }
+                facts.insert(PASSWORDS_ARE, WITH_MACHINES).map_err(failed(doing))?;
+            }
             let retired = transaction.open_table(RETIRED).map_err(failed(doing))?;
             let kept = transaction.open_table(PASSWORDS).map_err(failed(doing))?;
             for row in retired.iter().map_err(failed(doing))? {
@@ -255,9 +276,17 @@ fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl Fn(E) -> StoreError
 pub(super) mod tests {
     use std::path::Path;
 
-    use protocol::{OrderId, order::DiskIdentity};
+    use protocol::{
+        OrderId,
+        order::DiskIdentity,
+        wipe::{Verdict, WipeStepKind},
+    };
 
     use super::*;
+    use crate::machine::{
+        disk_order::{OrderState, Work},
+        wipe::{WipeResult, WipedDisk},
+    };
 
     /// Makes a row unreadable, as a newer or broken server may leave it.
     pub(in crate::machine) fn spoil(file: &Path, name: &str) {
@@ -300,6 +329,69 @@ pub(super) mod tests {
         assert_eq!(loaded.retired, retired.map(|(name, kept)| (name.to_owned(), kept)));
         store.write(&BTreeMap::from([("one".to_owned(), Row::Gone)])).unwrap();
         assert_eq!(Store::open(store.0).unwrap().1.machines.len(), 1);
+    }
+
+    #[test]
+    fn passwords_that_an_older_server_kept_in_its_orders_only_are_taken_over_once() {
+        let database = Arc::new(in_memory().unwrap());
+        let mut order = crate::machine::wipe::tests::order(1);
+        let step = |disk, digit: &str| {
+            crate::machine::wipe::tests::step(
+                disk,
+                WipeStepKind::AtaPassword { password: digit.repeat(64) },
+            )
+        };
+        let Work::Wipe { wipe } = &mut order.work else { panic!("no wipe") };
+        for disk in &mut wipe.disks {
+            disk.named.model = Some("PM883".to_owned());
+            disk.named.serial = Some(format!("S3Z1NB0K-{}", disk.identity));
+        }
+        (wipe.inherited, wipe.journal) = (vec![step(1, "1")], vec![step(0, "2"), step(1, "3")]);
+        wipe.begun = Some(5);
+        // Disk `a` was erased by the next order.
+        let mut next = order.clone();
+        next.id = OrderId([2; 16]);
+        let Work::Wipe { wipe } = &mut next.work else { panic!("no wipe") };
+        (wipe.inherited, wipe.journal) = (vec![step(0, "2")], vec![]);
+        wipe.disks.truncate(1);
+        let wiped = |verdict| WipedDisk {
+            identity: String::new(),
+            verdict,
+            reached: protocol::wipe::Outcome::Clear,
+        };
+        next.state = OrderState::Wiped {
+            session: crate::machine::Session([1; 32]),
+            at: 9,
+            result: Box::new(WipeResult {
+                level: protocol::wipe::PowerLevel::Full,
+                is_done: true,
+                is_complete: false,
+                disks: vec![wiped(Verdict::Erased)],
+                findings: vec![],
+                undone: vec![],
+                certificate: 1,
+            }),
+        };
+        let machine =
+            Machine { name: "one".to_owned(), orders: vec![order, next], ..Machine::default() };
+        let transaction = database.begin_write().unwrap();
+        let json = serde_json::to_vec(&machine).unwrap();
+        transaction.open_table(MACHINES).unwrap().insert("one", json.as_slice()).unwrap();
+        transaction.commit().unwrap();
+        let (_, loaded) = Store::open(Arc::clone(&database)).unwrap();
+        let found: Vec<_> =
+            loaded.machines[0].passwords.iter().map(|left| &left.password[..1]).collect();
+        assert_eq!(found, ["1", "3"], "those of disk b");
+        assert_eq!(loaded.machines[0].passwords[0].at, 5);
+        // From then on what is released does not come back.
+        let (store, loaded) = Store::open(database).unwrap();
+        let mut machine = loaded.machines[0].clone();
+        assert_eq!(machine.passwords.len(), 2, "they are on disk");
+        machine.passwords.clear();
+        let json = serde_json::to_vec(&machine).unwrap();
+        let row = Row::Machine { json, inventory: None };
+        store.write(&BTreeMap::from([("one".to_owned(), row)])).unwrap();
+        assert!(Store::open(store.0).unwrap().1.machines[0].passwords.is_empty());
     }
 
     #[test]

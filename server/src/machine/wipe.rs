@@ -10,25 +10,28 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Session, install::ChosenDisk};
+use super::{Session, disk_order::Watch, install::ChosenDisk};
 
+mod against;
 pub(crate) mod judge;
 pub(in crate::machine) mod password;
 mod plan;
 
-pub(in crate::machine) use self::plan::{Lot, is_called, plan};
 pub use self::{
+    against::Against,
     judge::{Asked, Judged, Judgement, ceiling, judge},
     password::LeftPassword,
     plan::{WipePlan, WipeRefusal, WipeRequest},
+};
+pub(in crate::machine) use self::{
+    against::against,
+    plan::{Lot, is_called, plan},
 };
 
 /// The most steps of one disk that are kept: a device has fewer ways to be erased.
 const STEPS_OF_A_DISK: usize = 128;
 /// The longest password of a step, as digits: an ATA password has 32 bytes.
 const PASSWORD_DIGITS: usize = 64;
-/// So often a machine that waits in SunshineOS is told to restart into HerculesOS, for one order.
-const RESTARTS: u32 = 3;
 
 /// What an order to wipe is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,22 +81,12 @@ pub struct WipeWork {
     /// 1970; in the database it may be some minutes behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alive: Option<i64>,
+    /// How it was watched since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// The boots that it was given to, oldest first: each after the first continues.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boots: Vec<Session>,
-    /// How often the machine was told to leave SunshineOS for it, and which boot last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restarts: Option<Restarts>,
-}
-
-/// How often a machine was told to restart into HerculesOS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Restarts {
-    /// How many boots were.
-    pub count: u32,
-    /// The last of them.
-    pub last: Session,
 }
 
 /// What a wipe came to, as the server judges its report.
@@ -170,7 +163,7 @@ impl WipeWork {
         if !is_of_order || !is_sound {
             return Err(StepError::Nonsense);
         }
-        self.alive = Some(at);
+        self.lives(at);
         let is_its = |known: &&WipeStep| known.disk == step.disk;
         if self.journal.iter().rev().find(is_its) == Some(step) {
             return Ok(false);
@@ -206,18 +199,10 @@ impl WipeWork {
         judge(&asked, report)
     }
 
-    /// Notes that a boot of SunshineOS is told to restart for it. False where that was told in vain often enough.
-    pub(in crate::machine) fn may_restart(&mut self, session: Session) -> bool {
-        let count = match self.restarts {
-            Some(Restarts { last, .. }) if last == session => return true,
-            Some(Restarts { count, .. }) => count,
-            None => 0,
-        };
-        if count >= RESTARTS {
-            return false;
-        }
-        self.restarts = Some(Restarts { count: count + 1, last: session });
-        true
+    /// Notes a sign of life; returns when the one before it was.
+    pub(in crate::machine) fn lives(&mut self, at: i64) -> Option<i64> {
+        self.watch = None;
+        self.alive.replace(at)
     }
 }
 

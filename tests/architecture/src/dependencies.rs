@@ -9,6 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("dhcp", &["protocol"]),
     ("linux", &[]),
+    ("modules", &[]),
     ("signature", &[]),
     ("image", &[]),
     ("startup", &["signature"]),
@@ -17,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("disk", &["linux", "protocol", "inventory", "signature"]),
     ("install", &["disk", "image", "protocol"]),
     ("wipe", &["disk", "linux", "protocol", "signature"]),
-    ("agent", &["protocol", "dhcp", "linux", "inventory", "signature", "startup"]),
+    ("agent", &["protocol", "dhcp", "linux", "modules", "inventory", "signature", "startup"]),
     (
         "sunshine",
         &[
@@ -40,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("initramfs", &[]),
     ("unify", &[]),
     ("empty-init", &[]),
+    ("store", &["initramfs", "modules"]),
     // Feeds every parser of ours with bad input; nothing depends on it but the fuzzers.
     ("strangers", &["agent", "dhcp", "drydock", "image", "inventory", "protocol", "signature"]),
     // Black boxes: they see what was built, not how.
@@ -53,6 +55,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("dhcp", &["tokio", "nix", "reqwest", "hyper", "socket2", "serde_json"]),
     ("linux", &["serde", "serde_json", "tokio"]),
     ("inventory", &["tokio", "reqwest", "hyper"]),
+    ("modules", &["tokio", "nix", "reqwest", "hyper"]),
     ("signature", &["tokio", "nix", "reqwest", "hyper"]),
     ("startup", &["tokio", "nix", "reqwest", "hyper"]),
     ("fetch", &["tokio", "nix", "reqwest", "hyper"]),

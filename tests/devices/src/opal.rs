@@ -196,9 +196,11 @@ impl Disk {
         if self.config.is_supported { Ok(()) } else { Err(Failure::Status(status::FAIL)) }
     }
 
-    /// As the factory made it (Opal, section 5.1.2): no owner, nothing locked, all media keys new.
+    /// As the factory made it (Opal, section 5.1.2): no owner, nothing locked, all media keys new. Where there was no owner,
+    /// so that locking was never activated, the keys stay.
     fn revert(&mut self) -> Result<(), Failure> {
         match self.config.course {
+            Course::Finishes if self.config.sid.is_none() => {}
             Course::Finishes => {
                 self.medium.change_keys();
                 self.medium.merge_spaces();

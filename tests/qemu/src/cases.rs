@@ -8,6 +8,7 @@ mod harness;
 mod install;
 mod life;
 mod neighbour;
+mod store;
 mod unified;
 mod wipe;
 
@@ -392,6 +393,30 @@ const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: boot::nic_with_ipxe,
+    },
+    // Seen red: never yet; the store has to be there first.
+    Case {
+        name: "late_disks",
+        claim: "machines whose disks stand behind controllers that only the server's store has drivers for have records that list them",
+        machines: 1,
+        when: When::Test,
+        run: store::late_disks,
+    },
+    // Seen red: never yet; the store has to be there first.
+    Case {
+        name: "altered_store",
+        claim: "a machine whose server has other files in its store than the image was made with says so, and loads none",
+        machines: 1,
+        when: When::Test,
+        run: store::altered_store,
+    },
+    // Seen red: the second `initrd` line is left out; the initramfs is not padded (the card with a ROM under UEFI).
+    Case {
+        name: "pack_of_the_card",
+        claim: "under BIOS, UEFI and an old iPXE a machine loads exactly the pack of its card behind the image, and one whose card is unknown that with all drivers",
+        machines: 1,
+        when: When::Test,
+        run: explain::pack_of_the_card,
     },
     // Seen red: another reason stands where option 54 is missing.
     Case {

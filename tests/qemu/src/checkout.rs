@@ -36,9 +36,14 @@ pub(crate) fn unified() -> Result<PathBuf> {
     image()
 }
 
-/// Returns the directory of what was packed into HerculesOS as kernel modules.
-pub(crate) fn hercules_modules() -> Result<PathBuf> {
-    there("target/image/hercules-modules", "make image")
+/// Returns the directory of what was packed into both systems as kernel modules.
+pub(crate) fn modules() -> Result<PathBuf> {
+    there("target/image/modules", "make image")
+}
+
+/// Returns the directory of the files that are not in the image: drivers and firmware, by their SHA-256.
+pub(crate) fn store() -> Result<PathBuf> {
+    built("store", "make image")
 }
 
 /// Returns the disk image that machines install: a Debian with cloud-init, for BIOS and UEFI.

@@ -8,6 +8,9 @@ use crate::{checkout, lab::Lab};
 
 const KERNEL: &str = "sunshineos-x86_64.vmlinuz";
 const INITRD: &str = "sunshineos-x86_64.initrd";
+/// Where what the core lacks is, where it was made.
+const STORE: &str = "store";
+const PACKS: &str = "pack-x86_64";
 /// Where the agent looks for pins.
 const PIN: &str = "etc/drydock/pin";
 /// Where it looks for certificate authorities.
@@ -30,6 +33,12 @@ impl Image {
             symlink(dist.join(name), directory.join(name))
                 .with_context(|| format!("linking {name}"))?;
         }
+        for name in [STORE, PACKS] {
+            if dist.join(name).exists() {
+                symlink(dist.join(name), directory.join(name))
+                    .with_context(|| format!("linking {name}"))?;
+            }
+        }
         let image = Image { directory };
         fs::copy(dist.join(INITRD), image.initrd()).context("copying the initramfs")?;
         Ok(image)
@@ -43,6 +52,24 @@ impl Image {
     /// Has it believe this certificate authority, in PEM, and no other.
     pub(crate) fn carry_authority(&self, certificate: &str) -> Result<()> {
         self.carry(AUTHORITIES, certificate)
+    }
+
+    /// Has every card on `marked` a pack of its own with this pin inside, and all others one with nothing that anybody reads.
+    pub(crate) fn pack_pin(&self, marked: &[&str], pin: &str) -> Result<()> {
+        let packs = self.directory.join(PACKS);
+        // The checkout's own, where it has any.
+        drop(fs::remove_file(&packs));
+        fs::create_dir(&packs).context("making a directory for packs")?;
+        let cards: String = marked.iter().map(|card| format!("{card} marked\n")).collect();
+        let files = [
+            ("cards", cards.into_bytes()),
+            ("marked.cpio", archive(PIN, pin.as_bytes(), 0)),
+            ("network.cpio", archive("etc/drydock/nothing", b"", 0)),
+        ];
+        for (name, content) in files {
+            fs::write(packs.join(name), content).with_context(|| format!("writing {name}"))?;
+        }
+        Ok(())
     }
 
     fn carry(&self, path: &str, content: &str) -> Result<()> {

@@ -136,8 +136,13 @@ impl Port {
 impl Kernel {
     /// Asks the server, as the machine's iPXE would, which kernel it shall start with which command line.
     pub(crate) fn of(server: &Server, machine: &Machine) -> Result<Kernel> {
+        // The others' numbers are iPXE's to say: nobody who asks without them goes without a driver.
+        let card = match machine.ports[machine.boots_through].card {
+            Card::Plain | Card::WithIpxe => "01:1a:f4:10:00",
+            _ => "",
+        };
         let script = server.fetch(&format!(
-            "/script.ipxe?mac={}&uuid={}&arch=x86_64&platform=pcbios",
+            "/script.ipxe?mac={}&uuid={}&arch=x86_64&platform=pcbios&busid={card}",
             machine.mac(),
             machine.uuid
         ))?;
@@ -150,7 +155,7 @@ impl Kernel {
         let dist = checkout::image()?;
         Ok(Kernel {
             image: dist.join("sunshineos-x86_64.vmlinuz"),
-            initrd: dist.join("sunshineos-x86_64.initrd"),
+            initrd: packed(server, machine, &script, dist.join("sunshineos-x86_64.initrd"))?,
             command_line: arguments[1..].join(" "),
         })
     }
@@ -171,6 +176,19 @@ impl Kernel {
         driver::believing(&self.initrd, &initrd)?;
         Ok(Kernel { initrd, ..self })
     }
+}
+
+/// Puts the pack that a script names behind an initramfs, as iPXE does: QEMU loads one file.
+fn packed(server: &Server, machine: &Machine, script: &str, initrd: PathBuf) -> Result<PathBuf> {
+    let pack = script.split_whitespace().find_map(|word| word.split_once("/pack/x86_64/"));
+    let Some((_, pack)) = pack else { return Ok(initrd) };
+    let pack = checkout::image()?.join("pack-x86_64").join(pack);
+    let mut both = fs::read(&initrd).context("reading the initramfs")?;
+    both.resize(both.len().next_multiple_of(4), 0);
+    both.extend(fs::read(&pack).with_context(|| format!("reading {}", pack.display()))?);
+    let place = server.beside(&format!("{}.initrd", machine.name));
+    fs::write(&place, both).context("writing the initramfs with its pack")?;
+    Ok(place)
 }
 
 impl Machine {

@@ -269,6 +269,11 @@ impl Server {
         Ok(pin.with_context(|| format!("no pin in the script:\n{script}"))?.to_owned())
     }
 
+    /// Returns a place for a file that ends with it.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.state.with_file_name(name)
+    }
+
     /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use disk::permit::{self, Circumstances, Clock, Place, Used};
+use disk::permit::{self, Circumstances, Place, Used};
 use inventory::Root;
 use protocol::{
     Wipe,
@@ -167,7 +167,7 @@ fn held(order: &Wipe) -> Result<DiskForecast, NotHeld> {
     let cleared = cleared.ok_or_else(|| NotHeld::Silent(SILENT.to_owned()))?;
     let cleared = cleared.map_err(|why| NotHeld::Refused(chain(&why)))?;
     let keeper: Arc<dyn Keeper> = Arc::new(TerminalKeeper::new(PathBuf::new(), &[]));
-    let clock = Clockwork::begin(Clock::SetByServer);
+    let clock = Clockwork::own();
     let report =
         perform(&Arc::new(order.clone()), cleared, &keeper, &clock).map_err(NotHeld::Refused)?;
     let mut words = SILENT.to_owned();

@@ -2,24 +2,46 @@
 
 use std::fs;
 
-use disk::permit::Clock;
+use agent::work;
+use disk::{Refusal, permit::Clock};
 use protocol::{
     Inventory, InventoryDigest, Wipe,
     order::{DiskIdentity, MachineEvidence},
-    wipe::{DiskReport, Ended, PowerLevel, Verdict, WipeReport},
+    wipe::{DiskReport, Ended, Outcome, PowerLevel, Validation, Verdict, WipeReport},
 };
 use wipe::verdict;
+
+use super::units::facts;
+use crate::chain;
 
 /// When a wipe began, by which clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clockwork {
     pub(crate) of: Clock,
+    source: &'static str,
+    offset_milliseconds: Option<i64>,
     begun_unix_milliseconds: i64,
 }
 
 impl Clockwork {
-    pub(crate) fn begin(of: Clock) -> Self {
-        Self { of, begun_unix_milliseconds: linux::clock::unix_milliseconds() }
+    /// Begins where a server gave the order.
+    pub(super) fn begin(clock: work::Clock) -> Self {
+        let (of, source, offset_milliseconds) = match clock {
+            work::Clock::Servers { offset_milliseconds } => {
+                (Clock::SetByServer, "server", Some(offset_milliseconds))
+            }
+            work::Clock::Unknown => (Clock::Unset, "unknown", None),
+        };
+        let begun_unix_milliseconds = linux::clock::unix_milliseconds();
+        Self { of, source, offset_milliseconds, begun_unix_milliseconds }
+    }
+
+    /// Begins where a person gave it: by the clock that it was made with.
+    #[cfg(any(test, feature = "command"))]
+    pub(crate) fn own() -> Self {
+        let begun_unix_milliseconds = linux::clock::unix_milliseconds();
+        let of = Clock::SetByServer;
+        Self { of, source: "machine", offset_milliseconds: None, begun_unix_milliseconds }
     }
 }
 
@@ -59,10 +81,6 @@ pub(super) fn report(
     let Beside { inventory, missing, untouched } = beside;
     let hiding = hiding("/sys/bus/pci/devices");
     let verdicts: Vec<Verdict> = disks.iter().map(|disk| disk.verdict).collect();
-    let clock_words = match clock.of {
-        Clock::SetByServer => "server",
-        Clock::Unset => "unknown",
-    };
     WipeReport {
         order: wipe.order.id,
         machine: MachineEvidence::of(&inventory),
@@ -78,8 +96,59 @@ pub(super) fn report(
         kernel: linux::release::kernel().unwrap_or_default(),
         begun_unix_milliseconds: clock.begun_unix_milliseconds,
         ended_unix_milliseconds: linux::clock::unix_milliseconds(),
-        clock: clock_words.to_owned(),
+        clock: clock.source.to_owned(),
+        clock_offset_milliseconds: clock.offset_milliseconds,
     }
+}
+
+/// Reports disks that could not even be looked at, by their number in the order.
+pub(super) fn refused(
+    wipe: &Wipe,
+    refused: &[(usize, Refusal)],
+    inventory: &Inventory,
+    clock: &Clockwork,
+) -> Vec<DiskReport> {
+    let report = |(number, refusal): &(usize, Refusal)| {
+        let identity = wipe.order.disks.get(*number)?.identity.clone();
+        let found = inventory.disks.iter().find(|disk| DiskIdentity::of(disk) == identity);
+        Some(DiskReport {
+            accessible_bytes: identity.size_bytes,
+            disk: identity,
+            name: found.map(|disk| disk.name.clone()).unwrap_or_default(),
+            transport: found.map(|disk| facts(disk).transport.to_owned()),
+            firmware: None,
+            verdict: Verdict::NotErased,
+            asked: wipe.level.asked(),
+            reached: Outcome::None,
+            native_bytes: None,
+            capabilities: Vec::new(),
+            techniques: Vec::new(),
+            verification: None,
+            filesystems: Vec::new(),
+            forecast: None,
+            unwritten: None,
+            exceptions: vec![verdict::exception("refused", &chain(refusal))],
+            out_of_scope: Vec::new(),
+            validation: Validation::EmulatedOnly,
+            begun_unix_milliseconds: clock.begun_unix_milliseconds,
+            ended_unix_milliseconds: linux::clock::unix_milliseconds(),
+        })
+    };
+    refused.iter().filter_map(report).collect()
+}
+
+/// Puts what came of the disks of an order together, in its order.
+pub(super) fn in_order(
+    wipe: &Wipe,
+    done: Vec<DiskReport>,
+    refused: Vec<DiskReport>,
+) -> Vec<DiskReport> {
+    let number =
+        |report: &DiskReport| wipe.order.disks.iter().position(|one| one.identity == report.disk);
+    let mut all = done;
+    all.extend(refused);
+    all.sort_by_key(number);
+    all
 }
 
 /// Lists the RAID controllers: their volumes are not the disks behind them. A chipset's, which the drivers `ahci` and `vmd`
@@ -115,7 +184,7 @@ mod tests {
 
     use protocol::{
         Bytes, Order, OrderId,
-        inventory::Disk,
+        inventory::{Disk, Transport},
         order::OrderedDisk,
         wipe::{Seed, WipeFinish, WipeOptions},
     };
@@ -157,13 +226,49 @@ mod tests {
         let inventory = Inventory { disks: vec![disk("A"), disk("B")], ..Inventory::default() };
         let untouched = vec![DiskIdentity::of(&disk("B"))];
         let beside = Beside { inventory, missing: Vec::new(), untouched: untouched.clone() };
-        let clock = Clockwork::begin(Clock::SetByServer);
+        let clock = Clockwork::own();
         let report = report(&wipe(&[disk("A")]), beside, Vec::new(), &clock);
         assert_eq!((report.untouched, report.is_complete), (untouched, false));
-        assert_eq!(
-            (report.clock.as_str(), report.agent.starts_with("hercules ")),
-            ("server", true)
-        );
+        assert!(report.agent.starts_with("hercules "));
+    }
+
+    #[test]
+    fn a_report_says_whose_clock_it_is_and_how_wrong_the_machines_own_was() {
+        let servers = work::Clock::Servers { offset_milliseconds: -7_210_000 };
+        for (clock, expected) in [
+            (Clockwork::begin(servers), ("server", Some(-7_210_000))),
+            (Clockwork::begin(work::Clock::Unknown), ("unknown", None)),
+            (Clockwork::own(), ("machine", None)),
+        ] {
+            let inventory = Inventory::default();
+            let beside = Beside { inventory, missing: Vec::new(), untouched: Vec::new() };
+            let report = report(&wipe(&[disk("A")]), beside, Vec::new(), &clock);
+            assert_eq!((report.clock.as_str(), report.clock_offset_milliseconds), expected);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_refused_stands_beside_the_others_in_the_orders_order() {
+        let of = ["A", "B", "C"].map(|serial| {
+            let name = format!("sd{}", serial.to_lowercase());
+            Disk { name, transport: Some(Transport::Ata), ..disk(serial) }
+        });
+        let inventory = Inventory { disks: of.to_vec(), ..Inventory::default() };
+        let wipe = Wipe { level: PowerLevel::Idle, ..wipe(&of) };
+        let clock = Clockwork::own();
+        let refusal =
+            |disk: &str| Refusal::InUse { disk: disk.to_owned(), uses: "it is mounted".to_owned() };
+        let refusals = [(2, refusal("sdc")), (0, refusal("sda"))];
+        let refused = refused(&wipe, &refusals, &inventory, &clock);
+        let done = vec![DiskReport { disk: DiskIdentity::of(&of[1]), ..refused[0].clone() }];
+        let all = in_order(&wipe, done, refused);
+        let serials: Vec<_> = all.iter().map(|one| one.disk.serial.as_deref().unwrap()).collect();
+        assert_eq!(serials, ["A", "B", "C"]);
+        assert_eq!((all[0].name.as_str(), all[0].transport.as_deref()), ("sda", Some("sata")));
+        assert_eq!((all[2].verdict, &all[2].forecast), (Verdict::NotErased, &None));
+        let [exception] = all[2].exceptions.as_slice() else { panic!("{all:#?}") };
+        assert_eq!(exception.code, "refused");
+        assert!(exception.words.starts_with("sdc is in use (it is mounted)"), "{exception:?}");
     }
 
     #[test]

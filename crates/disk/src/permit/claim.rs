@@ -172,6 +172,11 @@ impl Claim {
         Err(Refusal::Exchanged { disk, how: "it says another serial number itself".to_owned() })
     }
 
+    /// Refuses a disk that somebody began to use since it was claimed: of a claimed disk, too, loop devices can be made.
+    pub(super) fn still_unused(&self, machine: &Machine) -> Result<(), Refusal> {
+        by_nobody(usage::of(machine, &self.name, &self.directory), &self.label())
+    }
+
     pub(super) fn label(&self) -> String {
         label(Some(&self.name), &self.ordered.identity)
     }
@@ -254,8 +259,11 @@ fn unused(
     disk: &str,
 ) -> Result<(), Refusal> {
     let look = if purpose.is_only_looked_at() { usage::mounted_at } else { usage::of };
-    let uses = look(machine, name, directory)
-        .map_err(|what| Refusal::UseUnknown { disk: disk.to_owned(), what })?;
+    by_nobody(look(machine, name, directory), disk)
+}
+
+fn by_nobody(uses: Result<Vec<String>, String>, disk: &str) -> Result<(), Refusal> {
+    let uses = uses.map_err(|what| Refusal::UseUnknown { disk: disk.to_owned(), what })?;
     if uses.is_empty() {
         return Ok(());
     }

@@ -96,6 +96,13 @@ impl Case {
         self.wipe.as_mut().expect("it is one of wipes only")
     }
 
+    /// Raises a level that only looks to one that destroys something.
+    fn destroys(&mut self, dice: &mut Dice) {
+        if self.terms().level == PowerLevel::Idle {
+            self.terms().level = dice.of(DESTROYING);
+        }
+    }
+
     /// Makes the order again, for the target alone, from the machine as it is described by now.
     fn reorder(&mut self) {
         self.order = Simulated::new(&self.spec).order(&[self.target], true);
@@ -170,8 +177,12 @@ impl Case {
                 let (seed, finish) = (Seed([7; 32]), WipeFinish::Stay);
                 let order = self.order.clone();
                 let wipe = Wipe { order, level, options, seed, missing, extras, journal, finish };
-                wiping::check_wipe_on(&machine.machine(), &wipe, &circumstances)
-                    .map(|cleared| cleared.permits)
+                let cleared = wiping::check_wipe_on(&machine.machine(), &wipe, &circumstances);
+                // Who only looks is shown the disks that fit; the one that does not is refused all the same.
+                cleared.and_then(|cleared| match cleared.refused.into_iter().next() {
+                    Some((_, refusal)) => Err(refusal),
+                    None => Ok(cleared.permits),
+                })
             }
         };
         assert!(!machine.is_any_writable(), "a check makes nothing writable");
@@ -378,6 +389,7 @@ const WIPE_MISMATCHES: &[(&str, Mismatch)] = &[
         case.spec.disks[other].content = vec![(4096, member.clone())];
         case.disk().content = vec![(4096, member)];
         case.reorder();
+        case.destroys(dice);
     }),
     ("a disk is kept whose key goes with the TPM", |case, dice| {
         let other = case.other(dice);
@@ -385,6 +397,7 @@ const WIPE_MISMATCHES: &[(&str, Mismatch)] = &[
         case.spec.disks[other].content = vec![(0, luks)];
         case.reorder();
         case.terms().extras.push(Extra::Tpm);
+        case.destroys(dice);
     }),
     ("a disk is missing that is to be wiped", |case, _| {
         let identity = case.order.disks[0].identity.clone();

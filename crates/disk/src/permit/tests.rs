@@ -114,6 +114,25 @@ fn only_a_permit_makes_a_disk_writable_and_only_until_it_is_let_go() {
     assert!(!machine.is_any_writable());
 }
 
+/// A loop device claims nothing, so that a claim keeps nobody from making one.
+#[test]
+fn a_loop_device_that_is_made_after_the_checks_is_seen_before_the_disk_can_be_written() {
+    let machine = Simulated::new(&spec());
+    let mut permits = Setting::good().check(&machine, &machine.order(&[0, 1], false)).unwrap();
+    let place = |path: &str| {
+        let path = machine.directory().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    std::fs::write(place("sys/block/loop3/loop/backing_file"), "/dev/sdb\n").unwrap();
+    std::fs::write(place("dev/loop3"), "8:16").unwrap();
+    let refusal = permits.remove(1).into_medium().unwrap_err();
+    let Refusal::InUse { uses, .. } = refusal else { panic!("{refusal}") };
+    assert_eq!(uses, "loop3 is made of sdb");
+    assert!(!machine.is_any_writable());
+    permits.remove(0).into_medium().unwrap();
+}
+
 #[test]
 fn an_order_is_used_by_its_first_permit_and_not_by_a_refusal() {
     let machine = Simulated::new(&spec());

@@ -6,20 +6,25 @@ use inventory::Root;
 use protocol::{Inventory, order::DiskIdentity, wipe::Wipe};
 
 use super::{
-    Circumstances, Machine, Permit, claim, claims, for_now, identity,
+    Circumstances, Claim, Machine, Permit, claim, claims, for_now, identity,
     kernel::Live,
     only_what_is_ordered, permits,
-    purpose::Looking,
+    purpose::{Looking, Purpose as _},
     radius,
     refusal::{Refusal, label},
     release::to_release,
 };
 
+/// A disk by its number in the order, and what was found against it.
+type Refused = (usize, Refusal);
+
 /// A wipe that nothing was found against.
 #[derive(Debug)]
 pub struct Cleared {
-    /// One for each disk of the order, in its order.
+    /// One for each disk of the order, in its order; at `idle` without those that were refused.
     pub permits: Vec<Permit>,
+    /// Disks that cannot even be looked at, by their number in the order, and why: at `idle` only, and never all of them.
+    pub refused: Vec<Refused>,
     /// The machine as it described itself for the checks.
     pub inventory: Inventory,
     /// Disks that the order calls missing, and that are.
@@ -30,6 +35,9 @@ pub struct Cleared {
 
 /// Checks a wipe on this machine, now: all that [`check`](super::check) does, and what its level and extras destroy
 /// beside the disks. The first reason against any of them ends it; then nothing was written, and the order was not begun.
+///
+/// `idle` destroys nothing, neither on the disks nor beside them: there a reason against one disk keeps only that one from
+/// being looked at, and what other levels reach beyond the disks [`obstacles`] says.
 ///
 /// An order that an earlier boot has begun (its journal holds more than passwords of earlier orders) may be late, and what is on the disks that were
 /// begun with is not looked at. Disks that the order calls missing need not be there, and do not count where they are.
@@ -54,8 +62,14 @@ pub(super) fn check_wipe_on(
     not_missing(wipe)?;
     let inventory = for_now(machine, order, wipe, circumstances)?;
     missing_are_named(wipe, &inventory)?;
-    let claims = claims(machine, order, wipe, circumstances, &inventory)?;
-    let inventory = apart(machine, wipe, inventory, &claims)?;
+    let (claims, inventory, refused) = if wipe.only_looks() {
+        let (claims, refused) = those_that_fit(machine, wipe, circumstances, &inventory)?;
+        (claims, inventory, refused)
+    } else {
+        let claims = claims(machine, order, wipe, circumstances, &inventory)?;
+        let inventory = apart(machine, wipe, inventory, &claims)?;
+        (claims, inventory, Vec::new())
+    };
     let permits = permits(machine, order, wipe, circumstances, claims)?;
     let there: Vec<DiskIdentity> = inventory
         .disks
@@ -70,7 +84,28 @@ pub(super) fn check_wipe_on(
     let mute = mute.filter(|disk| radius::may_hold_data(disk)).map(DiskIdentity::of);
     let mute: Vec<_> = mute.filter(|disk| !missing.contains(disk)).collect();
     let untouched = there.into_iter().chain(mute).filter(|disk| !is_ordered(disk)).collect();
-    Ok(Cleared { permits, inventory, missing, untouched })
+    Ok(Cleared { permits, refused, inventory, missing, untouched })
+}
+
+/// Opens and checks all disks of an order, each by itself, and says why not of those that do not fit; only of the first one
+/// where none does.
+fn those_that_fit(
+    machine: &Machine,
+    wipe: &Wipe,
+    circumstances: &Circumstances<'_>,
+    inventory: &Inventory,
+) -> Result<(Vec<Claim>, Vec<Refused>), Refusal> {
+    let (mut claims, mut refused) = (Vec::new(), Vec::new());
+    for number in 0..wipe.order.disks.len() {
+        match claim(machine, &wipe.order, number, wipe, circumstances, inventory) {
+            Ok(claim) => claims.push(claim),
+            Err(refusal) => refused.push((number, refusal)),
+        }
+    }
+    if claims.is_empty() && !refused.is_empty() {
+        return Err(refused.swap_remove(0).1);
+    }
+    Ok((claims, refused))
 }
 
 pub(super) fn obstacles_on(
@@ -121,7 +156,7 @@ pub(super) fn apart(
     machine: &Machine,
     wipe: &Wipe,
     inventory: Inventory,
-    claims: &[super::Claim],
+    claims: &[Claim],
 ) -> Result<Inventory, Refusal> {
     radius::whole_devices(machine, wipe, claims)?;
     let mut inventory = only_what_is_ordered(machine, inventory, wipe, claims)?;

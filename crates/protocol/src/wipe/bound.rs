@@ -326,6 +326,7 @@ mod tests {
             begun_unix_milliseconds: 1,
             ended_unix_milliseconds: 2,
             clock: String::new(),
+            clock_offset_milliseconds: Some(i64::MIN),
         }
     }
 

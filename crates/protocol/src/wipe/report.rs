@@ -44,8 +44,12 @@ pub struct WipeReport {
     pub begun_unix_milliseconds: i64,
     /// See `begun_unix_milliseconds`.
     pub ended_unix_milliseconds: i64,
-    /// Where the time came from: `server` or `unknown`.
+    /// Where the time came from: `server`, `machine` (its own, at a terminal) or `unknown`.
     pub clock: String,
+    /// By how much the machine's own clock was behind when the server's was taken over, in milliseconds; negative where
+    /// it was ahead. Absent where the time is not the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_milliseconds: Option<i64>,
 }
 
 /// What became of something beside the disks.

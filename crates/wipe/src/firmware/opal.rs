@@ -15,12 +15,18 @@ const LOCKING_SUPPORTED: u32 = 1 << 1;
 const LOCKING_ENABLED: u32 = 1 << 2;
 const LOCKED: u32 = 1 << 3;
 
+/// What a disk says that a revert erases.
+const ERASES: u32 = SUPPORTED | LOCKING_SUPPORTED | LOCKING_ENABLED;
+
 /// Asks how a disk stands, and adds that to what its other side says. A locked disk is reverted first, since it refuses
 /// reads and writes; an open one last. What the SID is nobody can ask: who has its password offers that revert.
+///
+/// Where locking was never set up, or was taken down, a revert keeps the media keys and erases nothing (Opal SSC §5.1.2;
+/// Linux, commit 5c82efc1aee8, which relies on it to keep data): then none is offered.
 pub(super) fn examine(opal: &dyn OpalDevice, examined: &mut Examined) {
     let Ok(OpalStatus { flags }) = opal.status() else { return };
     examined.says("OPAL_FL", flags, 8);
-    if flags & (SUPPORTED | LOCKING_SUPPORTED) != SUPPORTED | LOCKING_SUPPORTED {
+    if flags & ERASES != ERASES {
         return;
     }
     let revert = Offered {
@@ -53,7 +59,7 @@ pub(super) fn apply(
         return Ending::failed("not begun: the order has no credential of this disk");
     };
     match status(opal, tape) {
-        Ok(flags) if flags & SUPPORTED != 0 => {}
+        Ok(flags) if flags & ERASES == ERASES => {}
         Ok(_) => return Ending::failed("the disk says that it cannot do this"),
         Err(words) => return Ending::failed(format!("not begun: {words}")),
     }

@@ -80,6 +80,7 @@ fn what_is_frozen_is_not_promised_unless_it_is_to_be_unfrozen() {
 
 #[test]
 fn a_locked_disk_has_no_way_but_its_own_and_that_only_with_the_psid() {
+    use Technique as T;
     let mut examined = flash(vec![Obstacle::OpalLocked]);
     examined.techniques = vec![offers(Technique::OpalPsidRevert, None, Reach::Everything)];
     let options = WipeOptions::default();
@@ -90,11 +91,25 @@ fn a_locked_disk_has_no_way_but_its_own_and_that_only_with_the_psid() {
     assert!(without.lines().contains(&"    there is no way".to_owned()));
     let with = forecast(&Known { has_psid: true, ..known(&examined, &options) });
     let redline = at(PowerLevel::Redline, &with);
-    assert_eq!(
-        (techniques(redline), redline.reaches),
-        (vec![Technique::OpalPsidRevert], Outcome::Purge)
-    );
+    // A locked disk takes no marks, so that nobody sees whether the revert erased it.
+    let expected = vec![T::OpalPsidRevert, T::KeyedStream, T::KeyedStream, T::Zeros];
+    assert_eq!((techniques(redline), redline.reaches), (expected, Outcome::Clear));
+    assert!(redline.ways[0].words.starts_with("TCG Opal revert with the PSID, which opens it"));
     assert_eq!(redline.in_the_way, [""; 0]);
+    let full = at(PowerLevel::Full, &with);
+    assert_eq!(
+        (techniques(full), full.reaches),
+        (vec![T::OpalPsidRevert, T::Zeros], Outcome::Clear)
+    );
+    let sanitize = offers(T::AtaSanitizeCrypto, None, Reach::Everything);
+    examined.techniques.push(sanitize);
+    let with = forecast(&Known { has_psid: true, ..known(&examined, &options) });
+    let redline = at(PowerLevel::Redline, &with);
+    let first = redline.ways[0].techniques.clone();
+    assert_eq!(
+        (first, redline.reaches),
+        (vec![T::OpalPsidRevert, T::AtaSanitizeCrypto], Outcome::Purge)
+    );
     assert_eq!(at(PowerLevel::Working, &with).in_the_way.len(), 1, "it cannot be written yet");
 }
 

@@ -170,12 +170,11 @@ impl Run<'_> {
     /// Takes an ATA password off that an earlier boot set, and a power cut left. A password of somebody else is not tried.
     pub(super) fn recover(&mut self) {
         let is_set = |one: &Obstacle| matches!(one, Obstacle::Locked | Obstacle::PasswordSet);
-        let (Some(password), true) =
-            (self.journal.passwords.first(), self.examined.obstacles.iter().any(is_set))
-        else {
+        let passwords = self.journal.passwords.as_slice();
+        if passwords.is_empty() || !self.examined.obstacles.iter().any(is_set) {
             return;
-        };
-        match firmware::recover(&self.part.device, password, self.part.watch) {
+        }
+        match firmware::recover(&self.part.device, passwords, self.part.watch) {
             Ok(Recovery { state: Recovered::Refused { words }, .. }) => {
                 let words =
                     format!("the ATA password of an earlier boot does not come off: {words}");

@@ -8,7 +8,7 @@ use protocol::{
 use super::{Run, Standing};
 use crate::{
     firmware::{Hiding, Obstacle},
-    plan::Way,
+    plan::{MediumKind, Way},
     verdict::{Judgement, Seen, judge},
 };
 
@@ -73,9 +73,17 @@ impl Run<'_> {
             let words = format!("the device was not told to erase all of itself: {why}");
             self.except("notWholeDevice", &words);
         }
+        // By what the way itself reaches: of a virtual disk nothing more would come in any other.
+        let is_reached = self.is_good()
+            && self.taken.as_ref().is_some_and(|(way, _)| way.reaches(MediumKind::Flash) >= asked);
+        if self.is_untold && !is_reached {
+            let words = "the device says that it erased itself, but not all of it could be marked before, so that reading back \
+                         does not tell";
+            self.except("notMarked", words);
+        }
         let obstacles = std::mem::take(&mut self.examined.obstacles);
         for obstacle in &obstacles {
-            if let Some((code, words)) = words(obstacle, is_whole, self.is_good(), asked) {
+            if let Some((code, words)) = words(obstacle, is_whole, is_reached, asked) {
                 self.except(code, &words);
             }
         }
@@ -87,7 +95,7 @@ impl Run<'_> {
 fn words(
     obstacle: &Obstacle,
     is_whole: bool,
-    is_good: bool,
+    is_reached: bool,
     asked: Outcome,
 ) -> Option<(&'static str, String)> {
     let purges = asked == Outcome::Purge;
@@ -104,23 +112,26 @@ fn words(
         Obstacle::Unallocated { bytes } if !is_whole => {
             ("unallocated", format!("{bytes} bytes belong to no namespace, and were not reached"))
         }
-        Obstacle::Locked if !is_good => {
+        Obstacle::Locked if !is_reached => {
             ("locked", "the disk is locked with an ATA password".to_owned())
         }
-        Obstacle::OpalLocked if !is_good => (
+        Obstacle::OpalLocked if !is_reached => (
             "locked",
             "the disk is locked by TCG Opal: order it with the PSID on its label, or its owner's password".to_owned(),
         ),
-        Obstacle::WriteProtected if !is_good => {
+        Obstacle::WriteProtected if !is_reached => {
             ("writeProtected", "the disk refuses to be written to".to_owned())
         }
-        Obstacle::Frozen if purges && !is_good => {
+        Obstacle::Frozen if purges && !is_reached => {
             ("frozen", "ATA security is frozen: order it with --unfreeze".to_owned())
         }
-        Obstacle::SanitizeFrozen if purges && !is_good => {
+        Obstacle::SanitizeFrozen if purges && !is_reached => {
             ("frozen", "ATA SANITIZE is frozen until the next power cycle".to_owned())
         }
-        Obstacle::PasswordAttemptsExpired if !is_good => (
+        Obstacle::Bridge { words } if !is_reached => {
+            ("bridge", format!("what stands between passes no erasure of its own on: {words}"))
+        }
+        Obstacle::PasswordAttemptsExpired if !is_reached => (
             "locked",
             "too many wrong passwords were tried: switch the machine off and on".to_owned(),
         ),

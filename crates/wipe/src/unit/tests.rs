@@ -14,6 +14,7 @@ use protocol::{
 };
 
 mod opal;
+mod reached;
 
 use super::*;
 use crate::{

@@ -97,17 +97,18 @@ impl Bodies {
             return Err(Unread::Busy);
         };
         let deadline = tokio::time::Instant::from_std(Instant::now() + BODY_PATIENCE);
-        let bytes = tokio::time::timeout_at(deadline, async {
-            let _place = self.places.acquire().await;
-            Limited::new(body, limit).collect().await
+        let read = tokio::time::timeout_at(deadline, async {
+            let place = self.places.acquire().await;
+            (Limited::new(body, limit).collect().await, place)
         });
-        let bytes: Bytes = match bytes.await {
-            Ok(Ok(bytes)) => bytes.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        // The place is kept until the body is understood: that may take many times its room.
+        let (bytes, _place) = read.await.map_err(|_| Unread::TooSlow)?;
+        let bytes: Bytes = match bytes {
+            Ok(bytes) => bytes.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
                 return Err(Unread::TooLarge { limit });
             }
-            Ok(Err(error)) => return Err(Unread::Broken(error)),
-            Err(_) => return Err(Unread::TooSlow),
+            Err(error) => return Err(Unread::Broken(error)),
         };
         serde_json::from_slice(&bytes).map_err(Unread::Nonsense)
     }
@@ -160,6 +161,40 @@ mod tests {
             _context: &mut std::task::Context<'_>,
         ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
             std::task::Poll::Pending
+        }
+    }
+
+    /// A body without an end, of ten bytes at a time; counts them.
+    struct Endless(Arc<Mutex<usize>>);
+
+    impl hyper::body::Body for Endless {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            *self.0.lock().unwrap() += 10;
+            let frame = hyper::body::Frame::data(Bytes::from_static(b"[[[[[[[[[["));
+            std::task::Poll::Ready(Some(Ok(frame)))
+        }
+    }
+
+    #[tokio::test]
+    async fn no_byte_is_understood_before_all_are_counted() {
+        let bodies = Bodies::default();
+        let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let sent = Arc::new(Mutex::new(0));
+        let endless = Body::new(Endless(Arc::clone(&sent)));
+        let read = bodies.read::<Vec<Event>>(address, endless, 100).await;
+        assert!(matches!(read, Err(Unread::TooLarge { limit: 100 })), "{read:?}");
+        assert_eq!(*sent.lock().unwrap(), 110, "and none beyond the limit is waited for");
+        // What is no JSON from its first byte on is not said to be that before its length is known.
+        for (length, is_too_large) in [(100, false), (101, true)] {
+            let read = bodies.read::<Vec<Event>>(address, Body::from("}".repeat(length)), 100);
+            let read = read.await.map(drop).unwrap_err();
+            assert_eq!(matches!(read, Unread::TooLarge { .. }), is_too_large, "{read:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who gets an image, and what of it.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use bytes::Bytes;
 use protocol::{
@@ -47,6 +47,7 @@ impl Quayside {
         let routes = agents::routes(
             registry.clone(),
             images.clone(),
+            crate::boot::test_assets(tempfile::tempdir().unwrap().path()),
             journal.clone(),
             synchronised(),
             crate::certificate::tests::in_a_directory(),
@@ -179,21 +180,4 @@ async fn ranges_are_exact_and_the_tag_is_strong() {
     let manifest = ::image::Manifest::parse(manifest.to_vec()).unwrap();
     assert_eq!(manifest.verify(&[port.harbour.pin.0]), Err(::image::SignatureError::Stranger));
     assert_eq!(manifest.frames_bytes(), u64::try_from(size).unwrap());
-}
-
-#[tokio::test]
-async fn one_session_has_so_many_answers_at_once_and_not_more() {
-    let port = Quayside::open().await;
-    let quay = Quay {
-        registry: port.registry.clone(),
-        images: port.images.clone(),
-        guests: Arc::default(),
-    };
-    let (one, two) = (Session([1; 32]), Session([2; 32]));
-    let turns: Vec<Turn> = (0..ANSWERS).filter_map(|_| Turn::take(&quay, one)).collect();
-    assert_eq!(turns.len(), ANSWERS);
-    assert!(Turn::take(&quay, one).is_none());
-    assert!(Turn::take(&quay, two).is_some(), "another machine is served");
-    drop(turns);
-    assert!(quay.guests.lock().unwrap().is_empty());
 }

@@ -218,6 +218,35 @@ async fn a_machine_tells_who_it_is_and_gets_its_script() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_is_told_the_pack_of_its_card_and_gets_it() {
+    let scene = scene(sunshine(), Limits::default()).await;
+    let packs = scene.directory.path().join("pack-x86_64");
+    fs::create_dir(&packs).unwrap();
+    fs::write(packs.join("cards"), "8086:10fb ixgbe\n").unwrap();
+    fs::write(packs.join("ixgbe.cpio"), pattern(200_000)).unwrap();
+    fs::write(packs.join("network.cpio"), "all").unwrap();
+    let script = async |bus_id: &str| {
+        let target = format!("/script.ipxe?mac={MAC}&arch=x86_64&platform=efi&busid={bus_id}");
+        String::from_utf8(scene.get(&target, "").await.body).unwrap()
+    };
+    let line = "initrd --name ixgbe.cpio http://10.0.0.1:7480/pack/x86_64/ixgbe.cpio ";
+    assert!(script("01:80:86:10:fb").await.contains(line));
+    let line = "initrd --name network.cpio http://10.0.0.1:7480/pack/x86_64/network.cpio ";
+    assert!(script("01:80:86:10:fc").await.contains(line));
+    let answer = scene.get("/pack/x86_64/ixgbe.cpio", "").await;
+    assert_eq!(answer.header("content-length"), Some("200000"));
+    assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+    assert!(answer.body == pattern(200_000));
+    let tag = answer.header("etag").unwrap().to_owned();
+    let condition = format!("If-None-Match: {tag}\r\n");
+    assert_eq!(scene.get("/pack/x86_64/ixgbe.cpio", &condition).await.status(), "304");
+    for target in ["/pack/x86_64/cards", "/pack/x86_64/igb.cpio", "/pack/aarch64/ixgbe.cpio"] {
+        assert_eq!(scene.get(target, "").await.status(), "404", "{target}");
+    }
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_there_is_404_and_never_a_redirect() {
     let scene = scene(sunshine(), Limits::default()).await;
     for target in [

@@ -16,13 +16,46 @@ fn traveller() -> Traveller {
     Traveller { mac: Some(MAC), ..Traveller::default() }
 }
 
+fn ixgbe() -> Pack {
+    Pack::named(Architecture::X86_64, "ixgbe.cpio").unwrap()
+}
+
+fn sunshine_from_the_tree(has_pack: bool) -> Fallback<'static> {
+    Fallback::Sunshine { root: "../", has_pack }
+}
+
+/// The script of a machine that needs no pack.
+fn plain(
+    boot: &Boot,
+    architecture: Option<Architecture>,
+    platform: Option<Platform>,
+) -> Option<String> {
+    machine(boot, &settings(), &traveller(), architecture, platform, Extras::default())
+}
+
 fn everything() -> Vec<(String, String)> {
     let mut scripts = vec![
         ("autoexec".to_owned(), first(&settings(), Beginning::Autoexec)),
         ("named by DHCP".to_owned(), first(&settings(), Beginning::Leased)),
         (
             "exported".to_owned(),
-            exported(&settings(), Beginning::Leased, Fallback::Sunshine("../")),
+            exported(&settings(), Beginning::Leased, sunshine_from_the_tree(false)),
+        ),
+        (
+            "exported with a pack".to_owned(),
+            exported(&settings(), Beginning::Leased, sunshine_from_the_tree(true)),
+        ),
+        (
+            "sunshine with a pack, looking for disks on a network".to_owned(),
+            machine(
+                &Boot::System(System::Sunshine),
+                &settings(),
+                &traveller(),
+                Some(Architecture::X86_64),
+                Some(Platform::Efi),
+                Extras { pack: Some(ixgbe()), network_storage: true },
+            )
+            .unwrap(),
         ),
     ];
     let boots = [
@@ -33,7 +66,7 @@ fn everything() -> Vec<(String, String)> {
     for (name, boot) in boots {
         for architecture in [Some(Architecture::X86_64), Some(Architecture::Aarch64), None] {
             for platform in [Some(Platform::Efi), Some(Platform::Pcbios), None] {
-                let script = machine(&boot, &settings(), &traveller(), architecture, platform);
+                let script = plain(&boot, architecture, platform);
                 let title = format!("{name}, {architecture:?}, {platform:?}");
                 scripts.push((title, script.unwrap()));
             }
@@ -52,7 +85,7 @@ fn the_scripts_are_as_reviewed() {
 #[test]
 fn silence_has_no_script() {
     let boot = Boot::Silence(Silence::Ignored);
-    assert_eq!(machine(&boot, &settings(), &traveller(), None, None), None);
+    assert_eq!(plain(&boot, None, None), None);
 }
 
 /// Follows every branch: a label that is missing, a loop without a limit or an end in the shell is a machine that hangs.
@@ -87,7 +120,7 @@ fn under_uefi_nothing_leaves_by_exit_as_if_it_had_booted() {
     let boots = [Boot::System(System::Sunshine), Boot::OwnDisk];
     for boot in boots {
         let architecture = Some(Architecture::X86_64);
-        let script = machine(&boot, &settings(), &traveller(), architecture, Some(Platform::Efi));
+        let script = plain(&boot, architecture, Some(Platform::Efi));
         let script = script.unwrap();
         assert!(!script.lines().any(|line| line.trim() == "exit"), "{script}");
         assert!(!script.contains("sanboot"), "{script}");
@@ -97,14 +130,7 @@ fn under_uefi_nothing_leaves_by_exit_as_if_it_had_booted() {
 #[test]
 fn the_agent_reads_the_command_line_that_ipxe_makes_of_it() {
     let boot = Boot::System(System::Sunshine);
-    let script = machine(
-        &boot,
-        &settings(),
-        &traveller(),
-        Some(Architecture::X86_64),
-        Some(Platform::Pcbios),
-    );
-    let script = script.unwrap();
+    let script = plain(&boot, Some(Architecture::X86_64), Some(Platform::Pcbios)).unwrap();
     let kernel = script.lines().find(|line| line.starts_with("kernel ")).unwrap();
     let kernel = kernel
         .replace("${netX/mac}", &MAC.to_string())
@@ -129,7 +155,28 @@ fn what_a_machine_says_of_itself_stands_in_no_script() {
         serial: Some("x\nshell".to_owned()),
     };
     for boot in [Boot::System(System::Sunshine), Boot::OwnDisk] {
-        let script = machine(&boot, &settings(), &traveller, Some(Architecture::X86_64), None);
+        let architecture = Some(Architecture::X86_64);
+        let extras = Extras::default();
+        let script = machine(&boot, &settings(), &traveller, architecture, None, extras);
         assert!(!script.unwrap().contains("shell"));
     }
+}
+
+#[test]
+fn a_pack_stands_behind_the_core_and_is_gone_without_where_it_does_not_come() {
+    let boot = Boot::System(System::Hercules);
+    let extras = Extras { pack: Some(ixgbe()), network_storage: false };
+    let architecture = Some(Architecture::X86_64);
+    let script = machine(&boot, &settings(), &traveller(), architecture, None, extras).unwrap();
+    let at = |begin: &str| script.lines().position(|line| line.starts_with(begin)).unwrap();
+    let pack = at("initrd --name ixgbe.cpio http://10.0.0.1:7480/pack/x86_64/ixgbe.cpio ");
+    assert!(at("kernel ") < at("initrd --name herculesos") && at("initrd --name hercules") < pack);
+    let kernel = script.lines().nth(at("kernel ")).unwrap();
+    assert!(kernel.contains(" initrd=herculesos-x86_64.initrd initrd=ixgbe.cpio "), "{kernel}");
+    // The same, but for the file that is not there.
+    let alone = script.lines().nth(at("imgargs kernel ")).unwrap();
+    let arguments = kernel.split_once("initrd=").unwrap().1.replace("initrd=ixgbe.cpio ", "");
+    let arguments = arguments.replace(" || goto load_failed", "");
+    assert_eq!(alone, format!("imgargs kernel initrd={arguments} ||"));
+    assert!(pack < at("imgargs kernel ") && at("imgargs kernel ") < at("boot ||"));
 }

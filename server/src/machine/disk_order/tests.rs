@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use protocol::{
     Bytes,
-    install::{Finish, Guarantee, ReadBack},
+    install::{Finish, Guarantee, InstallPhase, ReadBack},
 };
 
 use super::*;
@@ -18,6 +18,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
         deadline: 3_600_000,
         state: OrderState::Ordered {},
         held_back: None,
+        restarts: None,
         work: Work::Install(Box::new(InstallWork {
             image: OrderedImage { name: "debian".to_owned(), manifest: None, size_bytes: None },
             disk: ChosenDisk::default(),
@@ -69,6 +70,7 @@ fn session(number: u8) -> Session {
 #[derive(Debug, Clone)]
 enum Deed {
     Time,
+    Silent,
     Give(u8, u64),
     Says(u8, EventKind),
     Restarted(u8),
@@ -80,6 +82,7 @@ impl Deed {
     fn event(&self) -> OrderEvent<'_> {
         match self {
             Self::Time => OrderEvent::Time,
+            Self::Silent => OrderEvent::Silent,
             Self::Give(number, sequence) => {
                 OrderEvent::Give { session: session(*number), sequence: *sequence }
             }
@@ -106,6 +109,7 @@ fn kinds() -> impl Strategy<Value = EventKind> {
 fn deeds() -> impl Strategy<Value = Deed> {
     prop_oneof![
         1 => Just(Deed::Time),
+        1 => Just(Deed::Silent),
         4 => (1..4_u8, 1..4_u64).prop_map(|(number, sequence)| Deed::Give(number, sequence)),
         8 => (1..4_u8, kinds()).prop_map(|(number, kind)| Deed::Says(number, kind)),
         2 => (1..4_u8).prop_map(Deed::Restarted),

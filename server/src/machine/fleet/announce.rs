@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
-use protocol::{Announce, Bytes, InventoryDigest, MacAddress, Verb, Welcome};
+use protocol::{Announce, Bytes, Inventory, InventoryDigest, MacAddress, Verb, Welcome};
 
 use super::{Effects, Expected, Fleet, Now, REMEMBERED};
 use crate::{
@@ -61,6 +61,8 @@ pub(in crate::machine) enum Taken {
 #[derive(Debug)]
 pub(in crate::machine) struct Picture<'a> {
     announce: &'a Announce,
+    /// Whether the agent has looked at everything, and no driver is on its way.
+    complete: bool,
     evidence: Evidence,
     booted_through: Option<MacAddress>,
     inventory_bytes: Bytes,
@@ -84,10 +86,16 @@ impl<'a> Picture<'a> {
     ) -> Self {
         Self {
             announce,
+            complete: announce.complete && announce.inventory.awaited.is_empty(),
             evidence: Evidence::of(&announce.inventory),
             booted_through: announce.boot.mac.or_else(|| port_of(announce, address)),
             inventory_bytes,
         }
+    }
+
+    /// Returns what the machine shows.
+    pub(super) fn inventory(&self) -> &'a Inventory {
+        &self.announce.inventory
     }
 }
 
@@ -131,6 +139,7 @@ impl Fleet {
             self.heard.retain(|session, _| self.sessions.contains_key(session));
         }
         self.heard.insert(session, now.uptime);
+        let awaits = self.note_awaited(&name, session, picture, now);
         let machine = &self.machines[name.as_str()];
         let verb = machine.standing_verb();
         let welcome = Welcome {
@@ -145,9 +154,10 @@ impl Fleet {
             now,
             What::Announced {
                 agent_version: picture.announce.agent_version.chars().take(VERSION).collect(),
-                complete: picture.announce.complete,
+                complete: picture.complete,
             },
         );
+        effects.tell_all(machine, now, awaits);
         effects.changed.insert(name.clone());
         // Behind the welcome: the agent asks for what comes after it.
         self.amend(&name, |machine| machine.offer(now));
@@ -238,17 +248,14 @@ impl Fleet {
         };
         let before_ports = macs(&machine);
         let is_crowded = self.is_crowded(&machine, session, now);
-        let taken = if picture.announce.complete || !machine.complete {
-            Taken::Whole
-        } else {
-            Taken::Refused
-        };
+        let taken =
+            if picture.complete || !machine.complete { Taken::Whole } else { Taken::Refused };
         let restarted = machine
             .happens(&OrderEvent::Restarted { session }, now.unix_milliseconds)
             .and_then(|change| change.entry);
         effects.tell_all(&machine, now, restarted);
         machine.start(session, picture, now);
-        if picture.announce.complete {
+        if picture.complete {
             let before = machine.clone();
             machine.see(picture);
             if let Some(reason) = before.complete.then(|| change(&before, &machine)).flatten() {
@@ -399,7 +406,7 @@ impl Machine {
     /// Begins a boot, or goes on with it.
     fn start(&mut self, session: Session, picture: &Picture<'_>, now: Now) {
         self.last_seen = now.unix_milliseconds;
-        let complete = picture.announce.complete;
+        let complete = picture.complete;
         if let Some(boot) = self.session.as_mut().filter(|boot| boot.session == session) {
             boot.complete |= complete;
             return;
@@ -419,8 +426,9 @@ impl Machine {
         }
         push(&mut self.history, boot);
         self.boots += 1;
-        // What the last boot has not fetched is not this one's.
+        // What the last boot has not fetched is not this one's, and what it waited for neither.
         self.instruction = None;
+        self.awaited = None;
     }
 
     /// Notes that a session said something of the machine that was not believed: it gets no order before it has
@@ -434,7 +442,7 @@ impl Machine {
     /// Takes over what the agent saw.
     fn see(&mut self, picture: &Picture<'_>) {
         let inventory = &picture.announce.inventory;
-        self.complete = picture.announce.complete;
+        self.complete = picture.complete;
         self.inventory_digest = self.complete.then(|| InventoryDigest::of(inventory));
         let missing = self.called_missing();
         self.order_digest = self.complete.then(|| InventoryDigest::without(inventory, missing));

@@ -36,6 +36,7 @@ impl Fleet {
         now: Now,
     ) -> Result<Plan, InstallRefusal> {
         let machine = self.get(name).ok_or_else(|| InstallRefusal::NoMachine(name.to_owned()))?;
+        self.check_awaited(machine, now)?;
         let shown_by = |identity: &str| self.shown_by(name, identity);
         let metadata = self.metadata.as_deref();
         let now = now.unix_milliseconds;
@@ -59,6 +60,13 @@ impl Fleet {
         let by = order.by.clone();
         machine.order_digest = order.rests_on();
         machine.serve_nothing();
+        if machine.orders.last().is_some_and(DiskOrder::is_lost) {
+            let event = OrderEvent::GiveUp {
+                reason: "the machine never came back, and was given another order",
+            };
+            let over = machine.happens(&event, now.unix_milliseconds);
+            effects.tell_all(&machine, now, over.and_then(|change| change.entry));
+        }
         if machine.orders.len() >= REMEMBERED {
             machine.orders.remove(0);
         }
@@ -118,8 +126,12 @@ impl Fleet {
             self.happens(&name, &OrderEvent::Unheard { reason }, now, effects);
             return Handing::Not;
         }
+        let awaits = machine
+            .awaited
+            .as_ref()
+            .map(|awaited| format!("drivers are on their way to the machine: {}", awaited.words()));
         let may_still_run = self.until_silent(session, now).map(|_| STILL_HEARD.to_owned());
-        if let Some(reason) = fit.err().or(may_still_run) {
+        if let Some(reason) = fit.err().or(awaits).or(may_still_run) {
             self.hold_back(&name, &reason, now, effects);
             return Handing::Not;
         }
@@ -203,26 +215,44 @@ impl Fleet {
         })
     }
 
-    /// Ends orders whose time is over.
+    /// Ends orders whose time is over, gives up wipes for lost of which nothing is heard any more, and says what else is
+    /// overdue.
     pub(in crate::machine) fn expire(&mut self, now: Now, effects: &mut Effects) {
-        let is_due = |machine: &&Machine| {
-            machine.open_order().is_some_and(|order| {
-                disk_order::step(order, &OrderEvent::Time, now.unix_milliseconds).is_some()
-            })
-        };
-        let due: Vec<String> =
-            self.machines().filter(is_due).map(|machine| machine.name.clone()).collect();
-        for name in due {
-            self.happens(&name, &OrderEvent::Time, now, effects);
+        self.watch_wipes(now, effects);
+        for event in [OrderEvent::Time, OrderEvent::Silent] {
+            let is_due = |machine: &&Machine| {
+                let is_meant = matches!(event, OrderEvent::Time) || !self.is_online(machine, now);
+                machine.open_order().filter(|_| is_meant).is_some_and(|order| {
+                    disk_order::step(order, &event, now.unix_milliseconds).is_some()
+                })
+            };
+            let due: Vec<String> =
+                self.machines().filter(is_due).map(|machine| machine.name.clone()).collect();
+            for name in due {
+                self.happens(&name, &event, now, effects);
+            }
         }
         self.stop_serving(now, effects);
+        self.say_overdue(now, effects);
+    }
+
+    /// Notes that the server runs, and hears of wipes whatever there is to hear.
+    pub(in crate::machine) fn watch_wipes(&mut self, now: Now, effects: &mut Effects) {
+        for machine in self.machines.values_mut() {
+            let order = machine.open_order_mut();
+            if order.is_some_and(|order| order.watched(now.unix_milliseconds, now.uptime)) {
+                effects.touched.insert(machine.name.clone());
+            }
+        }
     }
 
     /// Ends every order: the state directory is not where it was, or not what it was (SAFETY.md 12).
     pub(in crate::machine) fn end_orders(&mut self, reason: &str, now: Now, effects: &mut Effects) {
         let open: Vec<String> = self
             .machines()
-            .filter(|machine| machine.open_order().is_some())
+            .filter(|machine| {
+                machine.orders.last().is_some_and(|order| order.is_open() || order.is_lost())
+            })
             .map(|machine| machine.name.clone())
             .collect();
         for name in open {
@@ -328,7 +358,7 @@ impl Machine {
         event: &OrderEvent<'_>,
         at: i64,
     ) -> Option<Change> {
-        let order = self.open_order_mut()?;
+        let order = self.orders.last_mut().filter(|order| order.is_open() || order.is_lost())?;
         let was_with_an_agent = order.is_with_an_agent();
         let after = disk_order::step(order, event, at)?;
         let is_progress = matches!(
@@ -354,7 +384,7 @@ impl Machine {
         match (event, order.wipe_mut()) {
             (OrderEvent::Give { session, .. }, Some(wipe)) => wipe.boots.push(*session),
             (OrderEvent::Says { kind: EventKind::WipeProgress(_), .. }, Some(wipe)) => {
-                let before = wipe.alive.replace(at);
+                let before = wipe.lives(at);
                 is_late = before.is_none_or(|before| {
                     before.div_euclid(SEEN_MILLISECONDS) != at.div_euclid(SEEN_MILLISECONDS)
                 });
@@ -382,7 +412,7 @@ impl Machine {
                 self.told_to_wait = (install.finish == Finish::Stay).then_some(told);
             }
             // What is left on its disk starts nothing: it stays where it can be reached.
-            (OrderState::Failed { touched: true, .. }, work) => {
+            (OrderState::Failed { touched: true, .. } | OrderState::Lost { .. }, work) => {
                 if let Work::Install(install) = work {
                     self.fill(&install.disk.identity);
                 }
@@ -409,7 +439,8 @@ impl Machine {
     /// Says what a waiting agent is told when an order is over; nothing where it goes on by itself.
     fn verb_after_order(&self, event: &OrderEvent<'_>) -> Option<Verb> {
         let is_done = self.orders.last().is_some_and(|order| {
-            matches!(order.state, OrderState::Done { .. } | OrderState::Wiped { .. })
+            order.is_lost()
+                || matches!(order.state, OrderState::Done { .. } | OrderState::Wiped { .. })
         });
         // A machine that comes back is welcomed with what it does.
         let is_welcomed = matches!(event, OrderEvent::Restarted { .. });
@@ -442,10 +473,10 @@ impl Machine {
         if self.instruction.as_ref().is_some_and(is_urgent) {
             return;
         }
-        let Some(session) = self.session.as_ref().filter(|boot| boot.complete).map(|b| b.session)
-        else {
+        let Some(session) = self.session.as_ref().map(|boot| boot.session) else { return };
+        if !self.has_reported() {
             return;
-        };
+        }
         let order = self.open_order().filter(|order| order.is_to_be_given());
         let Some((system, Some(verb))) = order.map(|order| (order.system(), order.verb())) else {
             return;

@@ -55,6 +55,20 @@ impl Fleet {
         boot
     }
 
+    /// Says whether a traveller looks for disks on a network.
+    pub(in crate::machine) fn has_network_storage(
+        &mut self,
+        lists: &decision::Lists,
+        traveller: &Traveller,
+        now: Now,
+    ) -> bool {
+        let machine = match self.find(traveller, now) {
+            Found::Machine(name) => self.get(&name),
+            Found::Nobody | Found::Unclear(_) => None,
+        };
+        decision::has_network_storage(lists, &names(traveller, machine))
+    }
+
     /// Says a contradiction once in a while: firmware asks a dozen times in a boot.
     fn say(&mut self, mac: Option<MacAddress>, reason: String, now: Now, effects: &mut Effects) {
         let Some(port) = mac else {

@@ -11,6 +11,7 @@ use crate::{
         disk_order::{DiskOrder, OrderEvent},
         evidence::Strength,
         store::Retired,
+        wipe::password,
     },
 };
 
@@ -64,6 +65,17 @@ pub enum OrderError {
         /// The name.
         name: String,
     },
+    /// Drivers are on their way to it, so that it may show less than it has.
+    #[error(
+        "drivers are still on their way to this machine ({modules}), so disks may be missing from its report; try again \
+         in a moment: {name}"
+    )]
+    DriversAwaited {
+        /// The name.
+        name: String,
+        /// Which drivers.
+        modules: String,
+    },
     /// A rule may not approve it (SAFETY.md 3).
     #[error("a rule approves only a machine of strong identity whose disks are all blank: {name}")]
     NotForRules {
@@ -106,6 +118,11 @@ impl Fleet {
         effects: &mut Effects,
     ) -> Result<(), OrderError> {
         let mut machine = self.known(name)?.clone();
+        let is_coming = !machine.complete && self.is_online(&machine, now);
+        if let Some(awaited) = machine.awaited.as_ref().filter(|_| is_coming) {
+            let modules = awaited.words();
+            return Err(OrderError::DriversAwaited { name: name.to_owned(), modules });
+        }
         if !machine.complete {
             return Err(OrderError::Incomplete { name: name.to_owned() });
         }
@@ -247,6 +264,8 @@ impl Fleet {
             {
                 continue;
             }
+            let journaled = password::journaled(&machine);
+            machine.passwords.extend(journaled);
             machine.forget_orders();
             machine.session = None;
             machine.replaced.clear();
@@ -280,7 +299,7 @@ impl Fleet {
 impl Machine {
     /// Says what its agent does until something else is said (SAFETY.md 18).
     pub(in crate::machine) fn standing_verb(&self) -> Verb {
-        let reported = self.session.as_ref().is_some_and(|boot| boot.complete);
+        let reported = self.has_reported();
         if self.claimed_by.is_some() {
             // Its owner's boot server gets it.
             Verb::Reboot {}
@@ -293,7 +312,7 @@ impl Machine {
         {
             // It has nothing to wipe. Not at once: its medium may start it again and again.
             Verb::RebootAfter { seconds: super::PATIENCE_SECONDS }
-        } else if reported
+        } else if (reported || self.is_overdue())
             && self.told_to_wait.is_none()
             && !matches!(self.approval, Approval::Held { .. })
             && self.load() == crate::machine::Load::Data

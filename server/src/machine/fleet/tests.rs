@@ -17,6 +17,7 @@ use crate::{
     machine::Approval,
 };
 
+mod awaited;
 mod bounds;
 mod installs;
 mod orders;
@@ -36,7 +37,7 @@ fn mac(number: u8) -> MacAddress {
     MacAddress([0x3c, 0xec, 0xef, 0x01, 0x02, number])
 }
 
-/// Reads `uuid=… serial=… board=… mac=1 made-up=1 usb=1 disk=name:blank|data|unread`.
+/// Reads `uuid=… serial=… board=… awaits=… mac=1 made-up=1 usb=1 disk=name:blank|data|unread`.
 fn inventory(text: &str) -> Inventory {
     let mut inventory = Inventory::default();
     for word in text.split_whitespace() {
@@ -53,6 +54,7 @@ fn inventory(text: &str) -> Inventory {
             "uuid" => inventory.system.uuid = Some(value.to_owned()),
             "serial" => inventory.system.serial = Some(value.replace('_', " ")),
             "board" => inventory.board.serial = Some(value.to_owned()),
+            "awaits" => inventory.awaited.push(value.to_owned()),
             "mac" => port(mac(number()), false),
             "made-up" => port(MacAddress([0x52, 0x54, 0, 1, 2, number()]), false),
             "usb" => port(mac(number()), true),
@@ -494,7 +496,8 @@ fn ignored_machines_are_silent_through_every_port() {
     story.boots(1, ONE);
     story.lists.ignored = vec![mac(1).to_string().parse().unwrap()];
     assert_eq!(story.decides_for(mac(2)), Boot::Silence(Silence::Ignored));
-    story.lists = Lists { ignored: vec![], listed: Some(vec!["4q5hmp2".parse().unwrap()]) };
+    let listed = Some(vec!["4q5hmp2".parse().unwrap()]);
+    story.lists = Lists { listed, ..Lists::default() };
     assert_eq!(story.decides_for(mac(2)), SUNSHINE);
     assert_eq!(story.decides_for(mac(50)), Boot::Silence(Silence::NotListed));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{
     EventKind, Inventory, OrderId,
-    wipe::{PowerLevel, WipeFinish, WipeStep, WipeStepKind},
+    wipe::{PowerLevel, Verdict, WipeFinish, WipeStep, WipeStepKind},
 };
 
 use super::{ALIVE, Effects, Fleet, Now};
@@ -16,8 +16,9 @@ use crate::{
         disk_order::{OrderEvent, OrderState},
         install::ChosenDisk,
         wipe::{
-            self, LeftPassword, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult,
-            WipeWork, is_called, password,
+            self, Against, LeftPassword, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult,
+            WipeWork, is_called,
+            password::{self, Fit},
         },
     },
 };
@@ -34,6 +35,7 @@ impl Fleet {
         use crate::machine::install::InstallRefusal::NoMachine;
 
         let machine = self.get(name).ok_or_else(|| NoMachine(name.to_owned()))?;
+        self.check_awaited(machine, now)?;
         let shown_by = |identity: &str| self.shown_by(name, identity);
         let seen = |called: &str| {
             let seen = machine.seen_disks.iter().rev().find(|seen| is_called(&seen.named, called));
@@ -41,10 +43,19 @@ impl Fleet {
         };
         // A disk may have come from another machine, with the password that was set there.
         let passwords = self.passwords();
-        let left = |disk: &ChosenDisk| {
-            passwords.iter().filter(|left| left.is_of(disk)).map(|left| (*left).clone()).collect()
-        };
+        let left = |disk: &ChosenDisk, number| password::inherited(&passwords, disk, number);
         wipe::plan(machine, inventory, request, shown_by, seen, left, now.unix_milliseconds)
+    }
+
+    /// Says what would be refused now of what each level does to the disks of an order.
+    pub(in crate::machine) fn would_refuse(
+        &self,
+        name: &str,
+        inventory: &Inventory,
+        order: &DiskOrder,
+        now: Now,
+    ) -> Vec<Against> {
+        wipe::against(order, |request| self.plan_wipe(name, inventory, request, now))
     }
 
     /// Journals a step that an agent is about to take. It may take it once that is on disk.
@@ -60,6 +71,11 @@ impl Fleet {
         let name = self.of_session(session).map(|machine| machine.name.clone());
         let name = name.ok_or(StepError::NotItsOrder)?;
         self.hold_where_replaced_still_wipes(session, id, now, effects);
+        let kind = EventKind::WipeStep { order: id, step: Box::new(step.clone()) };
+        if self.get(&name).and_then(|machine| machine.orders.last()).is_some_and(DiskOrder::is_lost)
+        {
+            self.happens(&name, &OrderEvent::Says { session, kind: &kind }, now, effects);
+        }
         let machine = self.machines.get_mut(name.as_str()).ok_or(StepError::NotItsOrder)?;
         let is_running = machine.session.as_ref().is_some_and(|boot| boot.session == session);
         let order = machine
@@ -75,10 +91,6 @@ impl Fleet {
         if let WipeStepKind::AtaPassword { password } = &step.kind {
             machine.keep_password(&disk, password, id, now);
         }
-        if password::ends(&step.kind) {
-            self.release_passwords(&disk, effects);
-        }
-        let kind = EventKind::WipeStep { order: id, step: Box::new(step.clone()) };
         self.happens(&name, &OrderEvent::Says { session, kind: &kind }, now, effects);
         Ok(())
     }
@@ -92,11 +104,12 @@ impl Fleet {
         all
     }
 
-    /// Forgets the passwords of a disk, wherever it was when they were set: it has none any more.
-    fn release_passwords(&mut self, disk: &ChosenDisk, effects: &mut Effects) {
+    /// Forgets the passwords of a disk, wherever it was when they were set: it was erased at this moment, and has none any more.
+    fn release_passwords(&mut self, disk: &ChosenDisk, until: i64, effects: &mut Effects) {
+        let gone = password::released(&self.passwords(), disk, until);
         let release = |name: &str, passwords: &mut Vec<LeftPassword>, effects: &mut Effects| {
             let before = passwords.len();
-            passwords.retain(|left| !left.is_of(disk));
+            passwords.retain(|left| !gone.contains(left));
             if passwords.len() < before {
                 effects.touched.insert(name.to_owned());
             }
@@ -127,6 +140,18 @@ impl Fleet {
             let name = machine.name.clone();
             self.hold_two_sessions(&name, now, effects);
         }
+    }
+
+    /// Hears a session that hands in a report: one that another has replaced is a second machine by that, too.
+    pub(in crate::machine) fn hear_report(
+        &mut self,
+        session: Session,
+        id: OrderId,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        self.hear(session, now);
+        self.hold_where_replaced_still_wipes(session, id, now, effects);
     }
 
     /// Returns how long a session still waits for the wipe that another boot had; nothing where it need not.
@@ -188,6 +213,7 @@ impl Fleet {
         let is_last = machine.orders.last().is_some_and(|order| order.id == id);
         let Some(order) = machine.orders.iter_mut().find(|order| order.id == id) else { return };
         let was_with_an_agent = order.is_with_an_agent();
+        let (erased, until) = order.wipe().map(|wipe| erased(wipe, &result)).unwrap_or_default();
         order.state = OrderState::Wiped { session, at, result: Box::new(result) };
         order.held_back = None;
         order.close();
@@ -199,7 +225,18 @@ impl Fleet {
         }
         effects.tell(machine, now, what);
         effects.changed.insert(name);
+        for disk in erased {
+            self.release_passwords(&disk, until, effects);
+        }
     }
+}
+
+/// Returns the disks that the server judges to be erased, and when the wipe was last heard of: who says so may be wrong, and
+/// may say it late.
+fn erased(wipe: &WipeWork, result: &WipeResult) -> (Vec<ChosenDisk>, i64) {
+    let judged = wipe.disks.iter().zip(&result.disks);
+    let erased = judged.filter(|(_, judged)| judged.verdict == Verdict::Erased);
+    (erased.map(|(disk, _)| disk.clone()).collect(), wipe.alive.unwrap_or(i64::MIN))
 }
 
 impl Machine {
@@ -212,7 +249,7 @@ impl Machine {
     pub(super) fn may_change_system(&mut self, session: Session) -> bool {
         let is_known = self.session.as_ref().is_some_and(|boot| boot.system.is_some());
         let Some(order) = self.open_order_mut() else { return false };
-        let may = is_known && order.wipe_mut().is_none_or(|wipe| wipe.may_restart(session));
+        let may = is_known && order.may_restart(session);
         if !may {
             let reason = "the machine boots another system again and again, although the server sends it the one that \
                           the order is for: have it start from the network first";
@@ -223,7 +260,7 @@ impl Machine {
 
     /// Keeps a password that is about to be set on a disk.
     fn keep_password(&mut self, disk: &ChosenDisk, password: &str, order: OrderId, now: Now) {
-        let is_it = |left: &LeftPassword| left.password == password && left.is_of(disk);
+        let is_it = |left: &LeftPassword| left.password == password && left.fit(disk) > Fit::Not;
         if !self.passwords.iter().any(is_it) {
             self.passwords.push(LeftPassword {
                 disk: disk.identity.clone(),

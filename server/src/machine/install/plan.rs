@@ -155,6 +155,17 @@ pub enum InstallRefusal {
     /// Its agent has never finished looking at it.
     #[error("the machine has not reported completely yet: {0}")]
     Incomplete(String),
+    /// Drivers are on their way to it, so that it may show less than it has.
+    #[error(
+        "drivers are still on their way to this machine ({modules}), so disks may be missing from its report; try again \
+         in a moment: {machine}"
+    )]
+    DriversAwaited {
+        /// The machine.
+        machine: String,
+        /// Which drivers.
+        modules: String,
+    },
     /// What it reported is being replaced at this moment, or was lost.
     #[error(
         "what this machine reported is not all stored; let it boot SunshineOS and try again: {0}"
@@ -440,6 +451,7 @@ impl Plan {
             deadline: self.deadline,
             state: OrderState::Ordered {},
             held_back: None,
+            restarts: None,
             work: Work::Install(Box::new(InstallWork {
                 image: self.image.clone(),
                 disk: self.disk.clone(),

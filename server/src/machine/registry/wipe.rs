@@ -12,7 +12,7 @@ use crate::{
     machine::{
         DiskOrder, Machine,
         install::InstallRefusal,
-        wipe::{Lot, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult},
+        wipe::{Against, Lot, StepError, WipePlan, WipeRefusal, WipeRequest, WipeResult},
     },
     text::chain,
 };
@@ -53,6 +53,29 @@ impl Registry {
         Ok((plan, self.show_order(lot.id)))
     }
 
+    /// Says what would be refused now of what each level does to the disks of an order; nothing of an order that is not
+    /// known. Reads the disk. `image` says why there is nothing to boot machines of an architecture with, if so.
+    pub fn would_refuse(
+        &self,
+        id: OrderId,
+        image: impl Fn(Option<&str>) -> Result<(), WipeRefusal>,
+        clock: &Clock,
+    ) -> Result<Vec<Against>, WipeRefusal> {
+        let Some(OrderOverview { machine, order, .. }) = self.show_order(id) else {
+            return Ok(Vec::new());
+        };
+        let inventory = self.inventory_for_order(&machine)?;
+        let mut found = self.read().would_refuse(&machine, &inventory, &order, self.now());
+        let reasons = [
+            image(inventory.architecture.as_deref()).err().map(|refusal| refusal.to_string()),
+            may_destroy(clock).err().map(|doubt| chain(&doubt)),
+        ];
+        for reason in reasons.into_iter().flatten() {
+            found.extend(Against::all(&format!("the server: {reason}")));
+        }
+        Ok(found)
+    }
+
     /// Journals a step that an agent is about to take, in memory: [`Registry::settle`] before it hears that.
     pub fn journal_step(
         &self,
@@ -67,8 +90,10 @@ impl Registry {
         noted
     }
 
-    /// Returns a wipe whose report a session may hand in, and its machine.
+    /// Hears a session that hands in the report of a wipe; returns that wipe and its machine where it may.
     pub fn reports(&self, session: Session, order: OrderId) -> Option<(Machine, DiskOrder)> {
+        let now = self.now();
+        self.change(|fleet, effects| fleet.hear_report(session, order, now, effects));
         let fleet = self.read();
         fleet.reports(session, order).map(|(machine, order)| (machine.clone(), order.clone()))
     }

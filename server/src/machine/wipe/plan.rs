@@ -11,7 +11,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{LeftPassword, WipeWork};
+use super::WipeWork;
 use crate::machine::{
     DiskOrder, Machine, Strength,
     disk_order::{OrderState, Work},
@@ -213,14 +213,15 @@ pub enum WipeRefusal {
 }
 
 /// Checks what a person asks for. `shown_by` says which machines show a disk of an identity, this one first;
-/// `seen` finds a disk that was once seen in this machine; `left` says which passwords earlier orders may have left on a disk.
+/// `seen` finds a disk that was once seen in this machine; `left` says which passwords earlier orders may have left on a disk,
+/// as steps of the order's disk of this number.
 pub(in crate::machine) fn plan(
     machine: &Machine,
     inventory: &Inventory,
     request: &WipeRequest,
     shown_by: impl Fn(&str) -> Vec<String>,
     seen: impl Fn(&str) -> Option<DiskIdentity>,
-    left: impl Fn(&ChosenDisk) -> Vec<LeftPassword>,
+    left: impl Fn(&ChosenDisk, u32) -> Vec<WipeStep>,
     now: i64,
 ) -> Result<WipePlan, WipeRefusal> {
     let digest = check_machine(machine, inventory, request.within_seconds)?;
@@ -297,9 +298,7 @@ pub(in crate::machine) fn plan(
     let digest =
         if missing.is_empty() { digest } else { InventoryDigest::without(inventory, &missing) };
     let disks: Vec<ChosenDisk> = chosen.into_iter().map(|(chosen, _)| chosen).collect();
-    let inherited = (0_u32..)
-        .zip(&disks)
-        .flat_map(|(number, disk)| left(disk).into_iter().map(move |left| left.step(number)));
+    let inherited = (0_u32..).zip(&disks).flat_map(|(number, disk)| left(disk, number));
     Ok(WipePlan {
         machine: machine.name.clone(),
         strength: machine.strength(),
@@ -421,6 +420,7 @@ impl WipePlan {
             deadline: self.deadline,
             state: OrderState::Ordered {},
             held_back: None,
+            restarts: None,
             work: Work::Wipe {
                 wipe: Box::new(WipeWork {
                     level: self.level,
@@ -444,7 +444,7 @@ impl WipePlan {
                     begun: None,
                     alive: None,
                     boots: Vec::new(),
-                    restarts: None,
+                    watch: None,
                 }),
             },
         }

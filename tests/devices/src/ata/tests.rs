@@ -239,3 +239,24 @@ fn a_trim_hides_and_does_not_erase() {
     let mut rotating = Disk::new(Config::default());
     assert_eq!(registers(&rotating.execute(&cdb, &mut range).unwrap()).error, ABORTED);
 }
+
+#[test]
+fn a_trim_names_its_sectors_in_all_48_bits() {
+    let cdb = [0x85, 6 << 1 | 1, 0x06, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0xe0, 0x06, 0];
+    for bit in 0..48 {
+        let mut disk = written(Config::solid_state());
+        let lba = 1_u64 << bit;
+        let mut ranges = [0; 512];
+        // Behind an entry of no sectors.
+        ranges[8..16].copy_from_slice(&(1 << 48 | lba).to_le_bytes());
+        let answer = disk.execute(&cdb, &mut ranges).unwrap();
+        if lba >= disk.accessible_sectors() {
+            assert_eq!(registers(&answer).error, NOT_FOUND, "bit {bit}");
+        }
+        let trimmed: Vec<u64> = (0..disk.accessible_sectors())
+            .filter(|sector| disk.read(*sector, 1).unwrap() == [0; 512])
+            .collect();
+        let expected = (lba < disk.accessible_sectors()).then_some(lba);
+        assert_eq!(trimmed, Vec::from_iter(expected), "bit {bit}");
+    }
+}

@@ -55,6 +55,7 @@ fn a_revert_with_either_credential_unlocks_and_makes_all_unreadable() {
         assert_eq!(disk.read(64, 1).unwrap(), [1; BLOCK]);
         assert_eq!(disk.revert_with_sid(b"owner"), refused(status::NOT_AUTHORIZED));
         assert_eq!(disk.revert_with_sid(b"MSID-FACTORY"), Ok(()), "the factory's is valid again");
+        assert_eq!(disk.read(64, 1).unwrap(), [1; BLOCK], "without an owner nothing is erased");
     }
 }
 

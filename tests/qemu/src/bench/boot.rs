@@ -50,8 +50,8 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
             case: "bytes loaded, kernel and initramfs",
             unit: "MB",
             ours: kernel + initrd,
-            peer: "limit of the first release",
-            theirs: Some(28.0),
+            peer: "limit of the core",
+            theirs: Some(20.0),
             wanted: None,
         },
         Figure {

@@ -1,12 +1,12 @@
-//! Five set-ups that are broken as people break them, and the reason that `drydock explain` names.
+//! Set-ups that are broken as people break them, and the reason that `drydock explain` names.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::BOOT_PATIENCE;
 use crate::{
     image::Image,
     lab::Lab,
-    machine::{Booted, Bus, Disk, Kernel, Machine},
+    machine::{Booted, Bus, Card, Disk, Firmware, Kernel, Machine, Port},
     router::{CarelessRouter, Router},
     server::{HTTP_PORT, Mode, Server, in_words},
     wait,
@@ -64,6 +64,29 @@ pub(super) fn pin_in_image(lab: &Lab) -> Result<()> {
     // With the right one it goes on by itself, in its next boot or the one after that.
     image.carry_pin(&server.pin()?)?;
     server.waits_for(&machine)?;
+    Ok(())
+}
+
+/// What is in a card's pack is there under every firmware, and a card that nobody knows has all drivers.
+pub(super) fn pack_of_the_card(lab: &Lab) -> Result<()> {
+    let image = Image::make(lab)?;
+    image.pack_pin(&["8086:10d3", "1af4:*"], OTHER_PIN)?;
+    let mut server = Server::serving(lab, Mode::Authoritative, "", image.directory.clone())?;
+    let marked = [
+        Machine::with("bios", Firmware::Bios, Port::new(Card::IntelWithIpxe)),
+        // Its iPXE is of 2019, and has no LoadFile2.
+        Machine::with("rom", Firmware::Uefi, Port::new(Card::IntelWithIpxe)),
+        Machine::uefi("uefi"),
+    ];
+    for machine in marked {
+        let machine = machine.boot(lab)?;
+        names(&server, &machine, "pinMismatch").with_context(|| machine.machine.name.clone())?;
+    }
+    let machine = Machine::with("unknown", Firmware::Bios, Port::new(Card::Vmxnet3)).boot(lab)?;
+    server.waits_for(&machine)?;
+    let timeline = server.names(machine.machine.mac(), "recorded")?["timeline"].to_string();
+    let is_told = timeline.contains("pack/x86_64/network.cpio sent over HTTP");
+    ensure!(is_told, "it did not load all drivers: {timeline}");
     Ok(())
 }
 

@@ -36,9 +36,9 @@ pub(super) fn believing(initrd: &Path, to: &Path) -> Result<()> {
     fs::write(to, bytes).with_context(|| format!("writing {}", to.display()))
 }
 
-/// Finds the driver that was packed into HerculesOS, and its place there.
+/// Finds the driver that was packed into both systems, and its place there.
 fn find() -> Result<(String, PathBuf)> {
-    let all = checkout::hercules_modules()?.join("lib/modules");
+    let all = checkout::modules()?.join("lib/modules");
     let releases = fs::read_dir(&all).with_context(|| format!("reading {}", all.display()))?;
     let release = releases.flatten().next().context("no kernel's modules")?.file_name();
     let inside = "kernel/drivers/nvme/host/nvme.ko";

@@ -93,6 +93,13 @@ impl Loop {
         (simulated, Machine { root, kernel: Arc::new(Through(self.path.clone())) })
     }
 
+    /// Shows a loop device in the machines that it was permitted in, as the kernel does once it has made one.
+    fn shows(&self, name: &str) {
+        for machine in self.machines.borrow().iter() {
+            fs::create_dir_all(machine.directory().join("sys/block").join(name)).unwrap();
+        }
+    }
+
     fn check(&self) -> Result<Permit, Refusal> {
         let (simulated, machine) = self.machine();
         let setting = Setting::good();
@@ -264,7 +271,17 @@ fn what_a_loop_device_lies_on_is_refused_although_nobody_has_claimed_it() {
     let Err(Refusal::InUse { uses, .. }) = disk.check() else { panic!("it was permitted") };
     assert_eq!(uses, format!("{name} is made of sda"));
     drop(above);
-    disk.check().unwrap();
+    // One that is made while the disk is claimed already.
+    let permit = disk.check().unwrap();
+    let above = Attached::attach(disk.open(), 1 << 20, 4 << 20, 512, Access::ReadOnly).unwrap();
+    let name = above.path().file_name().unwrap().to_str().unwrap();
+    disk.shows(name);
+    let Err(Refusal::InUse { uses, .. }) = permit.into_medium() else {
+        panic!("it was handed over")
+    };
+    assert_eq!(uses, format!("{name} is made of sda"));
+    drop(above);
+    disk.check().unwrap().into_medium().unwrap();
 }
 
 #[test]

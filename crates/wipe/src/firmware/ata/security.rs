@@ -23,6 +23,9 @@ use super::sanitize::{Standing, standing};
 use super::{Port, QUESTION_LIMIT, Trouble};
 use crate::Watch;
 
+// A fifth wrong password locks the disk until it is switched off; who owns it may need one attempt.
+const ATTEMPTS: usize = 4;
+
 // A disk that does not say how long it takes.
 const UNSAID: Duration = Duration::from_hours(24);
 
@@ -50,7 +53,7 @@ pub(in super::super) fn erase(
         return Ending::unknown("a sanitize is running: nothing was begun");
     }
     if identity.is_password_set() {
-        match free(&mut port, &settings.password, identity.clone()) {
+        match free(&mut port, &[settings.password], identity.clone()) {
             Ok(Recovered::Unneeded | Recovered::Free) => {}
             Ok(Recovered::Refused { words }) => {
                 return Ending::failed(format!("not begun: {words}"));
@@ -142,16 +145,16 @@ fn give_up(port: &mut Port<'_>, settings: &Settings, why: &str) -> Ending {
     }
 }
 
-/// Takes a password off that an earlier boot set.
+/// Takes a password off that an earlier boot set: one of these, the likeliest first.
 pub(in super::super) fn recover(
     device: &dyn ScsiDevice,
-    password: &[u8; 32],
+    passwords: &[[u8; 32]],
 ) -> Result<Recovery, FirmwareError> {
     let mut tape = Tape::default();
     let mut port = Port { device, tape: &mut tape };
     let state = match port.identify() {
         Ok(identity) => match port.bridge(&identity) {
-            None => free(&mut port, password, identity)?,
+            None => free(&mut port, passwords, identity)?,
             Some(words) => {
                 Recovered::Refused { words: format!("something is in between: {words}") }
             }
@@ -163,7 +166,7 @@ pub(in super::super) fn recover(
 
 fn free(
     port: &mut Port<'_>,
-    own: &[u8; 32],
+    own: &[[u8; 32]],
     identity: Identity,
 ) -> Result<Recovered, FirmwareError> {
     let mut identity = identity;
@@ -171,7 +174,16 @@ fn free(
         return Ok(Recovered::Unneeded);
     }
     // What stands for none: zeros, as most tools fill up; spaces, as firmware does.
-    for password in [own, &[0; 32], &[b' '; 32]] {
+    let none = [[0; 32], [b' '; 32]];
+    let mut tried: Vec<&[u8; 32]> = Vec::new();
+    for password in own.iter().chain(&none) {
+        if tried.contains(&password) {
+            continue;
+        }
+        if tried.len() == ATTEMPTS {
+            break;
+        }
+        tried.push(password);
         let refused = |words: &str| Ok(Recovered::Refused { words: words.to_owned() });
         if identity.is_frozen() {
             return refused("an ATA password is set, and security is frozen");
@@ -194,6 +206,16 @@ fn free(
             return Ok(Recovered::Free);
         }
     }
-    let words = "an ATA password is set that is neither the journaled one nor empty".to_owned();
+    let left = own.len().saturating_sub(tried.len());
+    let words = match (own.len(), left) {
+        (..=1, _) => {
+            "an ATA password is set that is neither the journaled one nor empty".to_owned()
+        }
+        (all, 0) => format!("an ATA password is set that is none of the {all} journaled ones"),
+        (_, left) => format!(
+            "an ATA password is set that is none of the {ATTEMPTS} that were tried: switch the disk off and on, and try the \
+             {left} others by hand"
+        ),
+    };
     Ok(Recovered::Refused { words })
 }

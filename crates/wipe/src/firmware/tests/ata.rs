@@ -51,7 +51,11 @@ impl Simulated {
     }
 
     fn recover(&self) -> Recovered {
-        recover(&self.device(), &settings().password, &Bench::new(self)).unwrap().state
+        self.recover_with(&[settings().password])
+    }
+
+    fn recover_with(&self, passwords: &[[u8; 32]]) -> Recovered {
+        recover(&self.device(), passwords, &Bench::new(self)).unwrap().state
     }
 
     /// Says whether it can be read, and by whom: nobody needs a password.
@@ -251,7 +255,7 @@ fn bridges_that_keep_the_task_file_back_are_sent_nothing() {
             assert!(outcome.commands.iter().all(asks), "{technique:?}");
         }
         let password = settings().password;
-        let recovery = recover(&disk.device(), &password, &Bench::new(&disk));
+        let recovery = recover(&disk.device(), &[password], &Bench::new(&disk));
         assert!(!recovery.is_ok_and(|recovery| recovery.state == Recovered::Free));
         let lifted = lift_hidden(&disk.device(), &Bench::new(&disk));
         assert!(!lifted.is_ok_and(|lifted| lifted.unwrap().failure.is_none()));
@@ -350,7 +354,7 @@ proptest::proptest! {
         let face = Device::Ata { device: &device };
         drop(examine(&face, None, &Bench::short(&device)));
         drop(lift_hidden(&face, &Bench::short(&device)));
-        drop(recover(&face, &[7; 32], &Bench::short(&device)));
+        drop(recover(&face, &[[7; 32], [8; 32]], &Bench::short(&device)));
         for technique in ERASES.into_iter().chain([Technique::AtaSanitizeBlock, Technique::AtaSanitizeOverwrite]) {
             let outcome = apply(&face, None, technique, &settings(), &Bench::short(&device));
             assert!(outcome.commands.len() <= 200);

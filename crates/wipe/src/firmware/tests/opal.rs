@@ -94,6 +94,19 @@ fn a_locked_disk_is_an_obstacle_that_its_label_or_its_owner_lifts() {
 }
 
 #[test]
+fn a_revert_that_would_erase_nothing_is_not_offered_and_not_begun() {
+    let config = Config { sid: None, global_is_locked: false, ..Config::default() };
+    let mut disk = Disk::new(config);
+    assert!(disk.write(0, &vec![SECRET; 128 * 512]));
+    let disk = Simulated(Mutex::new(disk));
+    let examined = disk.examine();
+    assert_eq!((offered(&examined), examined.obstacles.len()), (Vec::new(), 0));
+    let outcome = disk.revert(Technique::OpalPsidRevert, Some(LABEL));
+    assert_eq!((outcome.ended, disk.left()), (Ended::Failed, 128));
+    assert_eq!(sent(&outcome, "Revert, PSID"), 0);
+}
+
+#[test]
 fn a_wrong_credential_or_none_changes_nothing() {
     let disk = Simulated::new(Config::default());
     for technique in [Technique::OpalPsidRevert, Technique::OpalSidRevert] {

@@ -1,6 +1,6 @@
 //! A self-encrypting disk that is reverted with its owner's password.
 
-use devices::opal::{Config, Disk, Failure};
+use devices::opal::{Config, Disk, Failure, LockingRange};
 use disk::command::{OpalDevice, OpalFailure, OpalStatus};
 
 use super::*;
@@ -16,6 +16,17 @@ impl Encrypting {
         disk.set_locked(false);
         assert!(disk.write(0, &vec![SECRET; 128 * 512]));
         disk.set_locked(is_locked);
+        Self(Mutex::new(disk))
+    }
+
+    /// One of which a quarter is locked.
+    fn locked_in_part() -> Self {
+        let quarter =
+            LockingRange { first: 64, blocks: 32, is_locked: false, locks_at_power_on: true };
+        let config = Config { ranges: vec![quarter], global_is_locked: false, ..Config::default() };
+        let mut disk = Disk::new(config);
+        assert!(disk.write(0, &vec![SECRET; 128 * 512]));
+        disk.power_cut();
         Self(Mutex::new(disk))
     }
 
@@ -128,6 +139,9 @@ fn tried(report: &DiskReport) -> Vec<(Technique, Ended)> {
     report.techniques.iter().map(|one| (one.technique, one.ended)).collect()
 }
 
+/// What is said of a revert of which nothing can be seen: that it cannot, and that purge was not reached.
+const UNTOLD: [&str; 2] = ["notMarked", "purgeNotReached"];
+
 #[test]
 fn whoever_has_the_owners_password_reverts_a_disk_and_without_it_nobody_tries() {
     const REVERT: (Technique, Ended) = (Technique::OpalSidRevert, Ended::Done);
@@ -136,6 +150,7 @@ fn whoever_has_the_owners_password_reverts_a_disk_and_without_it_nobody_tries() 
     let report = disk.wipe(&with_password("OPAL0001", "owner"));
     assert_eq!(tried(&report)[0], REVERT, "{report:#?}");
     assert_eq!((report.verdict, disk.left()), (Verdict::ErasedWithExceptions, 0));
+    assert_eq!((report.reached, codes(&report)), (Outcome::Clear, UNTOLD.to_vec()));
     // An open one is seen to be another disk afterwards.
     let disk = Encrypting::new(false);
     let report = disk.wipe(&with_password("OPAL0001", "owner"));
@@ -155,4 +170,68 @@ fn whoever_has_the_owners_password_reverts_a_disk_and_without_it_nobody_tries() 
     let report = disk.wipe(&with_password("OPAL0001", "wrong"));
     assert_eq!(tried(&report)[0], (Technique::OpalSidRevert, Ended::Failed));
     assert_eq!((report.verdict, disk.left()), (Verdict::NotErased, 128));
+}
+
+/// The ranges have keys of their own: that the marks of one are gone says nothing of another.
+#[test]
+fn what_was_locked_in_part_is_not_called_purged_for_the_part_that_was_open() {
+    let disk = Encrypting::locked_in_part();
+    let report = disk.wipe(&with_password("OPAL0001", "owner"));
+    assert_eq!(tried(&report)[0], (Technique::OpalSidRevert, Ended::Done), "{report:#?}");
+    assert_eq!((report.verdict, disk.left()), (Verdict::ErasedWithExceptions, 0));
+    assert_eq!((report.reached, codes(&report)), (Outcome::Clear, UNTOLD.to_vec()));
+}
+
+/// A disk that takes ATA commands too: what it holds is behind the lock.
+#[derive(Debug)]
+struct Both {
+    lock: Encrypting,
+    disk: Simulated,
+}
+
+impl Medium for Both {
+    fn size_bytes(&self) -> u64 {
+        self.disk.size_bytes()
+    }
+
+    fn sector_bytes(&self) -> u32 {
+        512
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.lock.read(offset, buffer)?;
+        self.disk.read(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, buffer: &[u8]) -> io::Result<()> {
+        self.lock.write(offset, buffer)?;
+        self.disk.write(offset, buffer)
+    }
+
+    fn zero(&self, _: u64, _: u64) -> io::Result<Zeroing> {
+        Ok(Zeroing::Unsupported)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_locked_disk_that_can_sanitize_itself_is_marked_and_purged_once_it_is_open() {
+    let both = Both {
+        lock: Encrypting::new(true),
+        disk: Simulated::new(devices::ata::Config::solid_state()),
+    };
+    let wipe = with_password("ATA0001", "owner");
+    let part = Part { medium: &both, opal: Some(&both.lock), ..both.disk.part() };
+    let (gate, now) = (Gate::new(1), || 0);
+    gate.open(Opening::Go);
+    let report =
+        super::super::wipe(&[part], Terms { wipe: &wipe, gate: &gate, now: &now }).remove(0);
+    let expected =
+        [(Technique::OpalSidRevert, Ended::Done), (Technique::AtaSanitizeBlock, Ended::Done)];
+    assert_eq!(tried(&report), expected, "{report:#?}");
+    assert_eq!((report.verdict, report.reached), (Verdict::Erased, Outcome::Purge), "{report:#?}");
+    assert_eq!(both.disk.left(), 0);
 }

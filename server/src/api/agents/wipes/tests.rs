@@ -19,7 +19,7 @@ use crate::{
     certificate::{self, Certificates, Problem},
     journal::Journal,
     machine::{
-        Registry, Settings,
+        Approval, Registry, Settings,
         disk_order::OrderState,
         wipe::{WipeRequest, judge::tests as judged},
     },
@@ -62,6 +62,7 @@ impl Yard {
         let routes = agents::routes(
             registry.clone(),
             crate::image::tests::empty(),
+            crate::boot::test_assets(tempfile::tempdir().unwrap().path()),
             journal.clone(),
             clock.clone(),
             certificates.clone(),
@@ -243,4 +244,20 @@ async fn a_report_of_a_thousand_disks_is_taken_from_who_wipes_and_from_nobody_el
 fn a_certificate_of_nothing_is_none() {
     assert!(matches!(certificate::verify(b"", None), Err(Problem::Form(_))));
     assert!(matches!(certificate::verify(b"{}\n", None), Err(Problem::Form(_))));
+}
+
+#[tokio::test]
+async fn a_boot_that_was_replaced_and_only_hands_in_its_report_is_a_second_machine() {
+    let (yard, agent, wipe) = Yard::open().await;
+    let canaries = step(wipe.order.id, WipeStepKind::Canaries {});
+    assert_eq!(yard.says(&agent, canaries).await, StatusCode::NO_CONTENT);
+    let second = Agent::new(yard.open.pin);
+    let hercules = announce(Some("HerculesOS"));
+    let address = Ipv4Addr::LOCALHOST.into();
+    let name = yard.registry.announce(second.session, address, &hercules).unwrap().machine;
+    assert!(yard.registry.show(&name).unwrap().machine.is_approved(), "it may have restarted");
+    let report = wiped(&agent, &wipe, |_| {});
+    assert_eq!(yard.says(&agent, report).await, StatusCode::UNPROCESSABLE_ENTITY);
+    let approval = yard.registry.show(&name).unwrap().machine.approval;
+    assert!(matches!(approval, Approval::Held { .. }), "{approval:?}");
 }

@@ -7,12 +7,14 @@ use protocol::{
 
 use super::{installs::Chance, *};
 use crate::machine::{
+    DiskOrder,
     disk_order::OrderState,
     install::{Choice, ChoiceError, InstallRefusal},
     wipe::{Lot, StepError, WipeRefusal, WipeRequest, WipeResult, WipedDisk},
 };
 
 mod continued;
+mod lost;
 mod passwords;
 mod tangled;
 
@@ -76,22 +78,26 @@ impl Story {
     }
 
     fn reports(&mut self, session: u8, id: OrderId, verdict: Verdict) -> bool {
-        let disk = WipedDisk { identity: String::new(), verdict, reached: Outcome::Clear };
-        let result = WipeResult {
-            level: PowerLevel::Full,
-            is_done: verdict == Verdict::Erased,
-            is_complete: true,
-            disks: vec![disk],
-            findings: vec![],
-            undone: Vec::new(),
-            certificate: 1,
-        };
         let session = Session([session; 32]);
         self.with(|fleet, now, effects| {
             let may = fleet.reports(session, id).is_some();
-            fleet.take_report(session, id, result, now, effects);
+            fleet.take_report(session, id, result(verdict), now, effects);
             may
         })
+    }
+}
+
+/// What a wipe of one disk came to.
+fn result(verdict: Verdict) -> WipeResult {
+    let disk = WipedDisk { identity: String::new(), verdict, reached: Outcome::Clear };
+    WipeResult {
+        level: PowerLevel::Full,
+        is_done: verdict == Verdict::Erased,
+        is_complete: true,
+        disks: vec![disk],
+        findings: vec![],
+        undone: Vec::new(),
+        certificate: 1,
     }
 }
 
@@ -162,6 +168,26 @@ fn who_boots_sunshineos_again_and_again_is_left_alone() {
     assert!(held_back.is_some_and(|reason| reason.contains("from the network")));
     let welcome = story.boots_hercules(5, &data);
     assert!(story.given_wipe(5, welcome.sequence).is_some());
+}
+
+#[test]
+fn who_boots_herculesos_again_and_again_is_not_restarted_for_an_install_for_ever() {
+    let mut story = Story::new();
+    let (name, _) = story.stands_ready(1, ONE);
+    let install = installs::request("only", false);
+    story.boots_hercules(2, ONE);
+    let id = story.installs(1, &name, ONE, &install).unwrap();
+    for session in 3..5 {
+        let welcome = story.boots_hercules(session, ONE);
+        let next = story.asks(session, welcome.sequence, Ok(())).unwrap().unwrap();
+        assert_eq!(next.verb, Verb::Reboot {});
+    }
+    let welcome = story.boots_hercules(5, ONE);
+    assert_eq!(story.asks(5, welcome.sequence, Ok(())), Ok(None));
+    let held_back = story.fleet.find_order(id).unwrap().1.held_back.clone();
+    assert!(held_back.is_some_and(|reason| reason.contains("from the network")));
+    let welcome = story.boots(6, ONE);
+    assert_eq!(story.given(6, welcome.sequence), Some(id));
 }
 
 #[test]

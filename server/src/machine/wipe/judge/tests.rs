@@ -80,6 +80,7 @@ pub(crate) fn report(number: u8) -> WipeReport {
         begun_unix_milliseconds: 1,
         ended_unix_milliseconds: 2,
         clock: "server".to_owned(),
+        clock_offset_milliseconds: Some(-7_210_000),
     }
 }
 

@@ -48,7 +48,7 @@ fn planned(disks: Vec<Disk>, request: &WipeRequest) -> Result<WipePlan, WipeRefu
         ..Machine::default()
     };
     let once = |_: &str| vec!["4q5hmp2".to_owned()];
-    plan(&machine, &inventory, request, once, |_| None, |_| Vec::new(), 0)
+    plan(&machine, &inventory, request, once, |_| None, |_, _| Vec::new(), 0)
 }
 
 #[test]

@@ -157,3 +157,26 @@ fn a_disk_that_lies_is_believed_here_and_found_out_by_reading() {
     assert_eq!(disk.apply(Technique::AtaSecurityErase).ended, Ended::Done);
     assert!(disk.left() > 0);
 }
+
+#[test]
+fn every_journaled_password_is_tried_and_never_as_many_as_lock_the_disk_for_good() {
+    let own = |number: u8| [number; 32];
+    let locked = |password| {
+        let disk = Simulated::new(Config::default());
+        secure(&disk, 0xf1, password);
+        disk.with(Disk::power_cut);
+        disk
+    };
+    // Another order's is not the newest; one that stands twice costs no attempt.
+    for passwords in [vec![own(2), own(1)], vec![own(4), own(4), own(3), own(2), own(1)]] {
+        let disk = locked(own(1));
+        assert_eq!(disk.recover_with(&passwords), Recovered::Free, "{}", passwords.len());
+        assert!(disk.is_open());
+    }
+    let disk = locked(own(9));
+    let many: Vec<_> = (1..9).map(own).collect();
+    let Recovered::Refused { words } = disk.recover_with(&many) else { panic!("it is another's") };
+    assert!(words.contains("none of the 4 that were tried"), "{words}");
+    assert_eq!(disk.examine().obstacles, [Obstacle::Locked], "not expired");
+    secure(&disk, 0xf2, own(9));
+}

@@ -40,9 +40,9 @@ fn a_disk_that_is_moved_to_another_machine_takes_its_password_along() {
     let id = story.wipes(9, &other, OTHER, &request(&["only"])).unwrap();
     let welcome = story.says_as(6, OTHER, mac(3), true, Some("HerculesOS")).unwrap();
     assert_eq!(story.given_wipe(6, welcome.sequence).unwrap().journal, only_that());
-    story.journals(6, id, WipeStepKind::Over { verdict: Verdict::ErasedWithExceptions }).unwrap();
-    assert_eq!(story.fleet.passwords().len(), 1, "it may not have come off");
     story.journals(6, id, WipeStepKind::Over { verdict: Verdict::Erased }).unwrap();
+    assert_eq!(story.fleet.passwords().len(), 1, "that is the agent's word");
+    assert!(story.reports(6, id, Verdict::Erased));
     assert!(story.fleet.passwords().is_empty());
     assert!(story.fleet.get(&name).unwrap().passwords.is_empty());
 }
@@ -59,11 +59,10 @@ fn a_machine_that_is_forgotten_leaves_its_passwords_to_its_disks() {
     let id = story.wipes(9, &again, &data, &request(&["only"])).unwrap();
     let welcome = story.boots_hercules(4, &data);
     story.given_wipe(4, welcome.sequence).unwrap();
+    story.journals(4, id, WipeStepKind::Over { verdict: Verdict::Erased }).unwrap();
     let mut effects = Effects::default();
-    let (now, step) =
-        (story.now(), WipeStep { disk: 0, kind: WipeStepKind::Over { verdict: Verdict::Erased } });
-    let session = Session([4; 32]);
-    story.fleet.journal_step(session, id, &step, now, &mut effects).unwrap();
+    let (now, session) = (story.now(), Session([4; 32]));
+    story.fleet.take_report(session, id, result(Verdict::Erased), now, &mut effects);
     assert!(effects.touched.contains(&name), "nor does it come back from the database");
     assert!(story.fleet.retired_name(&name).unwrap().passwords.is_empty());
 }
@@ -100,4 +99,33 @@ fn a_password_outlives_its_order_until_its_disk_is_erased() {
     story.journals(3, last, WipeStepKind::Over { verdict: Verdict::Erased }).unwrap();
     assert!(story.reports(3, last, Verdict::Erased));
     assert_eq!(inherited(&story, &name, &data), []);
+}
+
+#[test]
+fn what_the_server_judges_otherwise_than_its_agent_releases_no_password() {
+    for verdict in [Verdict::ErasedWithExceptions, Verdict::NotErased, Verdict::UnknownStillRunning]
+    {
+        let mut story = Story::new();
+        let (_, data, id) = ordered(&mut story);
+        let welcome = story.boots_hercules(2, &data);
+        story.given_wipe(2, welcome.sequence).unwrap();
+        story.journals(2, id, password()).unwrap();
+        story.journals(2, id, WipeStepKind::Over { verdict: Verdict::Erased }).unwrap();
+        assert!(story.reports(2, id, verdict));
+        assert_eq!(story.fleet.passwords().len(), 1, "{verdict:?}: it may not have come off");
+    }
+}
+
+#[test]
+fn a_report_that_comes_late_releases_no_password_that_was_set_since() {
+    let mut story = Story::new();
+    let (name, data) = leaves_a_password(&mut story);
+    let next = story.wipes(2, &name, &data, &request(&["only"])).unwrap();
+    let next_password = WipeStepKind::AtaPassword { password: "b6".repeat(32) };
+    let after = story.fleet.get(&name).unwrap().sequence - 1;
+    assert_eq!(story.given_wipe(2, after).unwrap().order.id, next);
+    story.journals(2, next, next_password).unwrap();
+    assert!(story.reports(2, OrderId([1; 16]), Verdict::Erased), "of the one before");
+    let left: Vec<_> = story.fleet.passwords().iter().map(|left| left.order).collect();
+    assert_eq!(left, [next]);
 }

@@ -1,33 +1,23 @@
 //! Which modules drive a device, and what they need: `modules.alias`, `modules.dep`, `modules.softdep`. Pure.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs, io,
-    path::Path,
-};
+use std::collections::{HashMap, HashSet};
+
+use crate::pattern::matches;
 
 /// The three lists of a kernel's modules, as depmod writes them.
 #[derive(Debug, Default)]
-pub(super) struct Texts {
-    pub(super) alias: String,
-    pub(super) dep: String,
-    pub(super) softdep: String,
-}
-
-impl Texts {
-    /// Reads the lists of a module directory. Only soft dependencies may be missing.
-    pub(super) fn read(directory: &Path) -> io::Result<Self> {
-        Ok(Self {
-            alias: fs::read_to_string(directory.join("modules.alias"))?,
-            dep: fs::read_to_string(directory.join("modules.dep"))?,
-            softdep: fs::read_to_string(directory.join("modules.softdep")).unwrap_or_default(),
-        })
-    }
+pub struct Texts {
+    /// `modules.alias`: which module drives what.
+    pub alias: String,
+    /// `modules.dep`: every module's file, and those that it needs.
+    pub dep: String,
+    /// `modules.softdep`: what a module wishes before and behind it. May be empty.
+    pub softdep: String,
 }
 
 /// The lists, ready for questions.
 #[derive(Debug)]
-pub(super) struct Index<'t> {
+pub struct Index<'t> {
     /// Patterns by their [`key`], each with its module.
     aliases: HashMap<&'t str, Vec<(&'t str, &'t str)>>,
     /// Modules that have an alias, by name: they drive something, or stand for something.
@@ -46,7 +36,7 @@ struct Soft<'t> {
 
 impl<'t> Index<'t> {
     /// Reads the lists; lines that cannot be read are left out.
-    pub(super) fn new(texts: &'t Texts) -> Self {
+    pub fn new(texts: &'t Texts) -> Self {
         let mut index = Self {
             aliases: HashMap::new(),
             named: HashSet::new(),
@@ -109,12 +99,12 @@ impl<'t> Index<'t> {
     }
 
     /// Holds for modules that nothing asks for by an alias: others use what is in them.
-    pub(super) fn is_library(&self, name: &str) -> bool {
+    pub fn is_library(&self, name: &str) -> bool {
         !self.named.contains(name)
     }
 
     /// Returns the names of all modules that drive a device. Drivers that are built in are in none of the lists.
-    pub(super) fn drivers(&self, modalias: &str) -> Vec<&'t str> {
+    pub fn drivers(&self, modalias: &str) -> Vec<&'t str> {
         let keys = [Some(bus(modalias)), modalias.get(..KEY_BYTES)];
         let patterns = keys.into_iter().flatten().filter_map(|key| self.aliases.get(key)).flatten();
         let matching = patterns.filter(|(pattern, _)| matches(pattern, modalias));
@@ -123,10 +113,20 @@ impl<'t> Index<'t> {
 
     /// Returns the files to load for a module or an alias of one, in order: what it needs, itself, what it wishes behind it.
     /// Empty where it is built in or nowhere.
-    pub(super) fn plan(&self, module: &str) -> Vec<&'t str> {
+    pub fn plan(&self, module: &str) -> Vec<&'t str> {
         let mut plan = Vec::new();
         self.extend_plan(&mut plan, module, 0);
         plan
+    }
+
+    /// Returns the files without which a module cannot be loaded, in order, itself the last: [`Index::plan`] without what it
+    /// only wishes. Empty where it is built in, nowhere, or named by an alias.
+    pub fn essentials(&self, module: &str) -> Vec<&'t str> {
+        let found = self.files.get(&canonical(module));
+        found.map_or_else(Vec::new, |(path, needs)| {
+            // The last one named has to be loaded first.
+            needs.split_ascii_whitespace().rev().chain([*path]).collect()
+        })
     }
 
     fn extend_plan(&self, plan: &mut Vec<&'t str>, module: &str, depth: u8) {
@@ -178,7 +178,7 @@ fn bus(text: &str) -> &str {
 }
 
 /// Returns a module's name by its file: `nvme-core.ko.xz` is `nvme_core`.
-pub(super) fn name(path: &str) -> String {
+pub fn name(path: &str) -> String {
     let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
     canonical(file.split_once(".ko").map_or(file, |(name, _)| name))
 }
@@ -188,70 +188,8 @@ fn canonical(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Holds when a text fits a pattern with `*`, `?` and `[…]`, as `fnmatch(3)` without flags has it.
-fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut at, mut place) = (0, 0);
-    // Where the last star stands, and up to where it has eaten.
-    let mut star: Option<(usize, usize)> = None;
-    while place < text.len() {
-        let step = match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, place));
-                at += 1;
-                continue;
-            }
-            Some(b'?') => Some(1),
-            Some(b'[') => class(&pattern[at..], text[place]),
-            Some(byte) => (*byte == text[place]).then_some(1),
-            None => None,
-        };
-        match (step, star) {
-            (Some(length), _) => {
-                at += length;
-                place += 1;
-            }
-            (None, Some((star_at, eaten))) => {
-                star = Some((star_at, eaten + 1));
-                at = star_at + 1;
-                place = eaten + 1;
-            }
-            (None, None) => return false,
-        }
-    }
-    pattern[at..].iter().all(|byte| *byte == b'*')
-}
-
-/// Returns the length of the class in brackets that `pattern` begins with, where `byte` is in it.
-/// An opening bracket that nobody closes stands for itself.
-fn class(pattern: &[u8], byte: u8) -> Option<usize> {
-    let Some(end) = pattern.iter().skip(2).position(|byte| *byte == b']').map(|end| end + 2) else {
-        return (byte == b'[').then_some(1);
-    };
-    let (negated, mut members) = match &pattern[1..end] {
-        [b'!' | b'^', members @ ..] => (true, members),
-        members => (false, members),
-    };
-    let mut found = false;
-    while let [first, rest @ ..] = members {
-        match rest {
-            [b'-', last, rest @ ..] => {
-                found |= (*first..=*last).contains(&byte);
-                members = rest;
-            }
-            rest => {
-                found |= *first == byte;
-                members = rest;
-            }
-        }
-    }
-    (found != negated).then_some(end + 1)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     /// From Debian's 6.12.
@@ -325,41 +263,19 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_wishes_ends() {
+    fn what_is_only_wished_is_not_essential() {
         let texts = texts();
-        assert!(!Index::new(&texts).plan("a").is_empty());
+        let index = Index::new(&texts);
+        let names =
+            |module| -> Vec<String> { index.essentials(module).into_iter().map(name).collect() };
+        assert_eq!(names("r8169"), ["mdio", "r8169"]);
+        assert_eq!(names("virtio-net"), ["failover", "net_failover", "virtio_net"]);
+        assert!(names("crc32c").is_empty() && names("built_in").is_empty());
     }
 
     #[test]
-    fn patterns_match_as_the_shell_does() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("a*c*e", "abcde", true),
-            ("a*c*e", "abcd", false),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("m[4-9a]*", "ma", true),
-            ("m[4-9a]*", "m3", false),
-            ("m[!4-9]", "m3", true),
-            ("m[^4-9]", "m5", false),
-            ("m[]]", "m]", true),
-            ("m[", "m[", true),
-            ("*ab", "aab", true),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_pattern_panics(pattern in "[ab*?\\[\\]!-]{0,12}", text in "[ab\\[\\]-]{0,12}") {
-            let _matched = matches(&pattern, &text);
-        }
-
-        #[test]
-        fn a_literal_matches_itself_only(text in "[a-z0-9]{1,12}", other in "[a-z0-9]{1,12}") {
-            prop_assert!(matches(&text, &text));
-            prop_assert_eq!(matches(&text, &other), text == other);
-        }
+    fn a_circle_of_wishes_ends() {
+        let texts = texts();
+        assert!(!Index::new(&texts).plan("a").is_empty());
     }
 }

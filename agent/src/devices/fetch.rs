@@ -1,0 +1,233 @@
+//! One file of the server's store, fetched, checked and put in its place.
+//!
+//! Nothing is written before its length and SHA-256 are those of the list that came with the image.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write as _},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use modules::{Digest, Index};
+use ring::digest::{SHA256, digest};
+use tracing::{debug, warn};
+
+use super::stock::{Parcel, Stock};
+use crate::{
+    life,
+    session::{Bulk, BulkError},
+};
+
+/// How often a file is asked for, with pauses between that double.
+const ATTEMPTS: u32 = 4;
+
+/// The first pause: a server that is just restarting is back soon.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest time for one file: the largest driver at 100 kB/s.
+const FILE_PATIENCE: Duration = Duration::from_secs(40);
+
+/// The longest time for a module by its name and all that it needs.
+const BRING_PATIENCE: Duration = Duration::from_mins(1);
+
+/// What the machine keeps free while drivers are put into its memory: the agent with an inventory, and the drivers' own.
+const RESERVE_BYTES: u64 = 12 << 20;
+
+/// A file's bytes as they come, and how many there will be.
+pub(super) type Coming = (u64, Box<dyn Read>);
+
+/// Where files of the store come from, by their SHA-256.
+pub(super) type Source<'s> = dyn Fn(&Digest) -> Result<Coming, BulkError> + Sync + 's;
+
+/// Says why a file is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// The server has no such file, or no store.
+    #[error("not in the store")]
+    Absent,
+    /// It is not the one that the image was made with.
+    #[error("the store's file is altered: {0}")]
+    Altered(String),
+    /// The machine's memory is full.
+    #[error("no space: {0}")]
+    NoSpace(String),
+    /// It took longer than anybody waits.
+    #[error("the store did not send it in time: {0}")]
+    Late(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Fetches a file and puts it in its place, until then at the latest. Blocks.
+pub(super) fn fetch(
+    parcel: &Parcel,
+    stock: &Stock,
+    source: &Source<'_>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let target = stock.target(&parcel.place);
+    if target.exists() {
+        return Ok(());
+    }
+    room(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), parcel.length)?;
+    let deadline = deadline.min(Instant::now() + FILE_PATIENCE);
+    let mut why = "it was never asked for".to_owned();
+    for attempt in 0..ATTEMPTS {
+        let next = Instant::now()
+            + if attempt > 0 { FIRST_PAUSE * 2_u32.pow(attempt - 1) } else { Duration::ZERO };
+        if next >= deadline {
+            return Err(Failure::Late(why));
+        }
+        while let Some(left) =
+            next.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        {
+            thread::park_timeout(left);
+        }
+        match read(parcel, source, deadline) {
+            Ok(bytes) => return put(&target, &bytes),
+            Err(Attempt::Again(words)) => why = words,
+            Err(Attempt::Over(failure)) => return Err(failure),
+        }
+        debug!(file = %parcel.place, why, "the store is asked again");
+    }
+    Err(Failure::Other(why))
+}
+
+/// Fetches what a module needs that is not here, for whoever waits for it. Blocks for at most [`BRING_PATIENCE`].
+pub(super) fn bring(
+    index: &Index<'_>,
+    stock: &Stock,
+    module: &str,
+    source: &Source<'_>,
+) -> io::Result<()> {
+    let essentials = index.essentials(module);
+    let lack = stock.lack(&index.plan(module), &essentials);
+    if let Some(path) = lack.missing.first() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("{path}: not in the store")));
+    }
+    let deadline = Instant::now() + BRING_PATIENCE;
+    for parcel in lack.parcels {
+        let came = fetch(&parcel, stock, source, deadline);
+        if let Err(failure) = came {
+            let words = format!("{}: {failure}", parcel.place);
+            if essentials.contains(&parcel.place.as_str()) {
+                return Err(io::Error::other(words));
+            }
+            // It may do without what it only wishes.
+            warn!(reason = words, "not fetched");
+        }
+    }
+    Ok(())
+}
+
+/// What came of one attempt that failed.
+enum Attempt {
+    Again(String),
+    Over(Failure),
+}
+
+/// Reads a file, and checks it.
+fn read(parcel: &Parcel, source: &Source<'_>, deadline: Instant) -> Result<Vec<u8>, Attempt> {
+    let (length, mut coming) = source(&parcel.digest).map_err(|error| match error {
+        BulkError::Again(words) => Attempt::Again(words),
+        BulkError::Absent(_) => Attempt::Over(Failure::Absent),
+        BulkError::Never(words) => Attempt::Over(Failure::Other(words)),
+        error @ BulkError::Thread(_) => Attempt::Over(Failure::Other(error.to_string())),
+    })?;
+    let altered = |words: String| Err(Attempt::Over(Failure::Altered(words)));
+    if length != parcel.length {
+        return altered(format!("{length} bytes instead of {}", parcel.length));
+    }
+    // No more than the list says, whatever comes.
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        if Instant::now() > deadline {
+            let words = format!("{filled} of {length} bytes came");
+            return Err(Attempt::Over(Failure::Late(words)));
+        }
+        match coming.read(&mut bytes[filled..]) {
+            Ok(0) => return Err(Attempt::Again(format!("{filled} of {length} bytes came"))),
+            Ok(count) => filled += count,
+            Err(error) => return Err(Attempt::Again(error.to_string())),
+        }
+    }
+    let found = digest(&SHA256, &bytes);
+    if found.as_ref() == parcel.digest.0.as_slice() {
+        Ok(bytes)
+    } else {
+        let found = found.as_ref().try_into().map(Digest).expect("SHA-256 has 32 bytes");
+        altered(format!("SHA-256 {found} instead of {}", parcel.digest))
+    }
+}
+
+/// Puts a file in its place, whole or not at all.
+fn put(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = target.with_file_name(format!(".{name}.part"));
+    let write = || {
+        fs::create_dir_all(target.parent().unwrap_or(Path::new("/")))?;
+        File::create(&unfinished)?.write_all(bytes)?;
+        fs::rename(&unfinished, target)
+    };
+    write().map_err(|error| {
+        // What is left of it takes room.
+        let _may_not_be_there = fs::remove_file(&unfinished);
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Failure::NoSpace(format!("writing {}: {error}", target.display()))
+            }
+            _ => Failure::Other(format!("writing {}: {error}", target.display())),
+        }
+    })
+}
+
+/// Checks that a file fits into memory twice: as it comes, and as it is kept; the kernel unpacks it then.
+/// `meminfo` is `/proc/meminfo`, whose absence hinders nobody.
+fn room(meminfo: &str, length: u64) -> Result<(), Failure> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let Some(available) = available.map(|kilobytes| kilobytes.saturating_mul(1024)) else {
+        return Ok(());
+    };
+    let needed = length.saturating_mul(2).saturating_add(RESERVE_BYTES);
+    if available >= needed {
+        return Ok(());
+    }
+    Err(Failure::NoSpace(format!("{length} bytes, and {available} of memory are available")))
+}
+
+/// The line to the server's store. It is there while something is fetched.
+#[derive(Debug, Default)]
+pub(super) struct Line(Mutex<Option<Arc<Bulk>>>);
+
+impl Line {
+    /// Asks for a file of the store.
+    pub(super) fn get(&self, digest: &Digest) -> Result<Coming, BulkError> {
+        let body = self.bulk()?.open(&format!("/v1/store/{digest}"))?;
+        Ok((body.left(), Box::new(body)))
+    }
+
+    /// Hangs up; the next question makes a new line.
+    pub(super) fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn bulk(&self) -> Result<Arc<Bulk>, BulkError> {
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bulk) = &*line {
+            return Ok(Arc::clone(bulk));
+        }
+        let none = || BulkError::Again("there is no session".to_owned());
+        let bulk = Arc::new(life::session().ok_or_else(none)?.bulk()?);
+        *line = Some(Arc::clone(&bulk));
+        Ok(bulk)
+    }
+}
+
+#[cfg(test)]
+mod tests;

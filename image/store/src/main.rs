@@ -1,0 +1,45 @@
+//! Divides a kernel's modules and their firmware into the core that every machine loads, the store, and packs.
+//!
+//! ```text
+//!  lists of the core ──┐                           ┌─► modules/   the core, with the lists of everything
+//!                      ├─► union ──► store divide ─┼─► store/     every other file, named by its SHA-256
+//!  lists of the store ─┘   (one depmod)            └─► packs/     what one network card needs besides the core
+//!                                                        │
+//!                                    store check ◄───────┘
+//! ```
+//!
+//! `store divide BUILD` reads `BUILD/union` and `BUILD/union.named` (image/select-modules) and the firmware of Debian's
+//! packages in `BUILD/parts`. `store check BUILD CARDS` looks at what came of it, and prints one table.
+#![forbid(unsafe_code)]
+
+mod cards;
+mod check;
+mod compression;
+mod divide;
+mod division;
+mod firmware;
+mod kernel;
+mod layout;
+mod lists;
+mod modinfo;
+mod pack;
+mod parallel;
+mod samples;
+mod supply;
+mod table;
+
+use std::{env, path::Path};
+
+use anyhow::bail;
+
+use crate::layout::Layout;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["divide", build] => divide::divide(&Layout::new(build)),
+        ["check", build, cards] => check::check(&Layout::new(build), Path::new(cards)),
+        _ => bail!("usage: store divide BUILD; store check BUILD CARDS"),
+    }
+}

@@ -1,0 +1,131 @@
+//! How long nothing was heard of a wipe, as far as anybody could hear: while the server is off, nobody can.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DiskOrder, OrderState};
+
+/// So long after its last sign of life a wipe that was begun is continued, also beyond its deadline. As long as an order may
+/// wait (SAFETY.md 5): who has not brought the machine back by then orders anew.
+const CONTINUED_MILLISECONDS: i64 = 24 * 3_600_000;
+
+/// How exactly it is stored when the server looked last.
+const STORED_MILLISECONDS: i64 = 600_000;
+
+/// How a wipe was watched since its last sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Watch {
+    /// When the server looked last: milliseconds since 1970; in the database it may be some minutes behind.
+    pub looked: i64,
+    /// How long it did not run since then, or slept.
+    pub away_milliseconds: i64,
+    /// For how long it ran when it looked last; absent where that was before it started.
+    #[serde(skip)]
+    uptime: Option<Duration>,
+}
+
+impl DiskOrder {
+    /// Returns when it is over if nothing happens before: at its deadline, and a wipe that was begun not before a day has
+    /// passed since the boot that had it was heard of last, without the time in which the server was off. Milliseconds since
+    /// 1970.
+    pub fn end(&self) -> i64 {
+        let alive = self.wipe().and_then(|wipe| wipe.begun.and(wipe.alive).or(wipe.begun));
+        alive.map_or(self.deadline, |alive| self.a_day_after(alive).max(self.deadline))
+    }
+
+    /// Returns when a wipe that runs is given up for lost if nothing is heard of it; nothing for all other orders.
+    pub(in crate::machine) fn lost_at(&self) -> Option<i64> {
+        let since =
+            self.last_sign().filter(|_| matches!(self.state, OrderState::Running { .. }))?;
+        Some(self.a_day_after(since))
+    }
+
+    fn a_day_after(&self, alive: i64) -> i64 {
+        let watch = self.wipe().and_then(|wipe| wipe.watch);
+        let away = watch.map_or(0, |watch| watch.away_milliseconds);
+        alive.saturating_add(away).saturating_add(CONTINUED_MILLISECONDS)
+    }
+
+    /// Returns when a wipe was heard of last, that anybody has or had; nothing for all other orders.
+    fn last_sign(&self) -> Option<i64> {
+        let wipe = self.wipe()?;
+        let since = match self.state {
+            OrderState::Running { since, .. } => Some(since),
+            _ => None,
+        };
+        [wipe.alive, wipe.begun, since].into_iter().flatten().max()
+    }
+
+    /// Notes that the server runs, and would hear. Says whether that is to be stored.
+    pub(in crate::machine) fn watched(&mut self, at: i64, uptime: Duration) -> bool {
+        let Some(since) = self.last_sign() else { return false };
+        let Some(wipe) = self.wipe_mut() else { return false };
+        let before =
+            wipe.watch.unwrap_or(Watch { looked: since, away_milliseconds: 0, uptime: None });
+        let ran = uptime.saturating_sub(before.uptime.unwrap_or_default());
+        let ran = i64::try_from(ran.as_millis()).unwrap_or(i64::MAX);
+        let away = at.saturating_sub(before.looked).saturating_sub(ran).max(0);
+        let away_milliseconds = before.away_milliseconds.saturating_add(away);
+        wipe.watch = Some(Watch { looked: at, away_milliseconds, uptime: Some(uptime) });
+        before.looked.div_euclid(STORED_MILLISECONDS) != at.div_euclid(STORED_MILLISECONDS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{Session, wipe::tests::order};
+
+    const HOUR: i64 = 3_600_000;
+
+    fn hours(hours: i64) -> Duration {
+        Duration::from_hours(u64::try_from(hours).unwrap())
+    }
+
+    /// A wipe that runs since hour 0.
+    fn running() -> DiskOrder {
+        let mut order = order(1);
+        let session = Session([1; 32]);
+        order.state =
+            OrderState::Running { session, sequence: 1, since: 0, progress: None, wiping: None };
+        order
+    }
+
+    #[test]
+    fn a_day_is_one_of_the_server_too() {
+        let mut order = running();
+        assert_eq!(order.lost_at(), Some(24 * HOUR));
+        order.watched(20 * HOUR, hours(20));
+        assert_eq!(order.lost_at(), Some(24 * HOUR), "it ran all the time");
+        // It was off for thirty hours, and runs for one.
+        let json = serde_json::to_string(&order).unwrap();
+        let mut order: DiskOrder = serde_json::from_str(&json).unwrap();
+        order.watched(51 * HOUR, hours(1));
+        assert_eq!(order.lost_at(), Some(54 * HOUR));
+        order.watched(53 * HOUR, hours(3));
+        assert_eq!(order.lost_at(), Some(54 * HOUR));
+        // Its host slept for two hours.
+        order.watched(56 * HOUR, hours(4));
+        assert_eq!(order.lost_at(), Some(56 * HOUR));
+        // A clock that is set back is none.
+        order.watched(50 * HOUR, hours(5));
+        assert_eq!(order.lost_at(), Some(56 * HOUR));
+    }
+
+    #[test]
+    fn a_wipe_of_an_older_server_has_a_day_from_now_on() {
+        let mut order = running();
+        order.watched(100 * HOUR, Duration::ZERO);
+        assert_eq!(order.lost_at(), Some(124 * HOUR));
+    }
+
+    #[test]
+    fn only_what_runs_can_be_lost() {
+        assert_eq!(order(1).lost_at(), None);
+        let mut install = crate::machine::disk_order::tests::order(2);
+        assert!(!install.watched(HOUR, hours(1)));
+        assert_eq!(install.lost_at(), None);
+    }
+}

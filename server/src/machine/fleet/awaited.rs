@@ -1,0 +1,72 @@
+//! Machines whose drivers are on their way: noted with each report, and said where it takes too long.
+
+use protocol::Verb;
+
+use super::{Effects, Fleet, Now, Session, announce::Picture, instruct};
+use crate::{
+    journal::What,
+    machine::{Machine, awaited::Awaited, install::InstallRefusal},
+};
+
+impl Fleet {
+    /// Notes what a report of the running session awaits; returns what the journal hears of it.
+    pub(super) fn note_awaited(
+        &mut self,
+        name: &str,
+        session: Session,
+        picture: &Picture<'_>,
+        now: Now,
+    ) -> Option<What> {
+        let machine = self.machines.get_mut(name)?;
+        if machine.session.as_ref().is_none_or(|boot| boot.session != session) {
+            return None;
+        }
+        let before = machine.awaited.take();
+        let inventory = picture.inventory();
+        machine.awaited = Awaited::of(inventory, before.as_ref(), now.unix_milliseconds);
+        let modules = |awaited: &Awaited| awaited.modules.clone();
+        let is_news = before.as_ref().map(modules) != machine.awaited.as_ref().map(modules);
+        let awaited = machine.awaited.as_ref().filter(|_| is_news)?;
+        Some(What::DriversAwaited { modules: awaited.modules.clone(), overdue: awaited.is_overdue })
+    }
+
+    /// Refuses an order for a machine to which drivers are on their way: its disks may not all be there yet. Of one that is away
+    /// nothing comes in a moment, and what it showed last counts.
+    pub(super) fn check_awaited(&self, machine: &Machine, now: Now) -> Result<(), InstallRefusal> {
+        match &machine.awaited {
+            Some(awaited) if self.is_online(machine, now) => {
+                let (machine, modules) = (machine.name.clone(), awaited.words());
+                Err(InstallRefusal::DriversAwaited { machine, modules })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says of machines that run and whose drivers do not come that it takes too long.
+    ///
+    /// A machine with data, which would have been sent to its own disk, then is: that it has data does not depend on what may
+    /// be missing.
+    pub(super) fn say_overdue(&mut self, now: Now, effects: &mut Effects) {
+        let is_due = |machine: &&Machine| {
+            let awaited = machine.awaited.as_ref();
+            awaited.is_some_and(|awaited| awaited.becomes_overdue(now.unix_milliseconds))
+                && self.is_online(machine, now)
+        };
+        let due: Vec<String> =
+            self.machines().filter(is_due).map(|machine| machine.name.clone()).collect();
+        for name in due {
+            let Some(machine) = self.machines.get_mut(name.as_str()) else { continue };
+            let Some(awaited) = machine.awaited.as_mut() else { continue };
+            awaited.is_overdue = true;
+            let modules = awaited.modules.clone();
+            effects.tell(machine, now, What::DriversAwaited { modules, overdue: true });
+            let verb = machine.standing_verb();
+            // Whoever waits already need not be told to.
+            if matches!(verb, Verb::RebootAfter { .. }) && machine.instruction.is_none() {
+                instruct(machine, verb, now);
+                effects.ring = true;
+            }
+            effects.touched.insert(name);
+        }
+    }
+}

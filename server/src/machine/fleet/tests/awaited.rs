@@ -1,0 +1,135 @@
+//! Stories of machines whose drivers come late: nothing is decided by what is not there yet.
+
+use super::{installs::request, *};
+use crate::machine::{Load, install::InstallRefusal};
+
+/// The same machine, whose disk controller has no driver yet.
+const LATE: &str =
+    "uuid=4c4c4544-0051-3510-8048-b4c04f4d5032 serial=4Q5HMP2 mac=1 mac=2 awaits=mpt3sas";
+
+impl Story {
+    fn load(&self, name: &str) -> Load {
+        self.fleet.get(name).unwrap().load()
+    }
+
+    /// The server looks for what is overdue, so many seconds later, and the machine is heard meanwhile.
+    fn waits(&mut self, session: u8, seconds: u64) {
+        for _ in 0..seconds / 60 {
+            self.seconds += 60;
+            self.polls(session, 0).unwrap();
+        }
+        self.with(|fleet, now, effects| fleet.expire(now, effects));
+    }
+
+    fn awaited(&self) -> Vec<(Vec<String>, bool)> {
+        let told = self.entries.iter().filter_map(|entry| match &entry.what {
+            What::DriversAwaited { modules, overdue } => Some((modules.clone(), *overdue)),
+            _ => None,
+        });
+        told.collect()
+    }
+}
+
+#[test]
+fn a_machine_without_its_disks_is_not_taken_for_one_without_disks() {
+    let mut story = Story::new();
+    let welcome = story.boots(1, LATE);
+    let name = welcome.machine.clone();
+    assert_eq!(welcome.verb, Verb::Wait {});
+    assert_eq!(story.load(&name), Load::Unreported);
+    assert_eq!(story.decides_for(mac(1)), SUNSHINE);
+    let error = story.approve(&name).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "drivers are still on their way to this machine (mpt3sas), so disks may be missing from its report; \
+         try again in a moment: 4q5hmp2"
+    );
+    let by_rule = story.with(|fleet, now, effects| fleet.approve_by_rule(&name, "r", now, effects));
+    assert_eq!(by_rule, Err(OrderError::NotForRules { name: name.clone() }));
+    // Its driver comes, and its disk has data.
+    let welcome = story.boots(1, &ONE.replace("blank", "data"));
+    assert_eq!(welcome.verb, Verb::RebootAfter { seconds: 60 });
+    assert_eq!(story.load(&name), Load::Data);
+    assert_eq!(story.awaited(), [(vec!["mpt3sas".to_owned()], false)]);
+}
+
+#[test]
+fn data_that_is_seen_sends_nobody_home_while_drivers_are_on_their_way() {
+    let mut story = Story::new();
+    let welcome = story.boots(1, &format!("{LATE} disk=a:data"));
+    assert_eq!(welcome.verb, Verb::Wait {});
+    assert_eq!(story.load(&welcome.machine), Load::Unreported);
+}
+
+#[test]
+fn an_approved_machine_keeps_its_approval_and_gets_no_order_before_its_drivers() {
+    let mut story = Story::new();
+    let (name, _) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    // It restarts, and its first report lacks the disk.
+    let welcome = story.boots(2, LATE);
+    assert!(story.fleet.get(&name).unwrap().is_approved());
+    assert_eq!(story.given(2, welcome.sequence), None);
+    let welcome = story.boots(2, ONE);
+    assert_eq!(story.given(2, welcome.sequence), Some(id));
+}
+
+#[test]
+fn an_order_waits_for_a_driver_of_a_card_that_came_later() {
+    let mut story = Story::new();
+    let (name, after) = story.stands_ready(1, ONE);
+    let more = format!("{ONE} awaits=ixgbe");
+    story.boots(1, &more);
+    let refused = story.installs(1, &name, ONE, &request("only", false)).unwrap_err();
+    let modules = "ixgbe".to_owned();
+    assert_eq!(refused, InstallRefusal::DriversAwaited { machine: name.clone(), modules });
+    assert_eq!(story.load(&name), Load::Unreported, "not blank, for all that is known");
+    let welcome = story.boots(1, ONE);
+    let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    // Offered, and then the card comes.
+    story.boots(1, &more);
+    assert_eq!(story.given(1, after), None);
+    let order = story.fleet.find_order(id).unwrap().1;
+    let held_back = order.held_back.clone().unwrap_or_default();
+    assert!(held_back.contains("ixgbe") && order.is_open(), "{held_back}");
+    story.boots(1, ONE);
+    assert_eq!(story.given(1, welcome.sequence), Some(id));
+}
+
+#[test]
+fn drivers_that_never_come_are_said_once_and_data_that_is_seen_counts_then() {
+    let mut story = Story::new();
+    let (blank, data) = (format!("{LATE} disk=a:blank"), format!("{LATE} disk=a:data"));
+    let name = story.boots(1, &data).machine;
+    story.waits(1, 540);
+    assert_eq!(story.awaited().len(), 1, "it may take a while");
+    story.waits(1, 120);
+    story.waits(1, 120);
+    let modules = vec!["mpt3sas".to_owned()];
+    assert_eq!(story.awaited(), [(modules.clone(), false), (modules.clone(), true)]);
+    assert_eq!(story.load(&name), Load::Data);
+    assert_eq!(story.polls(1, 0), Ok(Some(Verb::RebootAfter { seconds: 60 })));
+    assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
+
+    // What is missing may have data, so an empty disk says nothing, however long it takes.
+    let mut story = Story::new();
+    let name = story.boots(1, &blank).machine;
+    story.waits(1, 1200);
+    assert_eq!(story.awaited().len(), 2);
+    assert_eq!(story.load(&name), Load::Unreported);
+    assert_eq!(story.polls(1, 0), Ok(None));
+    assert_eq!(story.decides_for(mac(1)), SUNSHINE);
+    // The next boot begins anew.
+    story.boots(2, ONE);
+    assert_eq!(story.load(&name), Load::Blank);
+}
+
+#[test]
+fn a_machine_that_is_away_is_not_said_to_wait() {
+    let mut story = Story::new();
+    story.boots(1, LATE);
+    story.seconds += 3600;
+    story.with(|fleet, now, effects| fleet.expire(now, effects));
+    assert_eq!(story.awaited().len(), 1);
+    assert!(matches!(story.approve("4q5hmp2"), Err(OrderError::Incomplete { .. })));
+}

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help deps deps-bench image drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
+.PHONY: help deps deps-bench image keys drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
 .DEFAULT_GOAL := help
 
 ifneq ($(or $(ARCH),x86_64),x86_64)
@@ -13,6 +13,8 @@ musl := target/x86_64-unknown-linux-musl
 parts := target/image/parts
 # What makes archives of directories, with the zstd of the tree of packages.
 pack := target/image/parts.stamp image/pack image/from-parts $(wildcard image/initramfs/src/*)
+# One program each, for firmware that boots by HTTP; with SIGN also one that only your own machines trust.
+unified := $(foreach system,sunshineos herculesos,$(foreach form,all $(if $(SIGN),signed),dist/$(system)-x86_64-$(form).efi))
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
 help: ## lists the commands
@@ -24,8 +26,12 @@ deps: ## installs what the others need, on Debian 12 and 13
 deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
-image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd dist/SHA256SUMS ## builds dist/
+image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) dist/SHA256SUMS ## builds dist/; SIGN=DIRECTORY PIN=sha256:…: signed too
 	@image/check-image
+	@image/check-unified
+
+keys: target/image/parts.stamp ## makes your own keys for Secure Boot; KEYS=DIRECTORY
+	image/make-keys $(or $(KEYS),keys)
 
 drydock: dist/drydock-x86_64 ## builds the server alone
 
@@ -60,6 +66,14 @@ target/image/herculesos.cpio.zst: $(musl)/agent/hercules image/pack-system $(pac
 target/image/empty-init.cpio.zst: $(musl)/agent/empty-init image/pack-system $(pack)
 	image/pack-system empty-init $< $@
 
+# With every network driver, since nobody adds what one machine needs.
+dist/%-x86_64-all.efi: dist/%-x86_64.initrd dist/packages.txt image/join $(wildcard image/unify/src/*)
+	image/join $* 2048 $@ $< $(shell ls dist/pack-x86_64/network.cpio 2>/dev/null)
+
+# Made anew each time: nobody remembers which pin is inside.
+dist/%-x86_64-signed.efi: dist/%-x86_64.initrd dist/packages.txt FORCE
+	image/sign $* "$(SIGN)" "$(PIN)" "$(SERVER)" $@ $< $(shell ls dist/pack-x86_64/network.cpio 2>/dev/null)
+
 # cargo knows what is out of date; make only asks it.
 $(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: FORCE
 	image/build-static $(@F) agent
@@ -82,7 +96,7 @@ dist/drydock-x86_64: $(musl)/release/drydock
 dist/packages.txt: target/image/parts.stamp image/collect-parts
 	image/collect-parts
 
-dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd
+dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified)
 	image/checksums
 
 empty-initrd: target/bench/empty.initrd ## builds what boot times are compared with

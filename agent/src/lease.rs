@@ -33,13 +33,14 @@ const MAXIMUM_SIZE: u16 = 1500;
 const BROADCAST: u16 = 0x8000;
 
 /// Options that are asked for.
-const PARAMETERS: [u8; 6] = [
+const PARAMETERS: [u8; 7] = [
     code::SUBNET_MASK,
     code::ROUTERS,
     code::NAME_SERVERS,
     code::LEASE_TIME,
     code::RENEWAL_TIME,
     code::REBINDING_TIME,
+    code::DRYDOCK_SERVER,
 ];
 
 /// The first wait for an answer; it doubles up to [`LONGEST_WAIT`]. RFC 2131 clause 4.1.
@@ -93,6 +94,8 @@ pub enum Action {
     Unicast(Box<Message>, Ipv4Addr),
     /// Use this lease, and no other address.
     Use(Lease),
+    /// Somebody says that our server is there. Nobody vouches for it: what counts is the server's key.
+    Hear(String),
     /// Stop using this address.
     GiveUp(Ipv4Addr),
 }
@@ -225,6 +228,21 @@ impl Client {
             return Vec::new();
         }
         let server = message.options.address(code::SERVER_IDENTIFIER);
+        // A proxy says it too, which offers nothing else, and may be later than the router.
+        let heard = message.options.text(code::DRYDOCK_SERVER).filter(|door| is_door(door));
+        let mut actions: Vec<Action> = heard.map(Action::Hear).into_iter().collect();
+        actions.extend(self.follow(now, random, message, server));
+        actions
+    }
+
+    /// Goes on with an answer to the last question.
+    fn follow(
+        &mut self,
+        now: Instant,
+        random: u32,
+        message: &Message,
+        server: Option<Ipv4Addr>,
+    ) -> Vec<Action> {
         match (message.options.message_type(), self.phase, server) {
             (Some(MessageType::Offer), Phase::Discovering, Some(server)) => {
                 if !is_usable(message.yiaddr) {
@@ -433,6 +451,12 @@ fn prefix_bits(mask: Ipv4Addr) -> Option<u8> {
     (ones > 0 && ones + bits.trailing_zeros().min(32 - ones) == 32)
         .then(|| u8::try_from(ones).ok())
         .flatten()
+}
+
+/// Holds for what can be the address of an agents' door.
+fn is_door(text: &str) -> bool {
+    text.strip_prefix("https://")
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
 /// Holds for addresses that one machine can have.

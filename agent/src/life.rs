@@ -139,13 +139,7 @@ fn live(
     let network_storage = settings.network_storage;
     let started = devices::start(findings.clone(), tell_news, announced.clone(), network_storage);
     started.map_err(|source| LifeError::Start { what: "the devices' thread", source })?;
-    let painter = Painter {
-        system,
-        version,
-        boot_port: settings.lease.as_ref().map(|lease| lease.mac),
-        findings,
-        phases,
-    };
+    let painter = Painter { system, version, boot_port: settings.port, findings, phases };
     let engine =
         Engine::start().map_err(|source| LifeError::Start { what: "the runtime", source })?;
     engine.block_on(converse(settings, painter, news, &announced, worker))
@@ -154,13 +148,18 @@ fn live(
 fn read_settings() -> Result<Settings, LifeError> {
     let path = "/proc/cmdline";
     let line = fs::read_to_string(path).map_err(|source| LifeError::Read { path, source })?;
-    let path = settings::IMAGE_PINS;
-    let pins = match fs::read_to_string(Path::new(path)) {
-        Ok(pins) => Some(pins),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(LifeError::Read { path, source }),
-    };
-    Ok(settings::read(&line, pins.as_deref())?)
+    let settings = settings::read(&line, carried(settings::IMAGE_PINS)?.as_deref())?;
+    let server = carried(settings::IMAGE_SERVER)?.map(|server| server.trim().to_owned());
+    Ok(Settings { server: server.or(settings.server), ..settings })
+}
+
+/// Reads a file that an image may carry.
+fn carried(path: &'static str) -> Result<Option<String>, LifeError> {
+    match fs::read_to_string(Path::new(path)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(LifeError::Read { path, source }),
+    }
 }
 
 /// Runs everything that waits for others: signals, network, the picture, the session.
@@ -179,7 +178,9 @@ async fn converse(
     let (ask, asked) = mpsc::unbounded_channel();
     let (say, mut said) = mpsc::unbounded_channel();
 
-    let tell_online = network::Online { times: tell_online, phases: painter.phases.clone() };
+    let (tell_server, heard) = watch::channel(None);
+    let phases = painter.phases.clone();
+    let tell_online = network::Online { times: tell_online, server: tell_server, phases };
     let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
     let (phases, findings) = (painter.phases.clone(), painter.findings.clone());
     tokio::spawn(painter.run(news, asked, show));
@@ -187,12 +188,12 @@ async fn converse(
     let talk = async {
         match settings.contradiction {
             Some(contradiction) => Err(stop(contradiction, door, online).await),
-            None => talk(door, picture.clone(), online, say).await,
+            None => talk(door, heard.clone(), picture.clone(), online, say).await,
         }
     };
     tokio::pin!(talk);
     tokio::pin!(network);
-    let server = settings.server.unwrap_or_default();
+    let server = || settings.server.clone().or_else(|| heard.borrow().clone()).unwrap_or_default();
     loop {
         tokio::select! {
             end = &mut talk => return end,
@@ -220,7 +221,7 @@ async fn converse(
                     debug!(resident = resident(), "memory");
                     info!(machine = welcome.machine, "the server knows this machine");
                     if let Some(announce) = &*picture.borrow() {
-                        console::show(&panel::draw(&announce.inventory, &server, &welcome));
+                        console::show(&panel::draw(&announce.inventory, &server(), &welcome));
                     }
                 }
                 Said::LookAgain => {
@@ -245,21 +246,29 @@ struct Door {
     findings: devices::Findings,
 }
 
-/// Talks to the server where it is known with whom and whom to trust; says so where not, and waits for ever.
+/// Talks to the server where it is known whom to trust; says so where not, and waits for ever.
+/// Where nobody said who the server is, DHCP is waited for to say it.
 async fn talk(
     Door { server, pins, worker, findings }: Door,
+    mut heard: watch::Receiver<Option<String>>,
     picture: watch::Receiver<Option<Announce>>,
     online: watch::Receiver<u64>,
     say: mpsc::UnboundedSender<Said>,
 ) -> Result<End, LifeError> {
-    let Some(server) = server else {
-        warn!("no server: the kernel command line has no drydock.server");
-        return std::future::pending().await;
-    };
     if pins.is_empty() {
         warn!("the server is not spoken to: neither command line nor image has its pin");
         return std::future::pending().await;
     }
+    let server = match server {
+        Some(server) => server,
+        None => {
+            info!("neither image nor command line name a server: DHCP is to say where it is");
+            match heard.wait_for(Option::is_some).await.map(|said| said.clone()) {
+                Ok(Some(server)) => server,
+                _ => return std::future::pending().await,
+            }
+        }
+    };
     // A thread of its own, because the key waits for randomness.
     let made = tokio::task::spawn_blocking(move || Session::new(&server, pins)).await;
     let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;

@@ -40,6 +40,8 @@ pub enum Happening {
 pub struct Online {
     /// Counts up each time.
     pub times: watch::Sender<u64>,
+    /// Where the server is, as DHCP said it first.
+    pub server: watch::Sender<Option<String>>,
     /// Where the first address is noted.
     pub phases: Phases,
 }
@@ -47,6 +49,17 @@ pub struct Online {
 impl Online {
     fn gained_link(&self) {
         self.times.send_modify(|times| *times += 1);
+    }
+
+    fn heard_of(&self, port: &str, server: String) {
+        self.server.send_if_modified(|known| {
+            let is_first = known.is_none();
+            if is_first {
+                info!(port, server, "DHCP says where a server is");
+                *known = Some(server);
+            }
+            is_first
+        });
     }
 
     fn gained_address(&self) {

@@ -1,9 +1,11 @@
 //! What the machine was told before it spoke to anybody: the kernel command line, and a pin in the image.
 
-use protocol::{CommandLine, CommandLineError, HandedLease, Pin, PinError};
+use protocol::{CommandLine, CommandLineError, HandedLease, MacAddress, Pin, PinError};
 
 /// Where an image carries pins, one on each line or separated by commas.
 pub const IMAGE_PINS: &str = "/etc/drydock/pin";
+/// Where an image may carry the address of its server, which beats the command line's.
+pub const IMAGE_SERVER: &str = "/etc/drydock/server";
 
 /// What was said, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,6 +18,8 @@ pub struct Settings {
     pub contradiction: Option<Contradiction>,
     /// What iPXE had from DHCP.
     pub lease: Option<HandedLease>,
+    /// The port that the machine booted through, where somebody said it.
+    pub port: Option<MacAddress>,
     /// Whether drivers of storage on a network may be loaded.
     pub network_storage: bool,
 }
@@ -38,10 +42,12 @@ pub enum SettingsError {
 
 /// Reads the command line. Pins of the image beat it, and a different one on it stops the boot.
 pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, SettingsError> {
-    let CommandLine { server, pins, lease, network_storage } =
+    let CommandLine { server, pins, lease, port, network_storage } =
         CommandLine::parse(command_line).map_err(SettingsError::CommandLine)?;
+    let port = lease.as_ref().map(|lease| lease.mac).or(port);
     let Some(image_pins) = image_pins else {
-        return Ok(Settings { server, pins, contradiction: None, lease, network_storage });
+        let contradiction = None;
+        return Ok(Settings { server, pins, contradiction, lease, port, network_storage });
     };
     let image_pins: Vec<Pin> = image_pins
         .split(|character: char| character == ',' || character.is_whitespace())
@@ -50,7 +56,7 @@ pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, Se
         .collect::<Result<_, _>>()
         .map_err(SettingsError::ImagePins)?;
     let contradiction = pins.into_iter().find(|pin| !image_pins.contains(pin)).map(Contradiction);
-    Ok(Settings { server, pins: image_pins, contradiction, lease, network_storage })
+    Ok(Settings { server, pins: image_pins, contradiction, lease, port, network_storage })
 }
 
 #[cfg(test)]
@@ -90,6 +96,16 @@ mod tests {
         let settings = read(&line, Some(&ONE.to_string())).unwrap();
         assert_eq!(settings.contradiction, Some(Contradiction(TWO)));
         assert_eq!(settings.pins, [ONE], "nobody else hears of it");
+    }
+
+    #[test]
+    fn the_port_is_that_of_the_lease_or_the_one_that_is_said() {
+        let port = |line: &str| read(line, None).unwrap().port.map(|port| port.to_string());
+        let (said, leased) = ("drydock.port=02:00:00:00:00:01", "02:00:00:00:00:02");
+        assert_eq!(port("quiet"), None);
+        assert_eq!(port(said).as_deref(), Some("02:00:00:00:00:01"));
+        let both = format!("{said} drydock.lease={leased},10.0.0.7/255.255.255.0,,");
+        assert_eq!(port(&both).as_deref(), Some(leased));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod recipe;
 pub mod script;
 mod settings;
 mod story;
+mod unified;
 
 use std::{fmt, net::Ipv4Addr, sync::Arc};
 
@@ -38,6 +39,7 @@ pub use self::{
     query::Arrival,
     recipe::{UnknownRouter, recipe},
     settings::{Settings, SettingsAsWritten, SettingsError},
+    unified::{HttpBoot, Seal, Unified, UnifiedError},
 };
 pub(crate) use self::{answer::Answer, story::Story};
 use crate::{

@@ -15,7 +15,10 @@ use std::{
 };
 
 pub use self::plan::{Network, Plan, PlanError};
-use crate::decision::{Lists, Selector};
+use crate::{
+    boot::HttpBoot,
+    decision::{Lists, Selector},
+};
 
 /// What a person wrote, checked as far as that is possible without looking at this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Config {
     pub tls_port: u16,
     /// The kernel's consoles in the scripts; empty means the usual ones.
     pub consoles: Vec<String>,
+    /// What machines get whose firmware boots by HTTP.
+    pub http_boot: HttpBoot,
     /// Whether installed systems are answered over plain HTTP.
     pub metadata: Metadata,
     /// Whether every machine looks for disks on a network; those that were named are in `lists`.
@@ -58,6 +63,7 @@ impl Default for Config {
             http_port: 7480,
             tls_port: 7443,
             consoles: Vec::new(),
+            http_boot: HttpBoot::default(),
             metadata: Metadata::Off,
             network_storage: false,
         }

@@ -61,6 +61,14 @@ impl System {
             Some(_) => None,
         }
     }
+
+    /// Returns how the names of its files begin.
+    pub fn file_stem(self) -> &'static str {
+        match self {
+            Self::Sunshine => "sunshineos",
+            Self::Hercules => "herculesos",
+        }
+    }
 }
 
 /// Of whom something was said before they were seen: whom the server answers at all, and who looks for what.

@@ -230,6 +230,11 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     let metadata = plan.metadata(&config)?;
     let assets = Assets::open(&options.assets)
         .map_err(|source| ServeError::Assets { path: options.assets.clone(), source })?;
+    for network in &plan.networks {
+        let settings = boot_settings(&config, network, Pin([0; 32]))?;
+        let checked = config.http_boot.check(&assets, &settings);
+        checked.map_err(|source| ServeError::Assets { path: options.assets.clone(), source })?;
+    }
     let (state, taken) = claim(&options.state, &plan, &config).await?;
     prepare_hardware(&options.hardware)
         .map_err(|source| ServeError::Hardware { path: options.hardware.clone(), source })?;

@@ -117,6 +117,37 @@ fn a_proxy_that_offers_no_address_is_not_taken() {
 }
 
 #[test]
+fn whoever_says_where_the_server_is_is_heard_and_offers_count_as_ever() {
+    let door = "https://10.0.0.9:7443";
+    let mut story = Story::new(None);
+    let discover = story.link_up();
+    let asked = discover.options.get(code::PARAMETER_REQUEST_LIST).unwrap();
+    assert!(asked.contains(&code::DRYDOCK_SERVER));
+    let said = |message: &mut Message| message.options.set_text(code::DRYDOCK_SERVER, door);
+    let request = broadcast(&story.answer(&discover, MessageType::Offer, SERVER, |_| {}));
+    // A proxy, later than the router.
+    let actions = story.answer(&discover, MessageType::Offer, OTHER, |offer| {
+        offer.yiaddr = Ipv4Addr::UNSPECIFIED;
+        said(offer);
+    });
+    assert_eq!(actions, [Action::Hear(door.to_owned())]);
+    let actions = story.answer(&request, MessageType::Ack, SERVER, said);
+    assert!(matches!(&actions[..], [Action::Hear(_), Action::Use(_)]), "{actions:?}");
+}
+
+#[test]
+fn what_cannot_be_a_servers_address_is_not_heard() {
+    for door in ["", "https://", "http://10.0.0.9", "10.0.0.9:7443", "https://10.0.0.9 x"] {
+        let mut story = Story::new(None);
+        let discover = story.link_up();
+        let actions = story.answer(&discover, MessageType::Offer, SERVER, |offer| {
+            offer.options.set_text(code::DRYDOCK_SERVER, door);
+        });
+        broadcast(&actions);
+    }
+}
+
+#[test]
 fn it_asks_for_ever_at_growing_intervals() {
     let mut story = Story::new(None);
     story.link_up();

@@ -121,6 +121,7 @@ async fn perform(port: &mut Port, socket: &UdpSocket, online: &Online, action: A
                 online.gained_address();
             }
         }
+        Action::Hear(server) => online.heard_of(&port.name, server),
         Action::GiveUp(address) => {
             info!(port = port.name, %address, "address given up");
             if let Some(used) = port.used.take_if(|used| used.address == address) {

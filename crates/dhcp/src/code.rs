@@ -1,4 +1,4 @@
-//! Option numbers, named. RFC 2132, RFC 3004, RFC 3046, RFC 4578; 175 is iPXE's own.
+//! Option numbers, named. RFC 2132, RFC 3004, RFC 3046, RFC 4578; 175 is iPXE's own, 224 ours.
 
 /// Fills space; has no length and no value.
 pub const PAD: u8 = 0;
@@ -56,6 +56,8 @@ pub const NETWORK_INTERFACE: u8 = 94;
 pub const MACHINE_UUID: u8 = 97;
 /// iPXE's encapsulated options.
 pub const IPXE: u8 = 175;
+/// Drydock's own, of those for private use: where our agent finds its server, `https://10.0.0.2:7443`.
+pub const DRYDOCK_SERVER: u8 = 224;
 /// Ends the options; has no length and no value.
 pub const END: u8 = 255;
 

@@ -13,6 +13,8 @@ pub struct CommandLine {
     pub pins: Vec<Pin>,
     /// `drydock.lease=…`: what iPXE had from DHCP.
     pub lease: Option<HandedLease>,
+    /// `drydock.port=…`: the MAC address of the port that the machine booted through, where no lease says it.
+    pub port: Option<MacAddress>,
     /// `drydock.network-storage=1`: drivers of Fibre Channel, iSCSI and other storage on a network are loaded too, because
     /// somebody ordered it for this machine. Any other value is none.
     pub network_storage: bool,
@@ -59,6 +61,11 @@ impl CommandLine {
                         put(&mut read.lease, lease, "drydock.lease")?;
                     }
                 }
+                "drydock.port" => {
+                    if let Ok(port) = value.parse() {
+                        put(&mut read.port, port, "drydock.port")?;
+                    }
+                }
                 "drydock.pin" => {
                     let pins: Vec<Pin> = value
                         .split(',')
@@ -101,6 +108,7 @@ impl fmt::Display for CommandLine {
             words.push(format!("drydock.pin={}", pins.join(",")));
         }
         words.extend(self.lease.as_ref().map(|lease| format!("drydock.lease={lease}")));
+        words.extend(self.port.map(|port| format!("drydock.port={port}")));
         words.extend(self.network_storage.then(|| "drydock.network-storage=1".to_owned()));
         f.write_str(&words.join(" "))
     }
@@ -159,6 +167,7 @@ mod tests {
                 gateway: Some(Ipv4Addr::new(10, 0, 0, 254)),
                 name_server: None,
             }),
+            port: Some(MacAddress([0x52, 0x54, 0, 1, 2, 4])),
             network_storage: true,
         }
     }

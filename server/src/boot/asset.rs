@@ -1,6 +1,6 @@
 //! The files that are served, by name. What has no name here cannot be asked for.
 
-use super::pack::Pack;
+use super::{pack::Pack, unified::Unified};
 use crate::decision::System;
 
 /// A file that is served as it stands on disk.
@@ -12,6 +12,8 @@ pub enum Asset {
     Image(Image),
     /// What it loads beside that for its card.
     Pack(Pack),
+    /// What firmware starts by itself.
+    Unified(Unified),
 }
 
 /// A network boot program.
@@ -74,15 +76,15 @@ impl Asset {
             Self::Pack(pack) => {
                 format!("pack-{}/{}", pack.architecture.name(), pack.file_name())
             }
+            Self::Unified(image) => image.file_name(),
         }
     }
 
     /// Returns its media type. Firmware goes by it before it looks at the name (EDK2, `HttpBootSupport.c`).
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Program(Program::SnponlyEfi | Program::IpxeEfi | Program::IpxeArm64Efi) => {
-                "application/efi"
-            }
+            Self::Program(Program::SnponlyEfi | Program::IpxeEfi | Program::IpxeArm64Efi)
+            | Self::Unified(_) => "application/efi",
             Self::Program(Program::UndionlyKpxe) | Self::Image(_) | Self::Pack(_) => {
                 "application/octet-stream"
             }
@@ -125,10 +127,7 @@ impl Image {
 
     /// Returns its file name: `sunshineos-x86_64.vmlinuz`.
     pub fn file_name(self) -> String {
-        let system = match self.system {
-            System::Sunshine => "sunshineos",
-            System::Hercules => "herculesos",
-        };
+        let system = self.system.file_stem();
         let part = match self.part {
             Part::Kernel => "vmlinuz",
             Part::Initrd => "initrd",

@@ -22,7 +22,10 @@ use std::{
 use bytes::Bytes;
 use ring::digest;
 
-use super::asset::{Architecture, Asset, Image, Part, Program};
+use super::{
+    asset::{Architecture, Asset, Image, Part, Program},
+    unified::{Overlay, Unified, UnifiedError},
+};
 use crate::decision::System;
 
 /// Files below this are held in memory: all boot programs, no image.
@@ -81,6 +84,8 @@ pub struct Opened {
     /// When they were last changed.
     pub modified: Option<SystemTime>,
     pub(super) state: FileState,
+    /// What is sent in the place of some bytes of a large file.
+    pub(super) overlay: Option<Overlay>,
 }
 
 /// The bytes of a file.
@@ -114,6 +119,14 @@ pub enum AssetError {
     NotAFile {
         /// Where it stands.
         path: PathBuf,
+    },
+    /// It cannot be given the command line of this server.
+    #[error("a command line for {path}")]
+    Unfit {
+        /// Where it stands.
+        path: PathBuf,
+        /// Why.
+        source: UnifiedError,
     },
     /// Somebody writes into it. A new one belongs beside it, and is then renamed into its place.
     #[error("being written: {path}")]
@@ -164,10 +177,11 @@ impl Assets {
             Some(bytes) => Content::Memory(bytes),
             None => Content::File(file),
         };
-        Ok(Opened { content, size_bytes: known.state.size_bytes, tag: known.tag, modified, state })
+        let Known { state: FileState { size_bytes, .. }, tag, .. } = known;
+        Ok(Opened { content, size_bytes, tag, modified, state, overlay: None })
     }
 
-    fn path(&self, asset: Asset) -> PathBuf {
+    pub(super) fn path(&self, asset: Asset) -> PathBuf {
         self.0.directory.join(asset.location())
     }
 
@@ -246,7 +260,11 @@ fn of_read(path: &Path, source: io::Error) -> AssetError {
 }
 
 fn all() -> impl Iterator<Item = Asset> {
-    Program::ALL.into_iter().map(Asset::Program).chain(Image::all().map(Asset::Image))
+    Program::ALL
+        .into_iter()
+        .map(Asset::Program)
+        .chain(Image::all().map(Asset::Image))
+        .chain(Unified::all().map(Asset::Unified))
 }
 
 #[cfg(test)]
@@ -273,7 +291,7 @@ pub(crate) mod tests {
         for asset in REQUIRED {
             let size = match asset {
                 Asset::Program(_) => 100_000,
-                Asset::Image(_) | Asset::Pack(_) => 3_000_000,
+                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) => 3_000_000,
             };
             fs::write(directory.path().join(asset.location()), pattern(size)).unwrap();
         }

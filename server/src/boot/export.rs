@@ -238,7 +238,7 @@ impl Tree {
                 Asset::Image(image @ Image { system: System::Sunshine, .. }) if boots => {
                     format!("image/{}", image.file_name())
                 }
-                Asset::Image(_) | Asset::Pack(_) => continue,
+                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) => continue,
             };
             self.copy(assets, asset, &name)?;
         }

@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
+use protocol::MacAddress;
 use tracing::{debug, error};
 
 use self::{
@@ -62,7 +63,7 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
     };
     let story = Story::of_request(&context, FileProtocol::Http, &resolved.shown, mac, address);
     match answer {
-        Answer::Asset(asset) => file(&context, asset, &request, story).await,
+        Answer::Asset(asset) => file(&context, asset, mac, &request, story).await,
         Answer::FirstScript(text) => script(text, &request.method, story),
         Answer::MachineScript { text, boots } => {
             if request.method != Method::HEAD {
@@ -94,9 +95,15 @@ async fn pack(context: &Context, arrival: &Arrival) -> Option<Pack> {
     tokio::task::spawn_blocking(look).await.ok().flatten()
 }
 
-async fn file(context: &Context, asset: Asset, request: &Parts, story: Story) -> Response {
-    let assets = context.assets.clone();
-    let opened = match tokio::task::spawn_blocking(move || assets.read(asset)).await {
+async fn file(
+    context: &Context,
+    asset: Asset,
+    mac: Option<MacAddress>,
+    request: &Parts,
+    story: Story,
+) -> Response {
+    let context = context.clone();
+    let opened = match tokio::task::spawn_blocking(move || context.open(asset, mac)).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(super::AssetError::Missing { path })) => {
             story.failed(format!("not found: {} is missing on the server", path.display()));

@@ -5,6 +5,7 @@ use protocol::MacAddress;
 use super::{
     asset::{Architecture, Asset, Image, Program},
     pack::Pack,
+    unified::Unified,
 };
 
 /// The longest path that is looked at. The longest of ours has 73 bytes.
@@ -90,12 +91,17 @@ fn beside_the_program(name: &str) -> Wanted {
         "boot.ipxe" => Wanted::FirstScript,
         "own-disk" => Wanted::OwnDisk,
         _ => Program::named(name)
-            .map_or(Wanted::NotFound, |program| Wanted::Asset(Asset::Program(program))),
+            .map(Asset::Program)
+            .or_else(|| Unified::named(name).map(Asset::Unified))
+            .map_or(Wanted::NotFound, Wanted::Asset),
     }
 }
 
 fn image(name: &str) -> Wanted {
-    Image::named(name).map_or(Wanted::NotFound, |image| Wanted::Asset(Asset::Image(image)))
+    Image::named(name)
+        .map(Asset::Image)
+        .or_else(|| Unified::named(name).map(Asset::Unified))
+        .map_or(Wanted::NotFound, Wanted::Asset)
 }
 
 fn pack(architecture: &str, name: &str) -> Wanted {
@@ -126,6 +132,12 @@ mod tests {
         check("boot/52-54-00-12-34-56/boot.ipxe", Some(MAC), Wanted::FirstScript);
         check("boot/52-54-00-12-34-56/own-disk", Some(MAC), Wanted::OwnDisk);
         check("boot/snponly.efi", None, SNPONLY);
+        for image in Unified::all() {
+            let (name, wanted) = (image.file_name(), Wanted::Asset(Asset::Unified(image)));
+            check(format!("boot/52-54-00-12-34-56/{name}"), Some(MAC), wanted);
+            check(format!("image/{name}"), None, wanted);
+            check(name, None, wanted);
+        }
         check("boot.ipxe", None, Wanted::FirstScript);
         check("autoexec.ipxe", None, Wanted::AutoexecScript);
         check("script.ipxe", None, Wanted::MachineScript);

@@ -106,7 +106,8 @@ impl Plan {
                 address,
                 config.http_port,
                 ModeAsWritten::Proxy,
-            )?;
+            )?
+            .booting(config.tls_port, config.http_boot);
             return Ok(Self { networks: vec![Network { dhcp, reserve_for_discovered: false }] });
         }
         if named.is_some() {
@@ -120,10 +121,8 @@ impl Plan {
                 None => places.push(Place { interface, address, vlans: vec![vlan] }),
             }
         }
-        let networks = places
-            .into_iter()
-            .map(|place| place.network(config.http_port))
-            .collect::<Result<_, _>>()?;
+        let networks =
+            places.into_iter().map(|place| place.network(config)).collect::<Result<_, _>>()?;
         Ok(Self { networks })
     }
 }
@@ -158,7 +157,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn network(self, http_port: u16) -> Result<Network, PlanError> {
+    fn network(self, config: &Config) -> Result<Network, PlanError> {
         let name = &self.interface.name;
         let mut subnets = Vec::new();
         let (mut forced, mut reserving) = (false, false);
@@ -195,7 +194,8 @@ impl Place<'_> {
         } else {
             ModeAsWritten::Off
         };
-        let dhcp = dhcp::Settings::check(name, self.address, http_port, mode)?;
+        let dhcp = dhcp::Settings::check(name, self.address, config.http_port, mode)?
+            .booting(config.tls_port, config.http_boot);
         Ok(Network { dhcp, reserve_for_discovered: reserving })
     }
 }

@@ -47,10 +47,24 @@ const FULL: &str = "
     httpPort: 8480
     tlsPort: 8443
     consoles: [tty0, ttyS1]
+    httpBoot: unified
     metadata:
       enabled: true
       address: 10.0.0.2
 ";
+
+#[test]
+fn what_firmware_gets_that_boots_by_http_is_one_of_three() {
+    let check = |written: &str| {
+        let config = Config::parse(&format!("{HEAD}  server: {{{written}}}\n"));
+        config.map(|config| config.http_boot).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(""), Ok(HttpBoot::Ipxe));
+    assert_eq!(check("httpBoot: ipxe"), Ok(HttpBoot::Ipxe));
+    assert_eq!(check("httpBoot: signed"), Ok(HttpBoot::Signed));
+    let problem = "neither ipxe nor unified nor signed: shim";
+    assert!(check("httpBoot: shim").is_err_and(|said| said.contains(problem)));
+}
 
 #[test]
 fn disks_on_a_network_are_looked_for_by_the_machines_that_are_named_or_by_all() {
@@ -108,6 +122,7 @@ fn everything_that_is_built_can_be_said() {
     assert_eq!((config.http_port, config.tls_port), (8480, 8443));
     assert_eq!(config.metadata, Metadata::On { address: Some([10, 0, 0, 2].into()) });
     assert_eq!(config.consoles, ["tty0", "ttyS1"]);
+    assert_eq!(config.http_boot, HttpBoot::Unified);
     assert_eq!(config.lists.ignored.len(), 1);
     assert_eq!(config.lists.listed.as_ref().map(Vec::len), Some(2));
     let plan = plan(&text, None).unwrap();

@@ -6,7 +6,10 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{Error, Spanned};
 
 use super::{Cidr, Config, ConfigError, Dhcp, Metadata, Vlan, selectors};
-use crate::decision::{Lists, Selector};
+use crate::{
+    boot::HttpBoot,
+    decision::{Lists, Selector},
+};
 
 /// The `apiVersion` of this vocabulary.
 const API_VERSION: &str = "drydock.evoteum.com/v1alpha1";
@@ -99,6 +102,7 @@ struct Server {
     http_port: Option<Spanned<u16>>,
     tls_port: Option<Spanned<u16>>,
     consoles: Option<Vec<Text>>,
+    http_boot: Option<Text>,
     metadata: Option<WrittenMetadata>,
     network_storage: Option<bool>,
     network_storage_machines: Option<Vec<Text>>,
@@ -171,6 +175,7 @@ impl File {
                 .into_iter()
                 .map(|console| console.value)
                 .collect(),
+            http_boot: http_boot("spec.server.httpBoot", spec.server.http_boot)?,
             metadata: match spec.server.metadata {
                 None => Metadata::Off,
                 Some(written) => written.check("spec.server.metadata")?,
@@ -303,6 +308,12 @@ fn storage_machines(all: bool, written: Option<Vec<Text>>) -> Result<Vec<Selecto
         }
         _ => selectors(key, &written),
     }
+}
+
+fn http_boot(key: &str, written: Option<Text>) -> Result<HttpBoot, ConfigError> {
+    let Some(text) = written else { return Ok(HttpBoot::default()) };
+    let problem = "neither ipxe nor unified nor signed";
+    HttpBoot::named(&text.value).ok_or_else(|| value(key, &text, problem))
 }
 
 fn missing(key: &str) -> ConfigError {

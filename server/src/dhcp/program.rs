@@ -1,6 +1,7 @@
 //! Which boot file a client is told: names as in ARCHITECTURE.md, "The wire".
 
 use crate::{
+    boot::Unified,
     decision::Boot,
     dhcp::{caller::Caller, settings::Settings},
     journal::{ClientFamily, Silence},
@@ -21,10 +22,11 @@ pub fn boot_file(caller: &Caller, course: &Course, settings: &Settings) -> Resul
         return Err(silence.clone());
     }
     let program = program(caller)?;
+    let unified = unified(caller, course, settings);
     let name = match (course, caller.family) {
         // iPXE leaves by `exit 1`, which a script must say: a missing file holds old ones up for 20 s.
         (Course::Decided(_), ClientFamily::Ipxe) => "boot.ipxe",
-        (Course::Decided(Boot::System(_)), _) => program,
+        (Course::Decided(Boot::System(_)), _) => unified.as_deref().unwrap_or(program),
         (Course::Decided(_) | Course::OutOfLoop, _) => "own-disk",
     };
     let path = format!("boot/{}/{name}", caller.mac().hyphenated());
@@ -34,6 +36,16 @@ pub fn boot_file(caller: &Caller, course: &Course, settings: &Settings) -> Resul
         }
         _ => path,
     })
+}
+
+/// Names the image that firmware gets without iPXE before it, where it boots by HTTP and the configuration says so.
+fn unified(caller: &Caller, course: &Course, settings: &Settings) -> Option<String> {
+    let (Course::Decided(Boot::System(system)), ClientFamily::UefiHttp) = (course, caller.family)
+    else {
+        return None;
+    };
+    let image = |architecture: &u16| settings.http_boot().image(*system, *architecture);
+    caller.architectures().iter().find_map(image).map(Unified::file_name)
 }
 
 /// Chooses the boot program by the first architecture that there is one for.

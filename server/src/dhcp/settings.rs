@@ -2,8 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use crate::boot::HttpBoot;
+
 /// The widest pool: one hexadecimal digit more would make a full pool's search slow, and no VLAN is larger.
 const LARGEST_POOL: u32 = 65_536;
+/// The usual port of the agents' door.
+const AGENTS_PORT: u16 = 7443;
 
 /// What DHCP does on one interface. Only [`Settings::check`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub struct Settings {
     server_address: Ipv4Addr,
     http_port: u16,
     mode: Mode,
+    agents_port: u16,
+    http_boot: HttpBoot,
 }
 
 /// Whose the DHCP service of the interface is.
@@ -202,7 +208,15 @@ impl Settings {
                 Mode::Authoritative { subnets, force }
             }
         };
-        Ok(Self { interface: interface.to_owned(), server_address, http_port, mode })
+        let (agents_port, http_boot) = (AGENTS_PORT, HttpBoot::default());
+        let interface = interface.to_owned();
+        Ok(Self { interface, server_address, http_port, mode, agents_port, http_boot })
+    }
+
+    /// Says where the agents' door is, and what firmware gets that boots by HTTP, where that is not the usual.
+    #[must_use]
+    pub fn booting(self, agents_port: u16, http_boot: HttpBoot) -> Self {
+        Self { agents_port, http_boot, ..self }
     }
 
     /// The interface's name.
@@ -218,6 +232,16 @@ impl Settings {
     /// The port of the plain HTTP server.
     pub fn http_port(&self) -> u16 {
         self.http_port
+    }
+
+    /// The agents' door, as option 224 says it: `https://10.0.0.2:7443`.
+    pub fn agents_door(&self) -> String {
+        format!("https://{}:{}", self.server_address, self.agents_port)
+    }
+
+    /// What firmware gets that boots by HTTP.
+    pub fn http_boot(&self) -> HttpBoot {
+        self.http_boot
     }
 
     /// Whose the DHCP service is.

@@ -7,6 +7,7 @@ use protocol::{
 
 use super::Stage;
 use crate::{
+    boot::Unified,
     certificate::policy::technique_words,
     journal::{ClientFamily, FileProtocol, Silence, Unfit, What},
     machine::{
@@ -175,9 +176,14 @@ fn file_stage(path: &str) -> Stage {
     }
 }
 
-/// Holds for kernel, initramfs and packs.
+/// Holds for kernel, initramfs and packs, also where they are one file.
 pub(super) fn is_image(path: &str) -> bool {
-    path.contains("image/") || path.starts_with("pack/")
+    path.contains("image/") || path.starts_with("pack/") || is_unified(path)
+}
+
+/// Holds for kernel and initramfs in one file, which firmware starts.
+pub(super) fn is_unified(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| Unified::named(name).is_some())
 }
 
 /// Holds for iPXE scripts, static and rendered.

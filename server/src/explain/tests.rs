@@ -507,3 +507,19 @@ fn a_refused_report_says_why_until_one_is_taken() {
         assert_eq!(explained(Mode::Proxy, &story).cause, Cause::Recorded);
     }
 }
+
+#[test]
+fn a_unified_image_that_firmware_does_not_start_is_a_silent_agent() {
+    let path = "boot/52-54-00-00-00-01/sunshineos-x86_64-signed.efi";
+    let mut story = vec![
+        (0, discovers(ClientFamily::UefiHttp)),
+        (1, answers("OFFER", None, &format!("http://10.0.0.2:7480/{path}"))),
+        (4_000, asks("REQUEST", ClientFamily::UefiHttp, 67, None)),
+        (5_000, requested(FileProtocol::Http, path)),
+    ];
+    assert_eq!(explained(Mode::Proxy, &story).cause, Cause::ImageInterrupted);
+    story.push((9_000, sent(FileProtocol::Http, path, 28_000_000)));
+    let silent = explained(Mode::Proxy, &story);
+    assert_eq!(silent.cause, Cause::AgentSilent);
+    assert!(silent.advice.iter().any(|words| words.contains("Secure Boot")), "{:?}", silent.advice);
+}

@@ -149,12 +149,16 @@ fn agent_failed(traces: &Traces<'_>) -> Verdict {
 fn agent_silent(traces: &Traces<'_>) -> Verdict {
     let address = server(traces);
     let tls = traces.network.map_or(7443, |network| network.tls_port);
-    say("kernel and initramfs were loaded, and no agent has announced itself")
+    let verdict = say("kernel and initramfs were loaded, and no agent has announced itself")
         .next(format!("a TLS connection to {address}, TCP port {tls}"))
         .attempt("look at the machine's console: the agent says there what it waits for")
         .attempt(format!("open TCP port {tls} of the server's firewall: drydock listens there"))
         .attempt("give the machine 256 MiB of memory or more")
-        .attempt("a network card that the kernel has no driver for cannot speak: try another port")
+        .attempt("a network card that the kernel has no driver for cannot speak: try another port");
+    if traces.sent(sentence::is_unified).is_none() {
+        return verdict;
+    }
+    verdict.attempt("with Secure Boot firmware starts only what is signed with a key that it knows, and says so on its screen: see docs/security.md")
 }
 
 fn image_interrupted(traces: &Traces<'_>) -> Verdict {

@@ -191,7 +191,7 @@ impl Desk {
                 Ok(number) => vec![Action::Load(Ticket { client, number }, program)],
                 Err(limit) => refuse(client, Code::Undefined, limit),
             },
-            Answer::Asset(Asset::Image(_) | Asset::Pack(_)) => {
+            Answer::Asset(Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_)) => {
                 let reason = "images are served over HTTP only";
                 story.failed(reason);
                 refuse(client, Code::NotFound, reason)

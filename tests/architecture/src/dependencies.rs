@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("devices", &[]),
     // What builds and measures the images.
     ("initramfs", &[]),
+    ("unify", &[]),
     ("empty-init", &[]),
     ("store", &["initramfs", "modules"]),
     // Feeds every parser of ours with bad input; nothing depends on it but the fuzzers.

@@ -9,6 +9,7 @@ mod install;
 mod life;
 mod neighbour;
 mod store;
+mod unified;
 mod wipe;
 
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns all cases.
 pub(crate) fn all() -> Vec<Case> {
-    [CASES, wipe::beside::CASES].concat()
+    [CASES, wipe::beside::CASES, unified::CASES].concat()
 }
 
 /// The cases, the long ones first, so that no processor waits for them in the end.

@@ -29,6 +29,13 @@ pub(crate) fn hercules() -> Result<PathBuf> {
     image()
 }
 
+/// Returns the directory with what machines boot, unified kernel images of both systems among it.
+pub(crate) fn unified() -> Result<PathBuf> {
+    built("sunshineos-x86_64-all.efi", "make image")?;
+    built("herculesos-x86_64-all.efi", "make image")?;
+    image()
+}
+
 /// Returns the directory of what was packed into both systems as kernel modules.
 pub(crate) fn modules() -> Result<PathBuf> {
     there("target/image/modules", "make image")

@@ -87,6 +87,13 @@ impl Image {
     }
 }
 
+/// Returns an initramfs that nobody shall use: no machine starts with its `/init`, and its pin is of another server.
+pub(crate) fn foreign(pin: &str) -> Vec<u8> {
+    let mut initrd = archive("init", b"no program", 0);
+    initrd.extend(archive(PIN, pin.as_bytes(), initrd.len()));
+    initrd
+}
+
 /// Returns a cpio archive with a file and the directories above it, to stand behind so many bytes of an initramfs.
 ///
 /// The kernel's Documentation/driver-api/early-userspace/buffer-format.rst.

@@ -11,6 +11,7 @@ pub(crate) mod frozen;
 pub(crate) mod installed;
 mod program;
 mod qmp;
+mod secure;
 pub(crate) mod tpm;
 pub(crate) mod variables;
 mod watchdog;
@@ -32,6 +33,8 @@ use crate::{checkout, lab::Lab, server::Server};
 
 /// Debian's firmware; the same place on Debian 12 and 13.
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// The same with Secure Boot, which it guards in System Management Mode.
+const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 const OVMF_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// What a machine starts with.
@@ -117,6 +120,7 @@ pub(crate) struct Machine {
     watchdog: bool,
     ipv6: bool,
     fitted: Vec<(String, String)>,
+    trusted: Option<PathBuf>,
 }
 
 impl Port {
@@ -219,6 +223,7 @@ impl Machine {
             watchdog: false,
             ipv6: true,
             fitted: Vec::new(),
+            trusted: None,
         }
     }
 
@@ -283,6 +288,13 @@ impl Machine {
         self
     }
 
+    /// Starts nothing but what is signed with the keys in this directory: Secure Boot is on. Another machine's firmware
+    /// variables are not its own.
+    pub(crate) fn trusting(mut self, keys: &Path) -> Machine {
+        self.trusted = Some(keys.to_owned());
+        self
+    }
+
     /// Returns the address of the port that it boots through.
     pub(crate) fn mac(&self) -> &str {
         &self.ports[self.boots_through].mac
@@ -343,12 +355,18 @@ impl Machine {
         if !self.is_uefi() {
             return Ok(());
         }
-        ensure!(Path::new(OVMF_CODE).exists(), "{OVMF_CODE} is missing: install the package ovmf");
+        let code = if self.trusted.is_some() { OVMF_SECURE_CODE } else { OVMF_CODE };
+        ensure!(Path::new(code).exists(), "{code} is missing: install the package ovmf");
+        if self.trusted.is_some() {
+            line.add("-machine", "smm=on");
+            line.add("-global", "driver=cfi.pflash01,property=secure,value=on");
+            line.add("-global", "ICH9-LPC.disable_s3=1");
+        }
         let variables = self.made_variables_file(lab)?;
         let flash = |file: &Path, mode| {
             format!("if=pflash,format=raw,file={},readonly={mode}", file.display())
         };
-        line.add("-drive", flash(Path::new(OVMF_CODE), "on"));
+        line.add("-drive", flash(Path::new(code), "on"));
         line.add("-drive", flash(&variables, "off"));
         let pxe = self.firmware == Firmware::Uefi;
         for (family, tried) in [("IPv4PXESupport", pxe), ("IPv6PXESupport", pxe && self.ipv6)] {
@@ -379,13 +397,20 @@ impl Machine {
     fn made_variables_file(&self, lab: &Lab) -> Result<PathBuf> {
         let variables = self.variables_file(lab);
         if !variables.exists() {
-            fs::copy(OVMF_VARIABLES, &variables).context("copying the firmware's variables")?;
+            let mut flash = fs::read(OVMF_VARIABLES).context("reading the firmware's variables")?;
+            if let Some(keys) = &self.trusted {
+                for (name, vendor, data) in secure::variables(keys)? {
+                    Variables::add(&mut flash, name, vendor, &data)?;
+                }
+            }
+            fs::write(&variables, flash).context("copying the firmware's variables")?;
         }
         Ok(variables)
     }
 
     fn variables_file(&self, lab: &Lab) -> PathBuf {
-        lab.scratch(&format!("{}.variables", self.name))
+        let kind = if self.trusted.is_some() { "trusting." } else { "" };
+        lab.scratch(&format!("{}.{kind}variables", self.name))
     }
 
     fn port_arguments(&self, taps: &[String], line: &mut Arguments) {
@@ -407,7 +432,9 @@ impl Machine {
                 }
             };
             // A kernel that QEMU loads is first by itself.
-            let boots = number == self.boots_through && self.kernel.is_none();
+            let loads = |(option, _): &(String, String)| option == "-kernel";
+            let has_kernel = self.kernel.is_some() || self.fitted.iter().any(loads);
+            let boots = number == self.boots_through && !has_kernel;
             let order = if boots && port.card != Card::Usb { ",bootindex=0" } else { "" };
             let mac = &port.mac;
             line.add(

@@ -14,6 +14,7 @@ mod listener;
 mod machine;
 mod process;
 mod router;
+mod sealed;
 mod server;
 mod shelf;
 mod story;

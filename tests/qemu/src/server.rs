@@ -95,6 +95,19 @@ impl Server {
         Server::launched(lab, configuration, checkout::image()?, ClockIs::Trusted)
     }
 
+    /// Starts a server that serves these images, and says by `spec.server.httpBoot` what firmware gets that boots by HTTP;
+    /// it may wipe.
+    pub(crate) fn booting_by_http(
+        lab: &Lab,
+        mode: Mode,
+        http_boot: &str,
+        assets: PathBuf,
+    ) -> Result<Server> {
+        let configuration =
+            configuration(mode, "") + &format!("  server:\n    httpBoot: {http_boot}\n");
+        Server::launched(lab, configuration, assets, ClockIs::Trusted)
+    }
+
     /// Starts a server that serves these boot programs and images.
     pub(crate) fn serving(
         lab: &Lab,

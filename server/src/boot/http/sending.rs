@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::super::{
     Content, Opened, Story,
     assets::{FileState, state_of_file},
+    unified::Overlay,
 };
 
 /// How much is handed to the connection at once, and so how much memory one response takes.
@@ -44,6 +45,7 @@ struct Reading {
     file: Arc<File>,
     position: u64,
     state: FileState,
+    overlay: Option<Overlay>,
     chunk: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
@@ -57,7 +59,8 @@ impl Sending {
             }
             Content::File(file) => {
                 let (file, state) = (Arc::new(file), opened.state);
-                Source::File(Reading { file, position: piece.start, state, chunk: None })
+                let (position, overlay) = (piece.start, opened.overlay);
+                Source::File(Reading { file, position, state, overlay, chunk: None })
             }
         };
         Self {
@@ -99,12 +102,16 @@ impl Reading {
         remaining_bytes: u64,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<Bytes>> {
-        let (file, position, state) = (&self.file, self.position, self.state);
+        let (position, state) = (self.position, self.state);
+        let (file, overlay) = (&self.file, &self.overlay);
         let chunk = self.chunk.get_or_insert_with(|| {
-            let file = Arc::clone(file);
+            let (file, overlay) = (Arc::clone(file), overlay.clone());
             tokio::task::spawn_blocking(move || {
                 let mut chunk = vec![0; length];
                 file.read_exact_at(&mut chunk, position)?;
+                if let Some(overlay) = overlay {
+                    overlay.lay(position, &mut chunk);
+                }
                 // Before the last byte: a client must not take a mixture of two states for one.
                 let is_last = u64::try_from(length).is_ok_and(|length| length == remaining_bytes);
                 if is_last && state_of_file(&file)? != state {

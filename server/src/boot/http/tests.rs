@@ -13,6 +13,7 @@ use super::{
         Limits, serve,
         test_assets::pattern,
         test_context::{self, MAC, Told},
+        unified::tests::image as unified_image,
     },
     *,
 };
@@ -27,7 +28,7 @@ const KERNEL_BYTES: usize = 3_000_000;
 struct Scene {
     address: SocketAddr,
     told: Told,
-    noted: Arc<std::sync::Mutex<Vec<(protocol::MacAddress, Ipv4Addr)>>>,
+    noted: Arc<std::sync::Mutex<Vec<(MacAddress, Ipv4Addr)>>>,
     directory: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     server: tokio::task::JoinHandle<()>,
@@ -115,6 +116,28 @@ impl Scene {
         drop(self.stop);
         self.server.await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_is_told_by_its_command_line_whose_it_is_also_in_pieces() {
+    let scene = scene(sunshine(), Limits::default()).await;
+    let name = "sunshineos-x86_64-all.efi";
+    let image = unified_image(2048, 3_000_000);
+    fs::write(scene.directory.path().join(name), &image).unwrap();
+    let path = format!("/boot/{}/{name}", MAC.hyphenated());
+    let whole = scene.get(&path, "").await;
+    assert_eq!((whole.status(), whole.header("content-type")), ("200", Some("application/efi")));
+    assert_eq!(whole.body.len(), image.len());
+    let text = String::from_utf8_lossy(&whole.body).into_owned();
+    assert!(text.contains(&format!("drydock.port={MAC} ")), "it does not say which port it is");
+    // The end of a piece lies in the command line.
+    let piece = scene.get(&path, "Range: bytes=1000-1600\r\n").await;
+    assert_eq!((piece.status(), &piece.body[..]), ("206", &whole.body[1000..=1600]));
+    assert_eq!(piece.header("etag"), whole.header("etag"));
+    let other = scene.get(&format!("/image/{name}"), "").await;
+    assert_ne!(other.header("etag"), whole.header("etag"), "another command line");
+    scene.told(|what| matches!(what, What::FileSent { path, .. } if path.ends_with(name))).await;
+    scene.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -194,6 +194,9 @@ impl Lending<'_> {
             };
             add_boot(reply, self.caller, self.settings, file, discovery);
         }
+        if self.caller.family == ClientFamily::Agent {
+            reply.options.set_text(code::DRYDOCK_SERVER, &self.settings.agents_door());
+        }
         if self.caller.family == ClientFamily::Ipxe {
             let mut inner = Options::new();
             inner.set(code::IPXE_NO_PROXY, [1]);

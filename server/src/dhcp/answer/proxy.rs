@@ -1,9 +1,10 @@
 //! Beside the router's DHCP: no addresses, only what to boot. Facts: bootserver.md 2.5.
 
-use dhcp::MessageType;
+use dhcp::{MessageType, code};
 
 use super::{Discovery, Response, add_boot, begin, send};
 use crate::{
+    decision::Boot,
     dhcp::{
         caller::{Caller, SERVER_PORT},
         program::{Course, boot_file},
@@ -18,6 +19,9 @@ pub(super) fn answer(
     settings: &Settings,
     course: &Course,
 ) -> Result<Response, Silence> {
+    if caller.family == ClientFamily::Agent {
+        return to_agent(caller, settings, course);
+    }
     if !caller.is_network_boot() {
         return Err(Silence::NotNetworkBoot);
     }
@@ -44,4 +48,17 @@ pub(super) fn answer(
     add_boot(&mut reply, caller, settings, &file, discovery);
     let reply = Some(send(caller, reply));
     Ok(Response { reply, has_address: caller.own_address(), ..Response::default() })
+}
+
+/// Tells an agent that looks for an address where its server is: one whose image is signed knows it from nobody else.
+fn to_agent(caller: &Caller, settings: &Settings, course: &Course) -> Result<Response, Silence> {
+    if caller.kind != MessageType::Discover {
+        return Err(Silence::NotNetworkBoot);
+    }
+    if let Course::Decided(Boot::Silence(silence)) = course {
+        return Err(silence.clone());
+    }
+    let mut reply = begin(caller, settings, MessageType::Offer);
+    reply.options.set_text(code::DRYDOCK_SERVER, &settings.agents_door());
+    Ok(Response { reply: Some(send(caller, reply)), ..Response::default() })
 }

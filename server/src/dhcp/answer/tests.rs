@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod lending;
+mod unified;
 
 const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -178,7 +179,7 @@ fn shown(reply: &Reply) -> String {
             1 | 28 | 54 => message.options.address(code).unwrap().to_string(),
             3 | 6 => format!("{:?}", message.options.addresses(code)),
             51 | 58 | 59 => message.options.seconds(code).unwrap().to_string(),
-            15 | 56 | 60 | 66 | 67 => format!("{:?}", std::str::from_utf8(value).unwrap()),
+            15 | 56 | 60 | 66 | 67 | 224 => format!("{:?}", std::str::from_utf8(value).unwrap()),
             97 => message.options.uuid().unwrap_or_default(),
             _ => format!("{value:02x?}"),
         };
@@ -275,7 +276,7 @@ fn what_was_decided_to_be_silence_is_silence() {
 #[test]
 fn proxy_leaves_to_the_router_what_is_the_routers() {
     let mut server = Server::proxy();
-    for caller in [telephone(MessageType::Discover), agent(MessageType::Discover)] {
+    for caller in [telephone(MessageType::Discover), agent(MessageType::Request)] {
         assert_eq!(server.silence(&caller), Silence::NotNetworkBoot);
     }
     let router = Ipv4Addr::new(10, 77, 0, 254);

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::BOOT_PATIENCE;
 use crate::{
+    checkout,
     lab::Lab,
     machine::{Booted, Bus, Disk, Machine},
     router::Router,
@@ -20,7 +21,8 @@ const DISCOVERY: Duration = Duration::from_mins(1);
 const AT_ONCE: Duration = Duration::from_secs(90);
 
 pub(super) fn bios_with_data(lab: &Lab) -> Result<()> {
-    let (_server, machine) = with_data(lab, Machine::bios("tug"))?;
+    let server = Server::start(lab, Mode::Authoritative)?;
+    let (_server, machine) = with_data(lab, server, Machine::bios("tug"))?;
     // Once the agent runs, the firmware makes no difference: this is told under BIOS only.
     let kept = DISCOVERY + DISCOVERY / 4;
     let restarts = machine.restarts();
@@ -31,7 +33,15 @@ pub(super) fn bios_with_data(lab: &Lab) -> Result<()> {
 
 pub(super) fn uefi_with_data(lab: &Lab) -> Result<()> {
     let _router = Router::ipv6_only(lab)?;
-    with_data(lab, Machine::uefi("tug").without_ipv6()).map(drop)
+    let server = Server::start(lab, Mode::Authoritative)?;
+    with_data(lab, server, Machine::uefi("tug").without_ipv6()).map(drop)
+}
+
+pub(super) fn unified_with_data(lab: &Lab) -> Result<()> {
+    let _router = Router::ipv6_only(lab)?;
+    let assets = checkout::unified()?;
+    let server = Server::booting_by_http(lab, Mode::Authoritative, "unified", assets)?;
+    with_data(lab, server, Machine::uefi_http("tug").memory(512)).map(drop)
 }
 
 pub(super) fn bios_ignored(lab: &Lab) -> Result<()> {
@@ -53,8 +63,7 @@ pub(super) fn uefi_without_drydock(lab: &Lab) -> Result<()> {
 }
 
 /// Rows "unknown" with data, "known, no order, data on its disk", and "told to wait".
-fn with_data(lab: &Lab, machine: Machine) -> Result<(Server, Booted)> {
-    let mut server = Server::start(lab, Mode::Authoritative)?;
+fn with_data(lab: &Lab, mut server: Server, machine: Machine) -> Result<(Server, Booted)> {
     // A watchdog that starves restarts the machine: it must not while the agent waits.
     let mut machine = machine.disk(Disk::bootable(Bus::Virtio)).watchdog().boot(lab)?;
     let known = server.waits_for(&machine)?;

@@ -14,9 +14,15 @@ const VARIABLE_START: u16 = 0x55aa;
 const ADDED: u8 = 0x3f;
 /// Kept over restarts, to be seen by firmware and system. UEFI 2.10 §8.2.1.
 const ATTRIBUTES: u32 = 7;
+/// And changed only by who has the key: `EFI_VARIABLE_TIME_BASED_AUTHENTICATED_WRITE_ACCESS`.
+const AUTHENTICATED: u32 = ATTRIBUTES | 0x20;
 /// `EFI_GLOBAL_VARIABLE`, 8be4df61-93ca-11d2-aa0d-00e098032b8c: UEFI 2.10 §3.3.
 pub(crate) const GLOBAL: [u8; 16] = [
     0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c,
+];
+/// `EFI_IMAGE_SECURITY_DATABASE_GUID`, d719b2cb-3d3a-4596-a3bc-dad00e67656f: UEFI 2.10 §32.6.1.
+pub(crate) const IMAGE_SECURITY: [u8; 16] = [
+    0xcb, 0xb2, 0x19, 0xd7, 0x3a, 0x3d, 0x96, 0x45, 0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f,
 ];
 /// `LINUX_EFI_CRASH_GUID`, cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0: Linux, `include/linux/efi.h`.
 pub(crate) const CRASHES: [u8; 16] = [
@@ -45,11 +51,13 @@ impl Variables {
     /// Writes another variable behind all others into the flash memory of OVMF.
     pub(super) fn add(flash: &mut [u8], name: &str, vendor: [u8; 16], data: &[u8]) -> Result<()> {
         let at = walk(flash, |_, _, _| {})?;
+        let is_of_keys = vendor == IMAGE_SECURITY || matches!(name, "PK" | "KEK");
+        let attributes = if is_of_keys { AUTHENTICATED } else { ATTRIBUTES };
         let name: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
         let size = |bytes: &[u8]| u32::try_from(bytes.len()).context("a variable's size");
         let mut bytes = VARIABLE_START.to_le_bytes().to_vec();
         bytes.extend([ADDED, 0]);
-        bytes.extend(ATTRIBUTES.to_le_bytes());
+        bytes.extend(attributes.to_le_bytes());
         // A count, a time and a key, of variables that are signed.
         bytes.resize(36, 0);
         bytes.extend(size(&name)?.to_le_bytes());

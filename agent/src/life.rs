@@ -259,14 +259,13 @@ async fn talk(
         warn!("the server is not spoken to: neither command line nor image has its pin");
         return std::future::pending().await;
     }
-    let server = match server {
-        Some(server) => server,
-        None => {
-            info!("neither image nor command line name a server: DHCP is to say where it is");
-            match heard.wait_for(Option::is_some).await.map(|said| said.clone()) {
-                Ok(Some(server)) => server,
-                _ => return std::future::pending().await,
-            }
+    let server = if let Some(server) = server {
+        server
+    } else {
+        info!("neither image nor command line name a server: DHCP is to say where it is");
+        match heard.wait_for(Option::is_some).await.map(|said| said.clone()) {
+            Ok(Some(server)) => server,
+            _ => return std::future::pending().await,
         }
     };
     // A thread of its own, because the key waits for randomness.

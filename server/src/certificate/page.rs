@@ -249,7 +249,9 @@ fn signatures(verified: &Verified) -> Vec<Row> {
             Standing::Doubtful { reason } => format!("in doubt: {reason}"),
         },
     );
-    machines_clock(certificate).into_iter().for_each(|words| rows.put("machine's clock", words));
+    if let Some(words) = machines_clock(certificate) {
+        rows.put("machine's clock", words);
+    }
     rows.put("agent", format!("session {}", certificate.agent.session));
     rows.put("report", format!("SHA-256 {}", certificate.agent.report_sha256));
     rows.put("number", certificate.serial.to_string());

@@ -86,6 +86,10 @@ fn check_actions(actions: &[Action], used: &mut Option<Ipv4Addr>, xid: &mut u32)
                 assert!(used.is_none_or(|before| before == address), "two addresses: {used:?}");
                 *used = Some(address);
             }
+            Action::Hear(door) => {
+                assert!(door.starts_with("https://") && door.len() <= 1500, "{door:?}");
+                assert!(!door.chars().any(|letter| letter.is_control() || letter.is_whitespace()));
+            }
             Action::GiveUp(address) => {
                 assert_eq!(*used, Some(*address), "an address that it did not use");
                 *used = None;
@@ -110,7 +114,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         reply.encode(1500)
     };
     let offer = reply(MessageType::Offer, &|_| {});
-    let ack = reply(MessageType::Ack, &|_| {});
+    let ack = reply(MessageType::Ack, &|reply| {
+        reply.options.set_text(code::DRYDOCK_SERVER, "https://10.0.0.1:7443");
+    });
     let nak = reply(MessageType::Nak, &|reply| reply.yiaddr = Ipv4Addr::UNSPECIFIED);
     let proxy = reply(MessageType::Offer, &|reply| reply.yiaddr = Ipv4Addr::UNSPECIFIED);
     let for_ever =

@@ -16,7 +16,7 @@ use axum::{
 use drydock::{
     boot::{
         Architecture, Arrival, Asset, Image, Platform, Program, Wanted, resolve, router,
-        script::{self, Beginning},
+        script::{self, Beginning, Extras},
     },
     decision::{Boot, System, Traveller},
 };
@@ -53,7 +53,10 @@ static LINES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         for architecture in [None, Some(Architecture::X86_64), Some(Architecture::Aarch64)] {
             for platform in [None, Some(Platform::Efi), Some(Platform::Pcbios)] {
                 let nobody = Traveller::default();
-                scripts.extend(script::machine(&boot, &settings, &nobody, architecture, platform));
+                let extras = Extras::default();
+                let script =
+                    script::machine(&boot, &settings, &nobody, architecture, platform, extras);
+                scripts.extend(script);
             }
         }
     }
@@ -121,8 +124,9 @@ fn check_query(query: &str) {
         assert!((1..=128).contains(&text.len()) && !text.chars().any(char::is_control), "{text:?}");
     }
     for boot in [Boot::OwnDisk, Boot::System(System::Sunshine)] {
+        let (settings, extras) = (scene::settings(), Extras::default());
         let rendered =
-            script::machine(&boot, &scene::settings(), &traveller, architecture, platform);
+            script::machine(&boot, &settings, &traveller, architecture, platform, extras);
         check_script(&rendered.expect("nobody is silent"));
     }
 }

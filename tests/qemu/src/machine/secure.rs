@@ -15,8 +15,11 @@ const OWNER: [u8; 16] = *b"drydock's tests!";
 /// What stands before a list of signatures: its type, its size, the sizes of its header and of each signature.
 const LIST_HEADER_BYTES: usize = 28;
 
+/// A variable's name, its vendor and what it holds.
+pub(super) type Variable = (&'static str, [u8; 16], Vec<u8>);
+
 /// Returns the variables that hold the certificates of `make keys`, with their vendors. With them Secure Boot is on.
-pub(super) fn variables(keys: &Path) -> Result<Vec<(&'static str, [u8; 16], Vec<u8>)>> {
+pub(super) fn variables(keys: &Path) -> Result<Vec<Variable>> {
     let names = [("PK", GLOBAL), ("KEK", GLOBAL), ("db", IMAGE_SECURITY)];
     let read = |(name, vendor): (&'static str, [u8; 16])| {
         let path = keys.join(format!("{name}.cer"));

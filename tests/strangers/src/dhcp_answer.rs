@@ -16,7 +16,7 @@ use drydock::{
         lease::{Leases, State, UnixTime},
         program::Course,
     },
-    journal::Silence,
+    journal::{ClientFamily, Silence},
 };
 use protocol::MacAddress;
 
@@ -214,12 +214,14 @@ fn check_reply(caller: &Caller, settings: &Settings, reply: &Reply) -> Message {
         }
         silent => panic!("an answer to {silent:?}"),
     }
+    let is_agent = caller.family == ClientFamily::Agent;
     if settings.subnets().is_empty() {
-        assert!(
-            caller.is_network_boot() && kind != Some(MessageType::Nak),
-            "the router's business"
-        );
+        assert_ne!(kind, Some(MessageType::Nak), "the router's business");
+        // An agent hears where its server is, and no more.
+        let is_for_us = caller.is_network_boot() || is_agent && kind == Some(MessageType::Offer);
+        assert!(is_for_us && read.yiaddr.is_unspecified(), "the router's business");
     }
+    assert!(is_agent || !read.options.contains(code::DRYDOCK_SERVER), "nobody else's business");
     check_boot(caller, &read);
     read
 }

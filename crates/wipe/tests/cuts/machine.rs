@@ -353,7 +353,7 @@ impl Medium for Machine {
 }
 
 /// Sectors of a write of a pass, of which there are so many between two looks at what is safe.
-const LARGE: usize = 2048;
+const LARGE: usize = 128;
 const WRITES_OF_A_LOOK: u64 = 3;
 
 impl Machine {

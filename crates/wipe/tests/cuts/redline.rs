@@ -310,8 +310,8 @@ fn cards_and_self_encrypting_disks_are_erased_whenever_power_was_cut() {
 
 #[test]
 fn disks_without_an_erasure_of_their_own_are_overwritten_whenever_power_was_cut() {
-    // Four writes in a pass, and two passes.
-    let drive = || Drive::Plain(vec![SECRET; 8 << 20]);
+    // Passes begin with small writes, and stay with them on a disk that is slow: two passes of eight.
+    let drive = || Drive::Plain(vec![SECRET; 512 << 10]);
     let story = [Story { name: "passes", drive, end: End::Cleared }];
     let machine = Machine::new(drive(), chance(0));
     machine.boot(&order(), None).expect("power stays");

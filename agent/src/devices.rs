@@ -188,6 +188,10 @@ fn run(
         // Said here: the threads may never end.
         if let Err(error) = ended {
             findings.add_gap(gap("devices", "uevents", &error));
+            for name in findings.awaited() {
+                findings.add_gap(supply::gap(&name, "", "nobody loads drivers any more"));
+            }
+            findings.end_wait();
             let _nobody_left = news.send(News::Settled);
         }
         queue.close();
@@ -245,6 +249,8 @@ fn listen(
     let mut looked_at = BTreeSet::new();
     // Since when nothing is wanted of the store that disks or ports may appear with.
     let mut over = None;
+    // How many drivers were awaited when somebody was told last.
+    let mut told = 0;
     loop {
         let is_known = announced.load(Ordering::Relaxed);
         if is_known {
@@ -252,11 +258,7 @@ fn listen(
         }
         let patience = match stage {
             Stage::Resting if !supply.is_idle() && is_known => Some(QUIET_MILLISECONDS),
-            Stage::Resting
-                if queue.is_idle() && supply.is_idle() && findings.awaited().is_empty() =>
-            {
-                None
-            }
+            Stage::Resting if queue.is_idle() && supply.is_idle() && !findings.is_waiting() => None,
             Stage::Resting => Some(SLOW_MILLISECONDS),
             Stage::Settled => Some(QUIET_MILLISECONDS),
             Stage::Arriving | Stage::Late => Some(LULL_MILLISECONDS),
@@ -319,13 +321,17 @@ fn listen(
             over = supply.is_over().then(|| over.unwrap_or_else(Instant::now));
             let is_loaded = queue.is_idle_before_rest() && still_for(QUIET_MILLISECONDS);
             let hangs = over.is_some_and(|since| since.elapsed() > HANG_PATIENCE);
-            if over.is_some() && (is_loaded || hangs) && !findings.awaited().is_empty() {
+            if over.is_some() && (is_loaded || hangs) && findings.is_waiting() {
                 note_hanging(queue, findings);
                 check_belt(findings, &mut looked_at);
                 finish();
                 matters |= findings.end_wait();
             }
             matters |= supply.take_end();
+            // A driver that is wanted only now: until it has come, nothing is to be decided by what it would show.
+            let awaited = findings.awaited().len();
+            matters |= awaited > told;
+            told = awaited;
             if matters {
                 let _nobody_left = news.send(News::Changed);
             }

@@ -6,7 +6,10 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write as _},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +25,7 @@ use crate::{
 };
 
 /// How often a file is asked for, with pauses between that double.
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 6;
 
 /// The first pause: a server that is just restarting is back soon.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -167,16 +170,22 @@ fn read(parcel: &Parcel, source: &Source<'_>, deadline: Instant) -> Result<Vec<u
 
 /// Puts a file in its place, whole or not at all.
 fn put(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    // Two may fetch the same file at once, one for a device and one by name.
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = target.with_file_name(format!(".{name}.part"));
+    put_through(&target.with_file_name(format!(".{name}.{number}.part")), target, bytes)
+}
+
+fn put_through(unfinished: &Path, target: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let write = || {
         fs::create_dir_all(target.parent().unwrap_or(Path::new("/")))?;
-        File::create(&unfinished)?.write_all(bytes)?;
-        fs::rename(&unfinished, target)
+        File::create(unfinished)?.write_all(bytes)?;
+        fs::rename(unfinished, target)
     };
     write().map_err(|error| {
         // What is left of it takes room.
-        let _may_not_be_there = fs::remove_file(&unfinished);
+        let _may_not_be_there = fs::remove_file(unfinished);
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Failure::NoSpace(format!("writing {}: {error}", target.display()))

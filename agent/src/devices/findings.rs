@@ -21,6 +21,8 @@ struct Found {
     read_only: BTreeMap<String, bool>,
     /// Drivers of ports and disks that are to be fetched or loaded, by name.
     awaited: BTreeSet<String>,
+    /// Those of them that drive disks and did not come. They stay awaited: what they would show, nobody knows.
+    failed: BTreeSet<String>,
     /// Modules that are made for a device, by its `modalias`.
     drivers: BTreeMap<String, Vec<String>>,
 }
@@ -71,11 +73,26 @@ impl Findings {
         self.found().awaited.insert(name);
     }
 
-    /// Notes that nothing is awaited any more; says whether anything was.
+    /// Notes that a driver of disks did not come, and will not in this boot.
+    pub(super) fn give_up_driver(&self, name: String) {
+        self.found().failed.insert(name);
+    }
+
+    /// Holds while something is awaited that may still come.
+    pub(super) fn is_waiting(&self) -> bool {
+        let found = self.found();
+        !found.awaited.is_subset(&found.failed)
+    }
+
+    /// Notes that nothing comes any more: only drivers of disks that did not come stay awaited. Says whether anything else was.
     pub(crate) fn end_wait(&self) -> bool {
-        let awaited = std::mem::take(&mut self.found().awaited);
+        let mut guard = self.found();
+        let found = &mut *guard;
+        let was_waiting = !found.awaited.is_subset(&found.failed);
+        found.awaited.clone_from(&found.failed);
+        drop(guard);
         self.0.1.notify_all();
-        !awaited.is_empty()
+        was_waiting
     }
 
     pub(super) fn note_drivers(&self, modalias: &str, drivers: &[&str]) {
@@ -135,6 +152,18 @@ mod tests {
         let mut inventory = Inventory { awaited: vec!["igc".to_owned()], ..Inventory::default() };
         findings.complete(&mut inventory);
         assert_eq!(inventory.awaited, ["igc"]);
+    }
+
+    #[test]
+    fn a_driver_of_disks_that_did_not_come_stays_awaited_and_is_not_waited_for() {
+        let findings = Findings::default();
+        findings.await_driver("igc".to_owned());
+        findings.await_driver("megaraid_sas".to_owned());
+        findings.give_up_driver("megaraid_sas".to_owned());
+        assert!(findings.is_waiting());
+        assert!(findings.end_wait() && !findings.is_waiting() && !findings.end_wait());
+        assert_eq!(findings.awaited(), ["megaraid_sas"]);
+        assert!(findings.wait_for_drivers(Duration::ZERO).is_err(), "no order goes on without it");
     }
 
     #[test]

@@ -263,16 +263,27 @@ impl<'t> Supply<'t> {
             state.files.insert(parcel.place.clone(), fate);
             state.complete()
         };
-        for want in &ended {
-            self.end(want, load);
-        }
-        // Only after they were passed on: until then they are on their way.
-        let mut state = self.state();
-        state.wants.retain(|want| !ended.iter().any(|ended| ended.file == want.file));
-        if state.wants.is_empty() && !ended.is_empty() {
-            self.end_all(&mut state);
-        }
+        self.pass_on(ended, load);
         self.changed.notify_all();
+    }
+
+    /// Passes on what has ended, and what ended meanwhile: wants that came after their last file was settled.
+    fn pass_on(&self, mut ended: Vec<Want<'t>>, load: &impl Fn(&Want<'t>, &[Place])) {
+        while !ended.is_empty() {
+            for want in &ended {
+                self.end(want, load);
+            }
+            // Only after they were passed on: until then they are on their way.
+            let mut state = self.state();
+            state.wants.retain(|want| {
+                !(want.is_ending && ended.iter().any(|ended| ended.file == want.file))
+            });
+            if state.wants.is_empty() {
+                self.end_all(&mut state);
+                return;
+            }
+            ended = state.complete();
+        }
     }
 
     /// Passes a driver on whose files have come, or says which have not.
@@ -289,6 +300,9 @@ impl<'t> Supply<'t> {
                 }
                 _ => continue,
             };
+            if want.is_awaited() && want.class == Class::Disk && !parcel.place.is_firmware() {
+                self.findings.give_up_driver(name.clone());
+            }
             if what == Failure::Absent {
                 let mut state = self.state();
                 let told = (name.clone(), want.device.clone());

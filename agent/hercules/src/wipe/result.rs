@@ -151,8 +151,8 @@ pub(super) fn in_order(
     all
 }
 
-/// Lists the RAID controllers: their volumes are not the disks behind them. A chipset's, which the drivers `ahci` and `vmd`
-/// take apart, hides none.
+/// Lists the controllers behind which there may be disks that nobody sees: RAID controllers, whose volumes are not their disks
+/// (a chipset's, which the drivers `ahci` and `vmd` take apart, hides none), and those of any kind that no driver drives.
 fn hiding(devices: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(devices) else { return Vec::new() };
     let mut found: Vec<String> = entries
@@ -160,12 +160,12 @@ fn hiding(devices: &str) -> Vec<String> {
             let path = entry.ok()?.path();
             let text = |name: &str| fs::read_to_string(path.join(name)).ok();
             // PCI Code and ID Assignment Specification, class 01h: 04h is RAID.
-            if !text("class")?.starts_with("0x0104") {
-                return None;
-            }
+            let class = text("class")?;
             let driver = fs::read_link(path.join("driver")).ok();
             let driver = driver.as_deref().and_then(|link| link.file_name()?.to_str());
-            if matches!(driver, Some("ahci" | "vmd")) {
+            let is_undriven = class.starts_with("0x01") && driver.is_none();
+            let is_raid = class.starts_with("0x0104") && !matches!(driver, Some("ahci" | "vmd"));
+            if !is_undriven && !is_raid {
                 return None;
             }
             let id = |name| text(name).map(|id| id.trim().trim_start_matches("0x").to_owned());
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn raid_controllers_hide_disks_and_chipsets_do_not() {
+    fn raid_controllers_and_those_without_a_driver_hide_disks_and_chipsets_do_not() {
         let directory = tempfile::tempdir().unwrap();
         let card = |address: &str, class: &str, driver: &str| {
             let path = directory.path().join(address);
@@ -280,13 +280,19 @@ mod tests {
             for (name, text) in [("class", class), ("vendor", "0x1000\n"), ("device", "0x005b\n")] {
                 fs::write(path.join(name), text).unwrap();
             }
-            symlink(format!("../drivers/{driver}"), path.join("driver")).unwrap();
+            if !driver.is_empty() {
+                symlink(format!("../drivers/{driver}"), path.join("driver")).unwrap();
+            }
         };
         card("0000:00:17.0", "0x010400\n", "ahci");
         card("0000:01:00.0", "0x010400\n", "megaraid_sas");
         card("0000:02:00.0", "0x010700\n", "mpt3sas");
+        card("0000:03:00.0", "0x010700\n", "");
+        card("0000:04:00.0", "0x020000\n", "");
         let found = hiding(directory.path().to_str().unwrap());
-        assert_eq!(found, ["1000:005b at 0000:01:00.0 (megaraid_sas)"]);
+        let expected =
+            ["1000:005b at 0000:01:00.0 (megaraid_sas)", "1000:005b at 0000:03:00.0 (no driver)"];
+        assert_eq!(found, expected);
         assert_eq!(hiding("/nowhere"), [""; 0]);
     }
 }

@@ -394,7 +394,7 @@ const CASES: &[Case] = &[
         when: When::Test,
         run: boot::nic_with_ipxe,
     },
-    // Seen red: never yet; the store has to be there first.
+    // Not yet seen red. To be: the server's store is empty.
     Case {
         name: "late_disks",
         claim: "machines whose disks stand behind controllers that only the server's store has drivers for have records that list them",
@@ -402,7 +402,7 @@ const CASES: &[Case] = &[
         when: When::Test,
         run: store::late_disks,
     },
-    // Seen red: never yet; the store has to be there first.
+    // Not yet seen red. To be: what comes is not compared with its SHA-256.
     Case {
         name: "altered_store",
         claim: "a machine whose server has other files in its store than the image was made with says so, and loads none",

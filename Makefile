@@ -68,11 +68,11 @@ target/image/empty-init.cpio.zst: $(musl)/agent/empty-init image/pack-system $(p
 
 # With every network driver, since nobody adds what one machine needs.
 dist/%-x86_64-all.efi: dist/%-x86_64.initrd dist/packages.txt image/join $(wildcard image/unify/src/*)
-	image/join $* 2048 $@ $< $(shell ls dist/pack-x86_64/network.cpio 2>/dev/null)
+	image/join $* 2048 $@ $< dist/pack-x86_64/network.cpio
 
 # Made anew each time: nobody remembers which pin is inside.
 dist/%-x86_64-signed.efi: dist/%-x86_64.initrd dist/packages.txt FORCE
-	image/sign $* "$(SIGN)" "$(PIN)" "$(SERVER)" $@ $< $(shell ls dist/pack-x86_64/network.cpio 2>/dev/null)
+	image/sign $* "$(SIGN)" "$(PIN)" "$(SERVER)" $@ $< dist/pack-x86_64/network.cpio
 
 # cargo knows what is out of date; make only asks it.
 $(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: FORCE

@@ -52,8 +52,8 @@ impl Findings {
         self.found().awaited.iter().cloned().collect()
     }
 
-    /// Waits until no driver of a port or disk is on its way, for a limited time. Then returns those that still are.
-    /// Blocks.
+    /// Waits until no driver of a port or disk is on its way, for a limited time. Then returns those that still are, and those
+    /// of disks that did not come. Blocks.
     pub fn wait_for_drivers(&self, limit: Duration) -> Result<(), Vec<String>> {
         let (_, changed) = &*self.0;
         let found = self.found();
@@ -61,7 +61,8 @@ impl Findings {
             return Ok(());
         }
         info!(awaited = ?found.awaited, "waiting for drivers that are on their way");
-        let waited = changed.wait_timeout_while(found, limit, |found| !found.awaited.is_empty());
+        let may_come = |found: &mut Found| !found.awaited.is_subset(&found.failed);
+        let waited = changed.wait_timeout_while(found, limit, may_come);
         let found = waited.unwrap_or_else(PoisonError::into_inner).0;
         if found.awaited.is_empty() {
             return Ok(());
@@ -76,6 +77,7 @@ impl Findings {
     /// Notes that a driver of disks did not come, and will not in this boot.
     pub(super) fn give_up_driver(&self, name: String) {
         self.found().failed.insert(name);
+        self.0.1.notify_all();
     }
 
     /// Holds while something is awaited that may still come.
@@ -163,7 +165,10 @@ mod tests {
         assert!(findings.is_waiting());
         assert!(findings.end_wait() && !findings.is_waiting() && !findings.end_wait());
         assert_eq!(findings.awaited(), ["megaraid_sas"]);
-        assert!(findings.wait_for_drivers(Duration::ZERO).is_err(), "no order goes on without it");
+        let begun = std::time::Instant::now();
+        let refused = findings.wait_for_drivers(Duration::from_secs(20));
+        assert_eq!(refused, Err(vec!["megaraid_sas".to_owned()]), "no order goes on without it");
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing more comes");
     }
 
     #[test]

@@ -15,11 +15,8 @@ use std::{
 };
 
 use protocol::{
-    Bytes,
     order::DiskIdentity,
-    wipe::{
-        DiskProgress, DiskReport, Validation, Verdict, Wipe, WipePhase, WipeProgress, WipeStep,
-    },
+    wipe::{DiskProgress, DiskReport, Verdict, Wipe, WipePhase, WipeProgress, WipeStep},
 };
 
 use self::waiting::Waiting;
@@ -232,26 +229,12 @@ fn unanswered(
     };
     disk.watch.over(verdict);
     DiskReport {
-        accessible_bytes: Bytes(disk.identity.size_bytes.0),
-        disk: disk.identity,
         name: disk.name,
-        transport: None,
-        firmware: None,
         verdict,
-        asked: wipe.level.asked(),
-        reached: protocol::wipe::Outcome::None,
-        native_bytes: None,
-        capabilities: Vec::new(),
-        techniques: Vec::new(),
-        verification: None,
-        filesystems: Vec::new(),
-        forecast: None,
-        unwritten: None,
         exceptions,
-        out_of_scope: Vec::new(),
-        validation: Validation::EmulatedOnly,
         begun_unix_milliseconds: begun,
         ended_unix_milliseconds: ended,
+        ..DiskReport::nothing_done(disk.identity, wipe.level.asked())
     }
 }
 

@@ -7,7 +7,7 @@ use disk::{Refusal, permit::Clock};
 use protocol::{
     Inventory, InventoryDigest, Wipe,
     order::{DiskIdentity, MachineEvidence},
-    wipe::{DiskReport, Ended, Outcome, PowerLevel, Validation, Verdict, WipeReport},
+    wipe::{DiskReport, Ended, PowerLevel, Verdict, WipeReport},
 };
 use wipe::verdict;
 
@@ -112,26 +112,12 @@ pub(super) fn refused(
         let identity = wipe.order.disks.get(*number)?.identity.clone();
         let found = inventory.disks.iter().find(|disk| DiskIdentity::of(disk) == identity);
         Some(DiskReport {
-            accessible_bytes: identity.size_bytes,
-            disk: identity,
             name: found.map(|disk| disk.name.clone()).unwrap_or_default(),
             transport: found.map(|disk| facts(disk).transport.to_owned()),
-            firmware: None,
-            verdict: Verdict::NotErased,
-            asked: wipe.level.asked(),
-            reached: Outcome::None,
-            native_bytes: None,
-            capabilities: Vec::new(),
-            techniques: Vec::new(),
-            verification: None,
-            filesystems: Vec::new(),
-            forecast: None,
-            unwritten: None,
             exceptions: vec![verdict::exception("refused", &chain(refusal))],
-            out_of_scope: Vec::new(),
-            validation: Validation::EmulatedOnly,
             begun_unix_milliseconds: clock.begun_unix_milliseconds,
             ended_unix_milliseconds: linux::clock::unix_milliseconds(),
+            ..DiskReport::nothing_done(identity, wipe.level.asked())
         })
     };
     refused.iter().filter_map(report).collect()

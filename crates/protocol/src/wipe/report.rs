@@ -124,6 +124,35 @@ pub struct DiskReport {
     pub ended_unix_milliseconds: i64,
 }
 
+impl DiskReport {
+    /// Begins the report of a disk of which nobody saw that anything was done: not erased, nothing reached, without a name,
+    /// and as large as it is called. Its times are 0.
+    pub fn nothing_done(disk: DiskIdentity, asked: Outcome) -> Self {
+        Self {
+            accessible_bytes: disk.size_bytes,
+            disk,
+            name: String::new(),
+            transport: None,
+            firmware: None,
+            verdict: Verdict::NotErased,
+            asked,
+            reached: Outcome::None,
+            native_bytes: None,
+            capabilities: Vec::new(),
+            techniques: Vec::new(),
+            verification: None,
+            filesystems: Vec::new(),
+            forecast: None,
+            unwritten: None,
+            exceptions: Vec::new(),
+            out_of_scope: Vec::new(),
+            validation: Validation::EmulatedOnly,
+            begun_unix_milliseconds: 0,
+            ended_unix_milliseconds: 0,
+        }
+    }
+}
+
 /// What `harbour` removed from one filesystem of an installed system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

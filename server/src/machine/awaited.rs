@@ -65,6 +65,19 @@ pub fn words(modules: &[String]) -> String {
     if rest.is_empty() { named } else { format!("{named} and {} more", rest.len()) }
 }
 
+/// Says that drivers of a machine are awaited, so that it may show less than it has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "drivers of this machine are on their way or did not come ({modules}), so disks may be missing from its report; try again \
+     in a moment, or see its gaps in drydock machines show {machine} -o json"
+)]
+pub struct StillAwaited {
+    /// The machine.
+    pub machine: String,
+    /// Which drivers.
+    pub modules: String,
+}
+
 impl Machine {
     /// Holds where its agent has looked at all of it in this boot, as far as anybody knows.
     pub(super) fn has_reported(&self) -> bool {

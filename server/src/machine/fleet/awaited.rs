@@ -5,7 +5,11 @@ use protocol::Verb;
 use super::{Effects, Fleet, Now, Session, announce::Picture, instruct};
 use crate::{
     journal::What,
-    machine::{Machine, awaited::Awaited, install::InstallRefusal},
+    machine::{
+        Machine,
+        awaited::{Awaited, StillAwaited},
+        install::InstallRefusal,
+    },
 };
 
 impl Fleet {
@@ -36,7 +40,7 @@ impl Fleet {
         match &machine.awaited {
             Some(awaited) if self.is_online(machine, now) => {
                 let (machine, modules) = (machine.name.clone(), awaited.words());
-                Err(InstallRefusal::DriversAwaited { machine, modules })
+                Err(InstallRefusal::DriversAwaited(StillAwaited { machine, modules }))
             }
             _ => Ok(()),
         }

@@ -8,6 +8,7 @@ use crate::{
     journal::What,
     machine::{
         Approval, Machine, Told,
+        awaited::StillAwaited,
         disk_order::{DiskOrder, OrderEvent},
         evidence::Strength,
         store::Retired,
@@ -66,16 +67,8 @@ pub enum OrderError {
         name: String,
     },
     /// Drivers are on their way to it, so that it may show less than it has.
-    #[error(
-        "drivers are still on their way to this machine ({modules}), so disks may be missing from its report; try again \
-         in a moment: {name}"
-    )]
-    DriversAwaited {
-        /// The name.
-        name: String,
-        /// Which drivers.
-        modules: String,
-    },
+    #[error(transparent)]
+    DriversAwaited(StillAwaited),
     /// A rule may not approve it (SAFETY.md 3).
     #[error("a rule approves only a machine of strong identity whose disks are all blank: {name}")]
     NotForRules {
@@ -120,8 +113,8 @@ impl Fleet {
         let mut machine = self.known(name)?.clone();
         let is_coming = !machine.complete && self.is_online(&machine, now);
         if let Some(awaited) = machine.awaited.as_ref().filter(|_| is_coming) {
-            let modules = awaited.words();
-            return Err(OrderError::DriversAwaited { name: name.to_owned(), modules });
+            let (machine, modules) = (name.to_owned(), awaited.words());
+            return Err(OrderError::DriversAwaited(StillAwaited { machine, modules }));
         }
         if !machine.complete {
             return Err(OrderError::Incomplete { name: name.to_owned() });

@@ -13,6 +13,7 @@ use super::{Choice, ChoiceError, ChosenDisk, InstallWork, OrderedImage, Served, 
 use crate::{
     machine::{
         Approval, DiskOrder, Machine, Strength,
+        awaited::StillAwaited,
         disk_order::{OrderState, Work},
         hexadecimal,
     },
@@ -156,16 +157,8 @@ pub enum InstallRefusal {
     #[error("the machine has not reported completely yet: {0}")]
     Incomplete(String),
     /// Drivers are on their way to it, so that it may show less than it has.
-    #[error(
-        "drivers are still on their way to this machine ({modules}), so disks may be missing from its report; try again \
-         in a moment: {machine}"
-    )]
-    DriversAwaited {
-        /// The machine.
-        machine: String,
-        /// Which drivers.
-        modules: String,
-    },
+    #[error(transparent)]
+    DriversAwaited(StillAwaited),
     /// What it reported is being replaced at this moment, or was lost.
     #[error(
         "what this machine reported is not all stored; let it boot SunshineOS and try again: {0}"

@@ -1,7 +1,7 @@
 //! Stories of machines whose drivers come late: nothing is decided by what is not there yet.
 
 use super::{installs::request, *};
-use crate::machine::{Load, install::InstallRefusal};
+use crate::machine::{Load, awaited::StillAwaited, install::InstallRefusal};
 
 /// The same machine, whose disk controller has no driver yet.
 const LATE: &str =
@@ -41,8 +41,8 @@ fn a_machine_without_its_disks_is_not_taken_for_one_without_disks() {
     let error = story.approve(&name).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "drivers are still on their way to this machine (mpt3sas), so disks may be missing from its report; \
-         try again in a moment: 4q5hmp2"
+        "drivers of this machine are on their way or did not come (mpt3sas), so disks may be missing from its report; \
+         try again in a moment, or see its gaps in drydock machines show 4q5hmp2 -o json"
     );
     let by_rule = story.with(|fleet, now, effects| fleet.approve_by_rule(&name, "r", now, effects));
     assert_eq!(by_rule, Err(OrderError::NotForRules { name: name.clone() }));
@@ -82,7 +82,10 @@ fn an_order_waits_for_a_driver_of_a_card_that_came_later() {
     story.boots(1, &more);
     let refused = story.installs(1, &name, ONE, &request("only", false)).unwrap_err();
     let modules = "ixgbe".to_owned();
-    assert_eq!(refused, InstallRefusal::DriversAwaited { machine: name.clone(), modules });
+    assert_eq!(
+        refused,
+        InstallRefusal::DriversAwaited(StillAwaited { machine: name.clone(), modules })
+    );
     assert_eq!(story.load(&name), Load::Unreported, "not blank, for all that is known");
     let welcome = story.boots(1, ONE);
     let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();

@@ -283,13 +283,20 @@ async fn stop(
     mut online: watch::Receiver<u64>,
 ) -> LifeError {
     let Some(server) = server else { return contradiction.into() };
-    if timeout(NETWORK_PATIENCE, online.changed()).await.is_err() {
-        warn!("nobody is told why this boot stops: no network");
-    }
     // The farewell speaks through it.
-    match Session::new(&server, pins) {
-        Ok(session) => drop(SESSION.set(session)),
-        Err(error) => warn!(%error, "nobody is told why this boot stops"),
+    let session = match Session::new(&server, pins) {
+        Ok(session) => SESSION.get_or_init(|| session),
+        Err(error) => {
+            warn!(%error, "nobody is told why this boot stops");
+            return contradiction.into();
+        }
+    };
+    let way = async {
+        let _address = online.changed().await;
+        session.finds_way().await;
+    };
+    if timeout(NETWORK_PATIENCE, way).await.is_err() {
+        warn!("nobody is told why this boot stops: no network");
     }
     contradiction.into()
 }

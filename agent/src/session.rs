@@ -174,6 +174,12 @@ impl Session {
         }
     }
 
+    /// Waits until there is a way to the server: the link of a port comes up later than its address where the boot program
+    /// said that. Whether the server is to be trusted is another question.
+    pub async fn finds_way(&self) {
+        self.client.finds_way().await;
+    }
+
     /// Says one last thing to the server, for a limited time.
     pub async fn say_last(&self, level: Level, kind: EventKind) {
         self.note(level, kind);

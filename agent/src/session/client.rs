@@ -27,6 +27,9 @@ const WAIT: Duration = Duration::from_secs(30);
 /// How long everything else may take: a large inventory over a slow line.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long to wait until it is tried again whether there is a way to the server.
+const KNOCK_PAUSE: Duration = Duration::from_millis(500);
+
 /// The largest answer that is read: an order with four texts of 256 KiB for the installed system, each character of
 /// which may take six bytes on the wire.
 const ANSWER_LIMIT: usize = 8 << 20;
@@ -95,6 +98,13 @@ impl Client {
             .with_client_auth_cert(vec![certificate.der().clone()], shown)
             .map_err(ClientError::Tls)?;
         Ok(Self { http: Http::new(server, Arc::new(tls)), key: Arc::new(key) })
+    }
+
+    /// Waits until something that this machine sends leaves it.
+    pub(super) async fn finds_way(&self) {
+        while self.http.knock().await.is_err_and(|error| error.has_no_way()) {
+            tokio::time::sleep(KNOCK_PAUSE).await;
+        }
     }
 
     /// Signs with the key of this boot: ECDSA over P-256 with SHA-256, as ASN.1.

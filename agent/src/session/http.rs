@@ -74,6 +74,18 @@ pub(super) struct Ask {
     pub(super) body: Option<Vec<u8>>,
 }
 
+impl HttpError {
+    /// Holds where nothing leaves this machine: its link is down, or it has no route to the server.
+    pub(super) fn has_no_way(&self) -> bool {
+        use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable};
+        let Self::Connect { source, .. } = self else { return false };
+        matches!(
+            source.kind(),
+            AddrNotAvailable | HostUnreachable | NetworkDown | NetworkUnreachable
+        )
+    }
+}
+
 impl Http {
     /// Connects to nobody yet.
     pub(super) fn new(server: &str, tls: Arc<ClientConfig>) -> Self {
@@ -135,6 +147,11 @@ impl Http {
         let uri: Option<Uri> = self.server.parse().ok();
         let is_right = |uri: &Uri| uri.scheme_str() == Some("https") && uri.path() == "/";
         uri.filter(is_right).ok_or_else(|| HttpError::Address { server: self.server.clone() })
+    }
+
+    /// Connects to the server, and asks nothing.
+    pub(super) async fn knock(&self) -> Result<(), HttpError> {
+        self.connect().await.map(drop)
     }
 
     async fn connect(&self) -> Result<Connection, HttpError> {

@@ -113,7 +113,8 @@ fn tell(case: &Case, show_serial: bool) -> Outcome {
         Ok(()) => Outcome::Passed,
         Err(error) => match error.downcast_ref::<LeftOut>() {
             Some(LeftOut(reason)) => Outcome::LeftOut(reason.clone()),
-            None => Outcome::Failed(format!("{error:#}")),
+            // The summary has no room for more.
+            None => Outcome::Failed(format!("{error:#}\n{}", last_words(case, ".serial.log", 6))),
         },
     }
 }
@@ -128,23 +129,27 @@ fn report(clock: &Clock, case: &Case, outcome: &Outcome, start: Instant) {
         Outcome::Passed => clock.say(&format!("{}: passed in {seconds} s", case.name)),
         Outcome::LeftOut(reason) => clock.say(&format!("{}: left out: {reason}", case.name)),
         Outcome::Failed(reason) => {
-            let logs = last_words(&logs(case)).unwrap_or_else(|error| format!("{error:#}"));
+            let logs = last_words(case, ".log", 60);
             clock.say(&format!("{}: FAILED after {seconds} s: {reason}\n{logs}", case.name));
         }
     }
 }
 
-/// Returns the end of every log of a case: on failure nobody should have to look for them.
-fn last_words(logs: &Path) -> Result<String> {
+/// Returns the end of every log of a case with such a name: on failure nobody should have to look for them.
+fn last_words(case: &Case, ending: &str, lines: usize) -> String {
+    ends(&logs(case), ending, lines).unwrap_or_else(|error| format!("{error:#}"))
+}
+
+fn ends(logs: &Path, ending: &str, lines: usize) -> Result<String> {
     let mut paths: Vec<PathBuf> = fs::read_dir(logs)
         .with_context(|| format!("reading {}", logs.display()))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    paths.retain(|path| path.to_string_lossy().ends_with(ending));
     paths.sort();
     let end = |path: &PathBuf| {
         let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        Ok(format!("----- the end of {}\n{}", path.display(), tail(&printable(&bytes), 60)))
+        Ok(format!("----- the end of {}\n{}", path.display(), tail(&printable(&bytes), lines)))
     };
     let ends: Vec<String> = paths.iter().map(end).collect::<Result<_>>()?;
     Ok(ends.join("\n"))

@@ -19,7 +19,7 @@ mod plan;
 
 pub use self::{
     against::Against,
-    judge::{Asked, Judged, Judgement, ceiling, judge},
+    judge::{Asked, Judged, Judgement, ceiling, judge, password_went},
     password::LeftPassword,
     plan::{WipePlan, WipeRefusal, WipeRequest},
 };
@@ -122,6 +122,16 @@ pub struct WipedDisk {
     pub verdict: Verdict,
     /// How far its data is gone.
     pub reached: Outcome,
+    /// Whether its report shows that an ATA password went with the data, although something else did not go as it should.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub password_went: bool,
+}
+
+impl WipedDisk {
+    /// Holds where no password that was set before can lock it any more.
+    pub(in crate::machine) fn has_no_password(&self) -> bool {
+        self.verdict == Verdict::Erased || self.password_went
+    }
 }
 
 /// Why a step cannot be journaled.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{
     EventKind, Inventory, OrderId,
-    wipe::{PowerLevel, Verdict, WipeFinish, WipeStep, WipeStepKind},
+    wipe::{PowerLevel, WipeFinish, WipeStep, WipeStepKind},
 };
 
 use super::{ALIVE, Effects, Fleet, Now};
@@ -104,7 +104,7 @@ impl Fleet {
         all
     }
 
-    /// Forgets the passwords of a disk, wherever it was when they were set: it was erased at this moment, and has none any more.
+    /// Forgets the passwords of a disk, wherever it was when they were set: since this moment it has none any more.
     fn release_passwords(&mut self, disk: &ChosenDisk, until: i64, effects: &mut Effects) {
         let gone = password::released(&self.passwords(), disk, until);
         let release = |name: &str, passwords: &mut Vec<LeftPassword>, effects: &mut Effects| {
@@ -213,7 +213,8 @@ impl Fleet {
         let is_last = machine.orders.last().is_some_and(|order| order.id == id);
         let Some(order) = machine.orders.iter_mut().find(|order| order.id == id) else { return };
         let was_with_an_agent = order.is_with_an_agent();
-        let (erased, until) = order.wipe().map(|wipe| erased(wipe, &result)).unwrap_or_default();
+        let free = order.wipe().map(|wipe| without_password(wipe, &result));
+        let (free, until) = free.unwrap_or_default();
         order.state = OrderState::Wiped { session, at, result: Box::new(result) };
         order.held_back = None;
         order.close();
@@ -225,18 +226,18 @@ impl Fleet {
         }
         effects.tell(machine, now, what);
         effects.changed.insert(name);
-        for disk in erased {
+        for disk in free {
             self.release_passwords(&disk, until, effects);
         }
     }
 }
 
-/// Returns the disks that the server judges to be erased, and when the wipe was last heard of: who says so may be wrong, and
-/// may say it late.
-fn erased(wipe: &WipeWork, result: &WipeResult) -> (Vec<ChosenDisk>, i64) {
+/// Returns the disks that have no password any more, as the server judges, and when the wipe was last heard of: who says so may
+/// be wrong, and may say it late.
+fn without_password(wipe: &WipeWork, result: &WipeResult) -> (Vec<ChosenDisk>, i64) {
     let judged = wipe.disks.iter().zip(&result.disks);
-    let erased = judged.filter(|(_, judged)| judged.verdict == Verdict::Erased);
-    (erased.map(|(disk, _)| disk.clone()).collect(), wipe.alive.unwrap_or(i64::MIN))
+    let free = judged.filter(|(_, judged)| judged.has_no_password());
+    (free.map(|(disk, _)| disk.clone()).collect(), wipe.alive.unwrap_or(i64::MIN))
 }
 
 impl Machine {

@@ -139,7 +139,12 @@ fn a_machine_that_keeps_booting_the_other_system_is_not_restarted_for_ever() {
 
 #[test]
 fn a_result_says_what_became_of_each_kind() {
-    let disk = |verdict| WipedDisk { identity: String::new(), verdict, reached: Outcome::Clear };
+    let disk = |verdict| WipedDisk {
+        identity: String::new(),
+        verdict,
+        reached: Outcome::Clear,
+        password_went: false,
+    };
     let result = WipeResult {
         level: PowerLevel::Full,
         is_done: false,

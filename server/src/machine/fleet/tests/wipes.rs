@@ -89,7 +89,12 @@ impl Story {
 
 /// What a wipe of one disk came to.
 fn result(verdict: Verdict) -> WipeResult {
-    let disk = WipedDisk { identity: String::new(), verdict, reached: Outcome::Clear };
+    let disk = WipedDisk {
+        identity: String::new(),
+        verdict,
+        reached: Outcome::Clear,
+        password_went: false,
+    };
     WipeResult {
         level: PowerLevel::Full,
         is_done: verdict == Verdict::Erased,

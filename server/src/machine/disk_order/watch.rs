@@ -66,8 +66,10 @@ impl DiskOrder {
             wipe.watch.unwrap_or(Watch { looked: since, away_milliseconds: 0, uptime: None });
         let ran = uptime.saturating_sub(before.uptime.unwrap_or_default());
         let ran = i64::try_from(ran.as_millis()).unwrap_or(i64::MAX);
-        let away = at.saturating_sub(before.looked).saturating_sub(ran).max(0);
-        let away_milliseconds = before.away_milliseconds.saturating_add(away);
+        // Below zero where the clock was set back: what it was ahead before counts no more. The sum stays at least zero, since
+        // of a server that heard a sign of life and looks for the first time then, all its uptime is taken for time since.
+        let away = at.saturating_sub(before.looked).saturating_sub(ran);
+        let away_milliseconds = before.away_milliseconds.saturating_add(away).max(0);
         wipe.watch = Some(Watch { looked: at, away_milliseconds, uptime: Some(uptime) });
         before.looked.div_euclid(STORED_MILLISECONDS) != at.div_euclid(STORED_MILLISECONDS)
     }
@@ -109,9 +111,24 @@ mod tests {
         // Its host slept for two hours.
         order.watched(56 * HOUR, hours(4));
         assert_eq!(order.lost_at(), Some(56 * HOUR));
-        // A clock that is set back is none.
-        order.watched(50 * HOUR, hours(5));
-        assert_eq!(order.lost_at(), Some(56 * HOUR));
+        // It slept for two more; a clock that is set back by one is no time in which it listened twice.
+        order.watched(59 * HOUR, hours(5));
+        order.watched(59 * HOUR, hours(6));
+        assert_eq!(order.lost_at(), Some(57 * HOUR));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_is_set_back_is_no_time_away() {
+        let mut order = running();
+        order.watched(HOUR, hours(1));
+        order.watched(1002 * HOUR, hours(2));
+        order.watched(3 * HOUR, hours(3));
+        assert_eq!(order.lost_at(), Some(24 * HOUR));
+        // Nor is one that is set back below what it was ever more than a day ahead of the next time away.
+        order.watched(-20 * HOUR, hours(4));
+        assert_eq!(order.lost_at(), Some(24 * HOUR));
+        order.watched(-10 * HOUR, hours(4));
+        assert_eq!(order.lost_at(), Some(34 * HOUR), "it slept for ten hours");
     }
 
     #[test]

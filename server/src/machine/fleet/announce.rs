@@ -242,6 +242,7 @@ impl Fleet {
         now: Now,
         effects: &mut Effects,
     ) -> (String, Taken) {
+        self.watch_order(name, now, effects);
         let mut machine = (*self.machines[name]).clone();
         let macs = |machine: &Machine| -> BTreeSet<MacAddress> {
             machine.ports.iter().map(|port| port.mac).collect()

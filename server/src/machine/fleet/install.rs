@@ -100,7 +100,11 @@ impl Fleet {
         let Some(meant) = order_of(&instruction.verb) else {
             return Handing::Out(instruction.clone());
         };
-        let Some(machine) = self.of_session(session) else {
+        let Some(name) = self.of_session(session).map(|machine| machine.name.clone()) else {
+            return Handing::Not;
+        };
+        self.watch_order(&name, now, effects);
+        let Some(machine) = self.get(&name) else {
             return Handing::Not;
         };
         let sequence = instruction.sequence;
@@ -118,7 +122,6 @@ impl Fleet {
         };
         let is_given = is_its(&order.state);
         let is_late = is_given && now.unix_milliseconds >= order.end();
-        let name = machine.name.clone();
         let late = is_late.then_some("its time is over");
         if let Some(reason) = machine.unfit_for(order).or(late) {
             // One of the two fits: an order that nobody has is void, one whose answer was lost stays that.
@@ -239,10 +242,14 @@ impl Fleet {
     /// Notes that the server runs, and hears of wipes whatever there is to hear.
     pub(in crate::machine) fn watch_wipes(&mut self, now: Now, effects: &mut Effects) {
         for machine in self.machines.values_mut() {
-            let order = machine.open_order_mut();
-            if order.is_some_and(|order| order.watched(now.unix_milliseconds, now.uptime)) {
-                effects.touched.insert(machine.name.clone());
-            }
+            machine.is_watched(now, effects);
+        }
+    }
+
+    /// The same of one machine, before anything is decided by when its order ends: the server may have slept until a moment ago.
+    pub(super) fn watch_order(&mut self, name: &str, now: Now, effects: &mut Effects) {
+        if let Some(machine) = self.machines.get_mut(name) {
+            machine.is_watched(now, effects);
         }
     }
 
@@ -344,6 +351,13 @@ impl Machine {
 
     pub(super) fn open_order_mut(&mut self) -> Option<&mut DiskOrder> {
         self.orders.last_mut().filter(|order| order.is_open())
+    }
+
+    fn is_watched(&mut self, now: Now, effects: &mut Effects) {
+        let order = self.open_order_mut();
+        if order.is_some_and(|order| order.watched(now.unix_milliseconds, now.uptime)) {
+            effects.touched.insert(self.name.clone());
+        }
     }
 
     /// Holds while an order decides what the machine boots.

@@ -40,6 +40,9 @@ impl Fleet {
         effects: &mut Effects,
     ) -> Boot {
         let found = self.find(traveller, now);
+        if let Found::Machine(name) = &found {
+            self.watch_order(name, now, effects);
+        }
         let machine = match &found {
             Found::Machine(name) => self.get(name),
             Found::Nobody | Found::Unclear(_) => None,

@@ -80,6 +80,8 @@ fn inventory(text: &str) -> Inventory {
 struct Story {
     fleet: Fleet,
     seconds: u64,
+    /// So long of that the server's host slept.
+    asleep: u64,
     lists: Lists,
     entries: Vec<Entry>,
 }
@@ -92,13 +94,13 @@ impl Story {
     fn with_room_for(strangers: usize) -> Self {
         let bounds = Bounds { strangers, stranger_bytes: 1 << 20 };
         let fleet = Fleet::new(bounds, [], []);
-        Self { fleet, seconds: 1_000_000, lists: Lists::default(), entries: vec![] }
+        Self { fleet, seconds: 1_000_000, asleep: 0, lists: Lists::default(), entries: vec![] }
     }
 
     fn now(&self) -> Now {
         Now {
             unix_milliseconds: i64::try_from(self.seconds * 1000).unwrap(),
-            uptime: Duration::from_secs(self.seconds),
+            uptime: Duration::from_secs(self.seconds - self.asleep),
         }
     }
 

@@ -47,6 +47,38 @@ fn a_wipe_whose_machine_never_comes_back_ends_after_a_day_with_all_that_is_known
 }
 
 #[test]
+fn a_server_that_slept_counts_that_before_whatever_it_hears_first() {
+    // The announcement of another boot, and the question of a machine's firmware.
+    for is_announced in [true, false] {
+        let mut story = Story::new();
+        let (_, data, id) = runs(&mut story);
+        story.with(Fleet::expire);
+        (story.seconds, story.asleep) = (story.seconds + 3 * DAY, 3 * DAY);
+        if !is_announced {
+            // It had lost its power before the server slept.
+            story = Story::new();
+            let (_, data, _) = runs(&mut story);
+            story.boots_hercules(3, &data);
+            story.with(Fleet::expire);
+            (story.seconds, story.asleep) = (story.seconds + 3 * DAY, 3 * DAY);
+            assert_eq!(story.decides_for(mac(1)), HERCULES, "it is continued");
+        }
+        let welcome = story.boots_hercules(4, &data);
+        assert!(matches!(story.state(id), OrderState::Interrupted { .. }), "{:?}", story.state(id));
+        story.falls_silent();
+        assert!(story.given_wipe(4, welcome.sequence).is_some());
+    }
+    // A question, with the order before it.
+    let mut story = Story::new();
+    let (_, data, _) = runs(&mut story);
+    let welcome = story.boots_hercules(3, &data);
+    story.falls_silent();
+    story.with(Fleet::expire);
+    (story.seconds, story.asleep) = (story.seconds + 3 * DAY, 3 * DAY);
+    assert!(story.given_wipe(3, welcome.sequence).is_some());
+}
+
+#[test]
 fn a_boot_that_was_cut_off_for_days_goes_on_with_its_wipe_and_reports_it() {
     for is_step in [true, false] {
         let mut story = Story::new();
@@ -116,22 +148,17 @@ fn a_day_in_which_the_server_was_off_is_none() {
         let stored = serde_json::to_vec(story.fleet.get(&name).unwrap()).unwrap();
         let bounds = Bounds { strangers: 100, stranger_bytes: 1 << 20 };
         story.fleet = Fleet::new(bounds, [serde_json::from_slice(&stored).unwrap()], []);
-    };
-    // Hours in both clocks, from the moment at which a server starts.
-    let watches = |story: &mut Story, hours: u64| {
-        let now = Now { uptime: Duration::from_hours(hours), ..story.now() };
-        let mut effects = Effects::default();
-        story.fleet.expire(now, &mut effects);
+        story.asleep = story.seconds;
+        story.with(Fleet::expire);
     };
     story.seconds += 3 * DAY;
     restart(&mut story);
-    watches(&mut story, 0);
     assert!(matches!(story.state(id), OrderState::Running { .. }), "nobody could hear it");
     story.seconds += 23 * 3600;
-    watches(&mut story, 23);
+    story.with(Fleet::expire);
     assert!(matches!(story.state(id), OrderState::Running { .. }));
     story.seconds += 3600;
-    watches(&mut story, 24);
+    story.with(Fleet::expire);
     assert!(matches!(story.state(id), OrderState::Lost { .. }), "{:?}", story.state(id));
 
     // One that lost its power in such a time is continued, too.
@@ -140,8 +167,8 @@ fn a_day_in_which_the_server_was_off_is_none() {
     story.with(Fleet::expire);
     story.seconds += 3 * DAY;
     restart(&mut story);
-    watches(&mut story, 0);
     let welcome = story.boots_hercules(3, &data);
     assert!(matches!(story.state(id), OrderState::Interrupted { .. }), "{:?}", story.state(id));
+    story.falls_silent();
     assert!(story.given_wipe(3, welcome.sequence).is_some());
 }

@@ -17,11 +17,11 @@
 //!
 //! ```text
 //!  Running ── a day without a sign of life ──► Lost ── its boot speaks ──► Running
-//!                                               └─ another boot, or another order ─► Failed
+//!                                               └─ another boot, or given up by a person ─► Failed
 //! ```
 //!
 //! A day counts only while the server itself runs ([`Watch`]). Who follows the order hears of its end then, and a boot that was
-//! cut off for so long may go on all the same: what it does to the disks is in nobody's way.
+//! cut off for so long may go on all the same: hence no other order is taken for its machine before a person gives this one up.
 
 mod restart;
 mod watch;

@@ -60,13 +60,6 @@ impl Fleet {
         let by = order.by.clone();
         machine.order_digest = order.rests_on();
         machine.serve_nothing();
-        if machine.orders.last().is_some_and(DiskOrder::is_lost) {
-            let event = OrderEvent::GiveUp {
-                reason: "the machine never came back, and was given another order",
-            };
-            let over = machine.happens(&event, now.unix_milliseconds);
-            effects.tell_all(&machine, now, over.and_then(|change| change.entry));
-        }
         if machine.orders.len() >= REMEMBERED {
             machine.orders.remove(0);
         }
@@ -189,7 +182,7 @@ impl Fleet {
         }
     }
 
-    /// Takes an order back, or gives it up where an agent has it.
+    /// Takes an order back, or gives it up where an agent has it, or had it before it was lost.
     pub(in crate::machine) fn cancel_order(
         &mut self,
         id: OrderId,
@@ -200,7 +193,7 @@ impl Fleet {
         let Some((machine, order)) = self.find_order(id) else {
             return Err(CancelError::NoOrder(id.to_string()));
         };
-        if !order.is_open() {
+        if !order.is_open() && !order.is_lost() {
             return Err(CancelError::Over { id, words: order.words() });
         }
         let name = machine.name.clone();
@@ -257,9 +250,7 @@ impl Fleet {
     pub(in crate::machine) fn end_orders(&mut self, reason: &str, now: Now, effects: &mut Effects) {
         let open: Vec<String> = self
             .machines()
-            .filter(|machine| {
-                machine.orders.last().is_some_and(|order| order.is_open() || order.is_lost())
-            })
+            .filter(|machine| machine.open_order().or(machine.lost_order()).is_some())
             .map(|machine| machine.name.clone())
             .collect();
         for name in open {
@@ -338,6 +329,11 @@ impl Machine {
     /// Returns the order that is not over.
     pub fn open_order(&self) -> Option<&DiskOrder> {
         self.orders.last().filter(|order| order.is_open())
+    }
+
+    /// Returns its last order where that is lost: whoever has it may come back, and go on.
+    pub fn lost_order(&self) -> Option<&DiskOrder> {
+        self.orders.last().filter(|order| order.is_lost())
     }
 
     /// Holds where the running agent has heard more than this server remembers to have said, while an order is open

@@ -233,7 +233,9 @@ impl Fleet {
             Order::PowerOff => Verb::PowerOff {},
             Order::Announce => Verb::Announce {},
         };
-        let is_busy = machine.open_order().is_some_and(DiskOrder::is_with_an_agent);
+        // One that was lost and asks again is at its disks, although it has not said so yet.
+        let is_back = online && machine.lost_order().is_some();
+        let is_busy = is_back || machine.open_order().is_some_and(DiskOrder::is_with_an_agent);
         if is_busy && !matches!(order, Order::Wait | Order::Release) {
             return Err(OrderError::Busy { name: name.to_owned() });
         }
@@ -303,7 +305,7 @@ impl Machine {
         if self.claimed_by.is_some() {
             // Its owner's boot server gets it.
             Verb::Reboot {}
-        } else if self.open_order().is_some() {
+        } else if self.open_order().or(self.lost_order()).is_some() {
             Verb::Wait {}
         } else if reported
             && self.told_to_wait.is_none()

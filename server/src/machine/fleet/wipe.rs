@@ -72,8 +72,7 @@ impl Fleet {
         let name = name.ok_or(StepError::NotItsOrder)?;
         self.hold_where_replaced_still_wipes(session, id, now, effects);
         let kind = EventKind::WipeStep { order: id, step: Box::new(step.clone()) };
-        if self.get(&name).and_then(|machine| machine.orders.last()).is_some_and(DiskOrder::is_lost)
-        {
+        if self.get(&name).is_some_and(|machine| machine.lost_order().is_some()) {
             self.happens(&name, &OrderEvent::Says { session, kind: &kind }, now, effects);
         }
         let machine = self.machines.get_mut(name.as_str()).ok_or(StepError::NotItsOrder)?;

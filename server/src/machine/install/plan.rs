@@ -179,6 +179,17 @@ pub enum InstallRefusal {
         /// What became of it so far.
         words: String,
     },
+    /// The order before may be carried out still.
+    #[error(
+        "nothing was heard for a day of the order before, and its machine may be carrying it out still: look at the machine, \
+         then close that order with drydock orders cancel {id}: {machine}"
+    )]
+    Lost {
+        /// The machine.
+        machine: String,
+        /// Which order.
+        id: OrderId,
+    },
     /// Everything that it shows, others show too.
     #[error("nothing that this machine shows tells it from others: {0}")]
     NoIdentity(String),
@@ -304,6 +315,9 @@ pub(in crate::machine) fn check_machine(
     }
     if let Some(open) = machine.open_order() {
         return Err(InstallRefusal::Pending { id: open.id, words: open.words() });
+    }
+    if let Some(lost) = machine.lost_order() {
+        return Err(InstallRefusal::Lost { machine: name(), id: lost.id });
     }
     if !machine.evidence.sound().any(|item| item.kind.is_rooted()) {
         return Err(InstallRefusal::NoIdentity(name()));

@@ -36,14 +36,56 @@ fn a_wipe_whose_machine_never_comes_back_ends_after_a_day_with_all_that_is_known
     assert_eq!(order.wipe().unwrap().journal, [WipeStep { disk: 0, kind: password() }]);
     assert_eq!(story.fleet.passwords().len(), 1);
     assert_eq!(story.decides_for(mac(1)), SUNSHINE, "what is on its disks nobody knows");
-    // It may be ordered anew, and then the one before is over for good.
-    let next = story.wipes(2, &name, &data, &request(&["only"])).unwrap();
+    // It may be ordered anew once a person has closed this one.
+    story.with(|fleet, now, effects| fleet.cancel_order(id, "uid 0", now, effects)).unwrap();
     assert!(matches!(story.state(id), OrderState::Failed { touched: true, .. }));
+    let next = story.wipes(2, &name, &data, &request(&["only"])).unwrap();
     assert!(story.fleet.find_order(id).unwrap().1.verb().is_none());
     let welcome = story.boots_hercules(3, &data);
     let wipe = story.given_wipe(3, welcome.sequence).unwrap();
     assert_eq!((wipe.order.id, wipe.journal), (next, vec![WipeStep { disk: 0, kind: password() }]));
     assert_eq!(story.journals(2, id, WipeStepKind::Verify {}), Err(StepError::NotItsOrder));
+}
+
+#[test]
+fn a_wipe_that_may_come_back_is_ended_by_no_new_order_but_by_a_person_only() {
+    let mut story = Story::new();
+    let (name, data, id) = is_lost(&mut story);
+    let idle = WipeRequest { level: PowerLevel::Idle, ..request(&["only"]) };
+    for refused in [
+        story.wipes(2, &name, &data, &request(&["only"])).unwrap_err().to_string(),
+        story.wipes(2, &name, &data, &idle).unwrap_err().to_string(),
+        story.installs(2, &name, &data, &installs::request("only", true)).unwrap_err().to_string(),
+    ] {
+        assert!(refused.contains(&format!("drydock orders cancel {id}")), "{refused}");
+    }
+    assert!(matches!(story.state(id), OrderState::Lost { .. }), "{:?}", story.state(id));
+    // It is back, and at its disks: nobody restarts it by the way.
+    let session = story.fleet.get(&name).unwrap().session.as_ref().unwrap().session;
+    let after = story.fleet.get(&name).unwrap().sequence;
+    story.with(|fleet, now, effects| fleet.poll(session, after, now, effects)).unwrap();
+    for order in [Order::Reboot, Order::PowerOff] {
+        assert_eq!(story.order(&name, order), Err(OrderError::Busy { name: name.clone() }));
+    }
+    story.order(&name, Order::Release).unwrap();
+    assert_eq!(story.polls(2, after), Ok(None), "nor is it sent to a disk");
+    assert_eq!(story.boots_hercules(2, &data).verb, Verb::Wait {});
+    story.tells(2, &progress(id));
+    assert!(matches!(story.state(id), OrderState::Running { .. }), "{:?}", story.state(id));
+
+    let mut story = Story::new();
+    let (name, data, id) = is_lost(&mut story);
+    let by = "uid 0";
+    story.with(|fleet, now, effects| fleet.cancel_order(id, by, now, effects)).unwrap();
+    let OrderState::Failed { reason, touched: true, .. } = story.state(id) else {
+        panic!("{:?}", story.state(id))
+    };
+    assert_eq!(reason, "given up by uid 0");
+    story.tells(2, &progress(id));
+    assert!(matches!(story.state(id), OrderState::Failed { .. }), "it hears that it is over");
+    let again = story.with(|fleet, now, effects| fleet.cancel_order(id, by, now, effects));
+    assert!(matches!(again, Err(CancelError::Over { .. })), "{again:?}");
+    story.wipes(2, &name, &data, &request(&["only"])).unwrap();
 }
 
 #[test]

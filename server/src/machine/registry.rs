@@ -145,7 +145,7 @@ impl Registry {
         let registry = Self(inner);
         // While it was off nobody was heard.
         let now = registry.now();
-        registry.change(|fleet, effects| fleet.watch_wipes(now, effects));
+        registry.change(|fleet, effects| fleet.watch_orders(now, effects));
         Ok(registry)
     }
 

@@ -211,10 +211,10 @@ impl Fleet {
         })
     }
 
-    /// Ends orders whose time is over, gives up wipes for lost of which nothing is heard any more, and says what else is
+    /// Ends orders whose time is over, gives up for lost those of which nothing is heard any more, and says what else is
     /// overdue.
     pub(in crate::machine) fn expire(&mut self, now: Now, effects: &mut Effects) {
-        self.watch_wipes(now, effects);
+        self.watch_orders(now, effects);
         for event in [OrderEvent::Time, OrderEvent::Silent] {
             let is_due = |machine: &&Machine| {
                 let is_meant = matches!(event, OrderEvent::Time) || !self.is_online(machine, now);
@@ -232,8 +232,8 @@ impl Fleet {
         self.say_overdue(now, effects);
     }
 
-    /// Notes that the server runs, and hears of wipes whatever there is to hear.
-    pub(in crate::machine) fn watch_wipes(&mut self, now: Now, effects: &mut Effects) {
+    /// Notes that the server runs, and hears of orders whatever there is to hear.
+    pub(in crate::machine) fn watch_orders(&mut self, now: Now, effects: &mut Effects) {
         for machine in self.machines.values_mut() {
             machine.is_watched(now, effects);
         }
@@ -393,8 +393,13 @@ impl Machine {
         let mut is_late = false;
         match (event, order.wipe_mut()) {
             (OrderEvent::Give { session, .. }, Some(wipe)) => wipe.boots.push(*session),
-            (OrderEvent::Says { kind: EventKind::WipeProgress(_), .. }, Some(wipe)) => {
-                let before = wipe.lives(at);
+            (
+                OrderEvent::Says {
+                    kind: EventKind::WipeProgress(_) | EventKind::Progress(_), ..
+                },
+                _,
+            ) => {
+                let before = order.lives(at);
                 is_late = before.is_none_or(|before| {
                     before.div_euclid(SEEN_MILLISECONDS) != at.div_euclid(SEEN_MILLISECONDS)
                 });

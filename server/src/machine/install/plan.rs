@@ -473,6 +473,8 @@ impl Plan {
                 install: Some(Box::new(install)),
                 served: told.transpose()?,
                 phoned_home: None,
+                alive: None,
+                watch: None,
             })),
         })
     }

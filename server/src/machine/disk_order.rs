@@ -63,6 +63,9 @@ pub struct DiskOrder {
     /// How often the machine was told to leave the other system for it, and which boot last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<Restarts>,
+    /// The boot that had it when it ended otherwise than by that boot's word: it may be at it still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<Session>,
     /// What is to be done.
     #[serde(flatten)]
     pub work: Work,

@@ -25,6 +25,7 @@ mod install;
 mod lookup;
 mod order;
 mod served;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod wipe;

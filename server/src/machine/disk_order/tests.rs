@@ -19,6 +19,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
         state: OrderState::Ordered {},
         held_back: None,
         restarts: None,
+        abandoned: None,
         work: Work::Install(Box::new(InstallWork {
             image: OrderedImage { name: "debian".to_owned(), manifest: None, size_bytes: None },
             disk: ChosenDisk::default(),

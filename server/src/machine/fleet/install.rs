@@ -2,7 +2,7 @@
 
 use protocol::{EventKind, Instruction, Inventory, OrderId, Verb, install::Finish};
 
-use super::{Effects, Fleet, Now, REMEMBERED, SEEN_MILLISECONDS, instruct};
+use super::{Effects, Fleet, Now, REMEMBERED, SEEN_MILLISECONDS, instruct, silence};
 use crate::{
     journal::What,
     machine::{
@@ -11,10 +11,6 @@ use crate::{
         install::{self, ImageFacts, InstallRefusal, InstallRequest, Plan},
     },
 };
-
-/// Why a wipe that was interrupted waits.
-pub(super) const STILL_HEARD: &str = "the boot that had it was heard a moment ago: it is continued when nothing was heard of that \
-                           one for 90 s, for it may run still";
 
 /// Whether an instruction may leave the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,7 +122,8 @@ impl Fleet {
             .awaited
             .as_ref()
             .map(|awaited| format!("drivers are on their way to the machine: {}", awaited.words()));
-        let may_still_run = self.until_silent(session, now).map(|_| STILL_HEARD.to_owned());
+        let may_still_run =
+            self.until_silent(session, now).map(|_| silence::words(order).to_owned());
         if let Some(reason) = fit.err().or(awaits).or(may_still_run) {
             self.hold_back(&name, &reason, now, effects);
             return Handing::Not;
@@ -171,6 +168,7 @@ impl Fleet {
         effects: &mut Effects,
     ) {
         self.hear(session, now);
+        self.hear_end(session, kind, effects);
         let running = |machine: &&Machine| {
             machine.session.as_ref().is_some_and(|boot| boot.session == session)
         };
@@ -230,20 +228,6 @@ impl Fleet {
         }
         self.stop_serving(now, effects);
         self.say_overdue(now, effects);
-    }
-
-    /// Notes that the server runs, and hears of orders whatever there is to hear.
-    pub(in crate::machine) fn watch_orders(&mut self, now: Now, effects: &mut Effects) {
-        for machine in self.machines.values_mut() {
-            machine.is_watched(now, effects);
-        }
-    }
-
-    /// The same of one machine, before anything is decided by when its order ends: the server may have slept until a moment ago.
-    pub(super) fn watch_order(&mut self, name: &str, now: Now, effects: &mut Effects) {
-        if let Some(machine) = self.machines.get_mut(name) {
-            machine.is_watched(now, effects);
-        }
     }
 
     /// Ends every order: the state directory is not where it was, or not what it was (SAFETY.md 12).
@@ -345,15 +329,8 @@ impl Machine {
         is_ordered && (after > self.sequence || offered.is_some_and(|offered| after >= offered))
     }
 
-    pub(super) fn open_order_mut(&mut self) -> Option<&mut DiskOrder> {
+    pub(in crate::machine) fn open_order_mut(&mut self) -> Option<&mut DiskOrder> {
         self.orders.last_mut().filter(|order| order.is_open())
-    }
-
-    fn is_watched(&mut self, now: Now, effects: &mut Effects) {
-        let order = self.open_order_mut();
-        if order.is_some_and(|order| order.watched(now.unix_milliseconds, now.uptime)) {
-            effects.touched.insert(self.name.clone());
-        }
     }
 
     /// Holds while an order decides what the machine boots.
@@ -370,6 +347,7 @@ impl Machine {
     ) -> Option<Change> {
         let order = self.orders.last_mut().filter(|order| order.is_open() || order.is_lost())?;
         let was_with_an_agent = order.is_with_an_agent();
+        let had = order.last_boot();
         let after = disk_order::step(order, event, at)?;
         let is_progress = matches!(
             (&order.state, &after),
@@ -405,6 +383,14 @@ impl Machine {
                 });
             }
             _ => {}
+        }
+        // What its boot says of the end, or did not hear, needs no waiting for.
+        let is_its_word = matches!(
+            event,
+            OrderEvent::Says { .. } | OrderEvent::Asks { .. } | OrderEvent::Unheard { .. }
+        );
+        if !order.is_open() && !order.is_lost() {
+            order.abandoned = had.filter(|_| !is_its_word);
         }
         let what = What::Order { order: order.id, became: order.words() };
         let entry = (!is_progress && !is_heard).then_some(what);

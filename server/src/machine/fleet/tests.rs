@@ -21,6 +21,7 @@ mod awaited;
 mod bounds;
 mod installs;
 mod orders;
+mod succeeded;
 mod unheard;
 mod wipes;
 

@@ -1,13 +1,11 @@
 //! Orders to wipe in the life of the machines: planned, journaled step by step, reported.
 
-use std::time::Duration;
-
 use protocol::{
     EventKind, Inventory, OrderId,
     wipe::{PowerLevel, WipeFinish, WipeStep, WipeStepKind},
 };
 
-use super::{ALIVE, Effects, Fleet, Now};
+use super::{Effects, Fleet, Now};
 use crate::{
     decision::System,
     journal::What,
@@ -153,21 +151,6 @@ impl Fleet {
         self.hold_where_replaced_still_wipes(session, id, now, effects);
     }
 
-    /// Returns how long a session still waits for the wipe that another boot had; nothing where it need not.
-    ///
-    /// Who announces itself as a machine need not be it (SAFETY.md 4): the boot that has the wipe would be heard within this
-    /// time if it ran, and both are held then. What was heard before the server started, nobody knows.
-    pub(in crate::machine) fn until_silent(&self, session: Session, now: Now) -> Option<Duration> {
-        let order = self.of_session(session)?.open_order()?;
-        if !matches!(order.state, OrderState::Interrupted { .. }) {
-            return None;
-        }
-        let others = order.wipe()?.boots.iter().filter(|boot| **boot != session);
-        let heard = others.map(|boot| self.heard.get(boot).copied().unwrap_or_default()).max()?;
-        let left = heard.saturating_add(ALIVE).saturating_sub(now.uptime);
-        (!left.is_zero()).then_some(left)
-    }
-
     /// Returns a wipe whose report a session may hand in, and its machine: one that it was given, also when its time is over
     /// or it was given up, and of which there is no report.
     pub(in crate::machine) fn reports(
@@ -216,6 +199,7 @@ impl Fleet {
         let (free, until) = free.unwrap_or_default();
         order.state = OrderState::Wiped { session, at, result: Box::new(result) };
         order.held_back = None;
+        order.abandoned = None;
         order.close();
         let what = What::Order { order: id, became: order.words() };
         if is_last {

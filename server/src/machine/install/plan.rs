@@ -466,6 +466,7 @@ impl Plan {
             state: OrderState::Ordered {},
             held_back: None,
             restarts: None,
+            abandoned: None,
             work: Work::Install(Box::new(InstallWork {
                 image: self.image.clone(),
                 disk: self.disk.clone(),

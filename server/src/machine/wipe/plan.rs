@@ -421,6 +421,7 @@ impl WipePlan {
             state: OrderState::Ordered {},
             held_back: None,
             restarts: None,
+            abandoned: None,
             work: Work::Wipe {
                 wipe: Box::new(WipeWork {
                     level: self.level,

@@ -24,6 +24,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
         state: OrderState::Ordered {},
         held_back: None,
         restarts: None,
+        abandoned: None,
         work: Work::Wipe {
             wipe: Box::new(WipeWork {
                 level: PowerLevel::Full,

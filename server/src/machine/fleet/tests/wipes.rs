@@ -38,7 +38,7 @@ fn request(disks: &[&str]) -> WipeRequest {
 }
 
 impl Story {
-    fn wipes(
+    pub(super) fn wipes(
         &mut self,
         number: u8,
         name: &str,

@@ -7,6 +7,7 @@ use crate::{
     journal::What,
     machine::{
         DiskOrder, DiskState, Machine, Session, Told,
+        awaited::Awaited,
         disk_order::{self, OrderEvent, OrderState, Work, carries_order, order_of},
         install::{self, ImageFacts, InstallRefusal, InstallRequest, Plan},
     },
@@ -118,10 +119,7 @@ impl Fleet {
             self.happens(&name, &OrderEvent::Unheard { reason }, now, effects);
             return Handing::Not;
         }
-        let awaits = machine
-            .awaited
-            .as_ref()
-            .map(|awaited| format!("drivers are on their way to the machine: {}", awaited.words()));
+        let awaits = machine.awaited.as_ref().map(Awaited::holds_back);
         let may_still_run =
             self.until_silent(session, now).map(|_| silence::words(order).to_owned());
         if let Some(reason) = fit.err().or(awaits).or(may_still_run) {
@@ -142,7 +140,7 @@ impl Fleet {
     }
 
     /// Says once why an order waits.
-    fn hold_back(&mut self, name: &str, reason: &str, now: Now, effects: &mut Effects) {
+    pub(super) fn hold_back(&mut self, name: &str, reason: &str, now: Now, effects: &mut Effects) {
         let Some(machine) = self.machines.get_mut(name) else {
             return;
         };

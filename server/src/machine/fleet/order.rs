@@ -307,12 +307,12 @@ impl Machine {
             Verb::Reboot {}
         } else if self.open_order().or(self.lost_order()).is_some() {
             Verb::Wait {}
-        } else if reported
+        } else if (reported || self.is_overdue())
             && self.told_to_wait.is_none()
             && !matches!(self.approval, Approval::Held { .. })
             && self.runs(System::Hercules)
         {
-            // It has nothing to wipe. Not at once: its medium may start it again and again.
+            // It has nothing to wipe, whatever it may show yet. Not at once: its medium may start it again and again.
             Verb::RebootAfter { seconds: super::PATIENCE_SECONDS }
         } else if (reported || self.is_overdue())
             && self.told_to_wait.is_none()

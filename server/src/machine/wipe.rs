@@ -54,6 +54,9 @@ pub struct WipeWork {
     pub evidence: MachineEvidence,
     /// The inventory that it was made from.
     pub inventory: InventoryDigest,
+    /// Whether one of the disks is on a network: only then HerculesOS looks for any there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network_storage: bool,
     /// What is done beside the disks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extras: Vec<Extra>,

@@ -32,6 +32,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
                 disks: vec![disk("a"), disk("b")],
                 missing: vec![],
                 others: vec![],
+                network_storage: false,
                 evidence: MachineEvidence::default(),
                 inventory: InventoryDigest([7; 32]),
                 extras: vec![],

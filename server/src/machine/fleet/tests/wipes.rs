@@ -15,6 +15,7 @@ use crate::machine::{
 
 mod continued;
 mod lost;
+mod network;
 mod passwords;
 mod tangled;
 

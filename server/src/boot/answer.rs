@@ -61,9 +61,12 @@ impl Context {
 
     /// Says what a machine gets that asks for its own script, and whose boot card needs a pack.
     pub(crate) fn answer_arrival(&self, arrival: &Arrival, pack: Option<Pack>) -> Answer {
-        let network_storage = (self.has_network_storage)(&arrival.traveller);
-        let extras = Extras { pack, network_storage };
-        self.script_of(&(self.decide)(&arrival.traveller), arrival, extras)
+        let boot = (self.decide)(&arrival.traveller);
+        let network_storage = match &boot {
+            Boot::System(system) => (self.has_network_storage)(&arrival.traveller, *system),
+            Boot::OwnDisk | Boot::Silence(_) => false,
+        };
+        self.script_of(&boot, arrival, Extras { pack, network_storage })
     }
 
     fn first_script(&self, beginning: Beginning) -> Answer {

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help deps deps-bench image keys drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
+.PHONY: help deps deps-bench image keys drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh update rollback FORCE
 .DEFAULT_GOAL := help
 
 ifneq ($(or $(ARCH),x86_64),x86_64)
@@ -26,9 +26,17 @@ deps: ## installs what the others need, on Debian 12 and 13
 deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
-image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) dist/SHA256SUMS ## builds dist/; SIGN=DIRECTORY PIN=sha256:…: signed too
+image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) dist/SHA256SUMS ## builds dist/; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
 	@image/check-image
 	@image/check-unified
+	@image/settle $(if $(SIGN),signed)
+
+update: ## builds dist/ anew where Debian has newer packages; the server serves it to the next boot without a restart
+	@newer=$$(image/newer); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image/parts.stamp; else echo 'image: Debian has nothing newer'; fi
+	@$(MAKE) --no-print-directory image
+
+rollback: ## has the next boot get the images of the build before this one
+	@image/settle back
 
 keys: target/image/parts.stamp ## makes your own keys for Secure Boot; KEYS=DIRECTORY
 	image/make-keys $(or $(KEYS),keys)
@@ -138,6 +146,7 @@ check: ## format, lints, tests without virtual machines, documentation
 	cargo test --workspace --exclude qemu --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	shellcheck $(scripts)
+	image/check-settle
 
 check-image: image ## says what is in the image, and fails on what does not belong there
 

@@ -31,7 +31,7 @@ pub(crate) use self::http::conditions;
 pub use self::{
     accept::{Limits, serve},
     asset::{Architecture, Asset, Image, Part, Platform, Program},
-    assets::{AssetError, Assets, BuildName, Content, Opened, StoreName},
+    assets::{AssetError, Assets, BuildName, Content, Opened, StoreName, SystemVersions, Versions},
     export::{ExportError, WithoutServer, export},
     http::router,
     pack::{Pack, PackName},

@@ -7,10 +7,15 @@
 mod build;
 mod packs;
 mod store;
+mod versions;
 
 #[cfg(test)]
 pub(crate) use self::build::tests as test_builds;
-pub use self::{build::BuildName, store::StoreName};
+pub use self::{
+    build::BuildName,
+    store::StoreName,
+    versions::{SystemVersions, Versions},
+};
 
 use std::{
     collections::BTreeMap,
@@ -146,8 +151,7 @@ pub enum AssetError {
 impl Assets {
     /// Opens a directory of the layout of `dist/`, and reads all of it once. Fails where a file is missing that no server can do without.
     pub fn open(directory: &Path) -> Result<Self, AssetError> {
-        let shared = Shared { directory: directory.to_owned(), ..Shared::default() };
-        let all_builds = Self { shared: Arc::new(shared), build: None };
+        let all_builds = Self::unread(directory);
         let assets = all_builds.now();
         for asset in all() {
             match assets.read(asset) {

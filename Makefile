@@ -16,6 +16,7 @@ pack := target/image/parts.stamp image/pack image/from-parts $(wildcard image/in
 # One program each, for firmware that boots by HTTP; with SIGN also one that only your own machines trust.
 unified := $(foreach system,sunshineos herculesos,$(foreach form,all $(if $(SIGN),signed),dist/$(system)-x86_64-$(form).efi))
 versions := dist/sunshineos-x86_64.versions dist/herculesos-x86_64.versions
+arches := $(or $(ARCHES),x86_64)
 bills := dist/sunshineos-x86_64.spdx.json dist/herculesos-x86_64.spdx.json
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
@@ -40,9 +41,9 @@ update: ## builds dist/ anew where Debian has newer packages; the server serves 
 	@newer=$$(image/newer); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image/parts.stamp; else echo 'image: Debian has nothing newer'; fi
 	@$(MAKE) --no-print-directory image
 
-release: deps-bill image drydock dist/drydock-x86_64.spdx.json ## writes dist/release: tarball, Debian package and OCI image; ARCHES="x86_64 aarch64"
-	@image/release/make $(or $(ARCHES),x86_64)
-	@image/release/check $(or $(ARCHES),x86_64)
+release: deps-bill image $(foreach arch,$(arches),dist/drydock-$(arch) dist/drydock-$(arch).spdx.json) ## writes dist/release: tarball, Debian package and OCI image; ARCHES="x86_64 aarch64"
+	@image/release/make $(arches)
+	@image/release/check $(arches)
 
 rollback: ## has the next boot get the images of the build before this one
 	@image/settle back
@@ -76,10 +77,10 @@ dist/pack-x86_64/cards: target/image/modules.cpio.zst image/publish
 
 # What machines report of their image, and `drydock version` of those that it serves.
 target/image/sunshineos.versions: target/image/modules.cpio.zst $(musl)/agent/sunshine dist/packages.txt image/versions
-	image/versions sunshineos $(filter-out %.txt %/versions,$^) >$@
+	image/versions sunshineos dist/packages.txt $(parts)/usr/lib/modules/*/vmlinuz target/image/modules.cpio.zst $(musl)/agent/sunshine >$@
 
 target/image/herculesos.versions: target/image/modules.cpio.zst $(musl)/agent/hercules dist/packages.txt image/versions
-	image/versions herculesos $(filter-out %.txt %/versions,$^) >$@
+	image/versions herculesos dist/packages.txt $(parts)/usr/lib/modules/*/vmlinuz target/image/modules.cpio.zst $(musl)/agent/hercules >$@
 
 dist/%-x86_64.versions: target/image/%.versions
 	mkdir -p $(@D)
@@ -119,13 +120,13 @@ dist/%-x86_64.initrd: target/image/modules.cpio.zst target/image/%.cpio.zst dist
 # What is in the files, and of whom: kernel, initramfs and both in one program.
 from_debian := firmware-.*|linux-image-[0-9].*|systemd-boot-efi
 dist/sunshineos-x86_64.spdx.json: dist/sunshineos-x86_64.initrd dist/sunshineos-x86_64-all.efi dist/packages.txt image/bill image/bill.jq Cargo.lock
-	image/bill sunshineos-x86_64 sunshine $(notdir $(musl)) 'ca-certificates|$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
+	image/bill sunshineos-x86_64 sunshine $(notdir $(musl)) $(parts) dist/packages.txt 'ca-certificates|$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
 
 dist/herculesos-x86_64.spdx.json: dist/herculesos-x86_64.initrd dist/herculesos-x86_64-all.efi dist/packages.txt image/bill image/bill.jq Cargo.lock
-	image/bill herculesos-x86_64 hercules $(notdir $(musl)) '$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
+	image/bill herculesos-x86_64 hercules $(notdir $(musl)) $(parts) dist/packages.txt '$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
 
-dist/drydock-x86_64.spdx.json: dist/drydock-x86_64 image/bill image/bill.jq Cargo.lock
-	image/bill drydock-x86_64 drydock $(notdir $(musl)) '' $< >$@
+dist/drydock-%.spdx.json: dist/drydock-% dist/packages.txt image/bill image/bill.jq Cargo.lock
+	image/bill drydock-$* drydock $*-unknown-linux-musl $(parts) dist/packages.txt '' $< >$@
 
 dist/drydock-x86_64: $(musl)/release/drydock
 	mkdir -p $(@D)

@@ -190,8 +190,8 @@ fn status(format: Format, server: &Server) -> anyhow::Result<()> {
         };
         rows.push(row(["clock", &clock]));
         if let Some(build) = &status.images.build {
-            let all = status.images.systems.iter().flat_map(|system| &system.software);
-            let kernel = all.filter(|line| line.starts_with("linux-image-")).next_back();
+            let mut all = status.images.systems.iter().flat_map(|system| &system.software);
+            let kernel = all.find(|line| line.starts_with("linux-image-"));
             let kernel = kernel.map(|line| format!(", {line}")).unwrap_or_default();
             rows.push(row(["images", &format!("build {build}{kernel}")]));
         }

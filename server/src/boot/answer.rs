@@ -3,10 +3,10 @@
 use protocol::MacAddress;
 
 use super::{
-    Arrival, Context, Pack,
+    Arrival, Context,
     asset::Asset,
     path::{Resolved, Wanted},
-    script::{self, Beginning, Extras},
+    script::{self, Beginning, Cargo, Extras},
 };
 use crate::decision::{Boot, System, Traveller};
 
@@ -59,14 +59,14 @@ impl Context {
         }
     }
 
-    /// Says what a machine gets that asks for its own script, and whose boot card needs a pack.
-    pub(crate) fn answer_arrival(&self, arrival: &Arrival, pack: Option<Pack>) -> Answer {
+    /// Says what a machine gets that asks for its own script, and for which these files are meant.
+    pub(crate) fn answer_arrival(&self, arrival: &Arrival, cargo: Cargo) -> Answer {
         let boot = (self.decide)(&arrival.traveller);
         let network_storage = match &boot {
             Boot::System(system) => (self.has_network_storage)(&arrival.traveller, *system),
             Boot::OwnDisk | Boot::Silence(_) => false,
         };
-        self.script_of(&boot, arrival, Extras { pack, network_storage })
+        self.script_of(&boot, arrival, Extras { cargo, network_storage })
     }
 
     fn first_script(&self, beginning: Beginning) -> Answer {

@@ -1,8 +1,12 @@
 //! Every way in which a machine that nobody knows boots, up to its record.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 
 use crate::{
+    checkout,
     lab::Lab,
     machine::{Bus, Card, Disk, Firmware, Kernel, Machine, Port},
     router::{CarelessRouter, Router},
@@ -14,7 +18,20 @@ pub(super) fn bios_pxe(lab: &Lab) -> Result<()> {
     lab.without_ipv6_router();
     // Its clock is decades behind: a pinned key knows no dates.
     let machine = Machine::bios("tug").disk(Disk::blank(Bus::Sata)).clock("2001-01-01T00:00:00");
-    has_a_record(lab, Mode::Authoritative, &[machine]).map(drop)
+    let server = has_a_record(lab, Mode::Authoritative, std::slice::from_ref(&machine))?;
+    // It loaded one build, and says what that is made of. Red without `hull::survey` reading the list.
+    let build = fs::read_link(checkout::build()?).context("reading dist/current")?;
+    let build = build.file_name().context("a build has a name")?.to_string_lossy().into_owned();
+    let timeline = server.names(machine.mac(), "recorded")?["timeline"].to_string();
+    let kernel = format!("build/{build}/image/sunshineos-x86_64.vmlinuz");
+    ensure!(timeline.contains(&kernel), "it did not load {kernel}: {timeline}");
+    let list = checkout::build()?.join("sunshineos-x86_64.versions");
+    let list = fs::read_to_string(list).context("reading the list of an image")?;
+    let machines = server.machines()?;
+    let name = machines.first().and_then(|known| known["name"].as_str()).context("no machine")?;
+    let told = server.shows(name)?["inventory"]["software"].clone();
+    ensure!(told == json!(list.lines().collect::<Vec<_>>()), "it says it is made of {told}");
+    Ok(())
 }
 
 pub(super) fn uefi_pxe(lab: &Lab) -> Result<()> {

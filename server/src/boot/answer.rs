@@ -4,7 +4,8 @@ use protocol::MacAddress;
 
 use super::{
     Arrival, Context, Pack,
-    asset::Asset,
+    asset::{Architecture, Asset},
+    grub,
     path::{Resolved, Wanted},
     script::{self, Beginning, Extras},
 };
@@ -54,6 +55,7 @@ impl Context {
                 self.script_of(&Boot::OwnDisk, &arrival, Extras::default())
             }
             (Wanted::Asset(asset), Some(Boot::System(_)) | None) => Answer::Asset(asset),
+            (Wanted::GrubScript, _) => self.grub_script(mac),
             (Wanted::AutoexecScript, _) => self.first_script(Beginning::Autoexec),
             (Wanted::FirstScript, _) => self.first_script(Beginning::Leased),
         }
@@ -68,6 +70,20 @@ impl Context {
 
     fn first_script(&self, beginning: Beginning) -> Answer {
         Answer::FirstScript(script::first(&self.settings, beginning))
+    }
+
+    /// GRUB does not tell which card it came through: the pack is that with all drivers.
+    fn grub_script(&self, mac: Option<MacAddress>) -> Answer {
+        let traveller = Traveller { mac, ..Traveller::default() };
+        let boot = (self.decide)(&traveller);
+        let extras = Extras {
+            pack: self.assets.network_pack(Architecture::X86_64),
+            network_storage: (self.has_network_storage)(&traveller),
+        };
+        match grub::machine(&boot, &self.settings, mac, extras) {
+            Some((text, boots)) => Answer::MachineScript { text, boots },
+            None => Answer::Nothing("not found: this machine is left alone"),
+        }
     }
 
     fn script_of(&self, boot: &Boot, arrival: &Arrival, extras: Extras) -> Answer {

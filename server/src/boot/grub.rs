@@ -1,9 +1,9 @@
 //! Scripts for GRUB, rendered purely. Debian's signed one stands behind shim on machines whose Secure Boot trusts Microsoft only.
 //!
 //! ```text
-//!  shimx64.efi ──► grubx64.efi ──► grub/x86_64-efi/grub.cfg ──► kernel, initramfs and pack ──► boot
-//!  (both over TFTP or HTTP, from beside each other)  │ own disk, or any failure
-//!                                                    └──► exit 1: the firmware goes on
+//!  shimx64.efi ──► grubx64.efi ──► grub/grub.cfg ──► kernel, initramfs and pack ──► boot
+//!  (both over TFTP or HTTP, from beside each other)   │ own disk, or any failure
+//!                                                     └──► exit 1: the firmware goes on
 //! ```
 //!
 //! Shim and kernel are signed; the initramfs, where our program is, is not: this is compatibility, no protection.

@@ -79,8 +79,8 @@ fn meaning(parts: &[&str]) -> (Option<MacAddress>, Wanted) {
             _ => (None, Wanted::NotFound),
         },
         ["script.ipxe"] => (None, Wanted::MachineScript),
-        // Where Debian's signed GRUB looks first, on the server that it came from.
-        ["grub", "x86_64-efi", "grub.cfg"] => (None, Wanted::GrubScript),
+        // Where Debian's signed GRUB looks, on the server that it came from: it finds the first only on disks.
+        ["grub", "x86_64-efi", "grub.cfg"] | ["grub", "grub.cfg"] => (None, Wanted::GrubScript),
         ["image", name] => (None, image(name)),
         ["pack", architecture, name] => (None, pack(architecture, name)),
         // iPXE from TFTP asks for `autoexec.ipxe` at the root; a router may name the program alone.
@@ -147,6 +147,7 @@ mod tests {
         check("script.ipxe", None, Wanted::MachineScript);
         check("(http)/grub/x86_64-efi/grub.cfg", None, Wanted::NotFound);
         check("/grub/x86_64-efi/grub.cfg", None, Wanted::GrubScript);
+        check("/grub/grub.cfg", None, Wanted::GrubScript);
         check(
             "image/sunshineos-x86_64.vmlinuz",
             None,

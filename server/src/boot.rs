@@ -44,7 +44,7 @@ pub use self::{
 };
 pub(crate) use self::{answer::Answer, story::Story};
 use crate::{
-    decision::{Boot, Traveller},
+    decision::{Boot, System, Traveller},
     journal::Entry,
 };
 
@@ -64,8 +64,8 @@ pub(crate) fn test_assets(directory: &std::path::Path) -> Assets {
 
 /// Says who boots what. Reads memory only: it is called before every answer.
 pub type Decide = Arc<dyn Fn(&Traveller) -> Boot + Send + Sync>;
-/// Says whether a machine is to look for disks on a network. Reads memory only.
-pub type HasNetworkStorage = Arc<dyn Fn(&Traveller) -> bool + Send + Sync>;
+/// Says whether a machine is to look for disks on a network in a system. Reads memory only.
+pub type HasNetworkStorage = Arc<dyn Fn(&Traveller, System) -> bool + Send + Sync>;
 /// Says which port was last seen with an address.
 pub type MacOf = Arc<dyn Fn(Ipv4Addr) -> Option<MacAddress> + Send + Sync>;
 /// Is told which port has which address.

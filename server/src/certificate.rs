@@ -22,7 +22,7 @@ use crate::{
     clock::Standing,
     machine::{
         DiskOrder, Machine, Session, Strength,
-        wipe::{Judged, Judgement, WipeResult, WipedDisk},
+        wipe::{Judged, Judgement, WipeResult, WipedDisk, password_went},
     },
 };
 
@@ -251,10 +251,14 @@ impl Certificate {
             let name = name.unwrap_or("a disk");
             judged.findings.iter().map(move |finding| format!("{name}: {finding}"))
         });
+        let told = WipeReport::deserialize(report).map(|report| report.disks).unwrap_or_default();
         let wiped = disks.iter().zip(&judgement.disks).map(|(identity, judged)| WipedDisk {
             identity: identity.clone(),
             verdict: judged.verdict,
             reached: judged.reached,
+            password_went: told
+                .iter()
+                .any(|told| told.disk == judged.disk && password_went(judged, told)),
         });
         let level = self.order.level;
         let is_erased = |judged: &Judged| judged.verdict == Verdict::Erased;

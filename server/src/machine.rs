@@ -19,7 +19,7 @@ use std::{fmt, str::FromStr};
 
 use protocol::{
     Bytes, Instruction, Inventory, InventoryDigest, MacAddress,
-    inventory::{Content, Disk},
+    inventory::{Content, Disk, Transport},
     order::DiskIdentity,
 };
 use serde::{Deserialize, Serialize};
@@ -212,6 +212,9 @@ pub struct KnownDisk {
     pub portable: bool,
     /// Whether it can only be read.
     pub read_only: bool,
+    /// Whether it is reached over a network: it comes and goes with the drivers for that, and is other machines' too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network: bool,
     /// What is on it.
     pub state: DiskState,
 }
@@ -398,14 +401,15 @@ impl Machine {
     }
 
     /// Lists the disks that belong to the machine, sorted: a change of this list takes an approval back. A disk that the
-    /// open order calls missing may come and go.
+    /// open order calls missing may come and go, and one on a network always.
     fn disk_set(&self) -> Vec<&str> {
         let missing = self.called_missing();
         let may_go = |identity: &str| {
             let seen = self.seen_disks.iter().find(|seen| seen.identity == identity);
             seen.is_some_and(|seen| missing.contains(&seen.named))
         };
-        let own = self.disks.iter().filter(|disk| !disk.portable && !may_go(&disk.identity));
+        let is_own = |disk: &&KnownDisk| !disk.portable && !disk.network;
+        let own = self.disks.iter().filter(is_own).filter(|disk| !may_go(&disk.identity));
         let mut set: Vec<&str> = own.map(|disk| disk.identity.as_str()).collect();
         set.sort_unstable();
         set
@@ -444,6 +448,7 @@ impl KnownDisk {
             size_bytes: disk.size_bytes,
             portable: evidence::is_portable(disk),
             read_only: disk.read_only == Some(true),
+            network: disk.transport == Some(Transport::Network),
             state: match &disk.content {
                 None => DiskState::Unreadable,
                 Some(Content { blank: true, .. }) => DiskState::Blank,
@@ -481,6 +486,7 @@ mod tests {
             size_bytes: Bytes(1 << 30),
             portable: false,
             read_only: false,
+            network: false,
             state,
         }
     }

@@ -509,7 +509,9 @@ fn context(
     boot::Context {
         assets: assets.clone(),
         decide: Arc::new(move |traveller| decides.decide(traveller)),
-        has_network_storage: Arc::new(move |traveller| lists.has_network_storage(traveller)),
+        has_network_storage: Arc::new(move |traveller, system| {
+            lists.has_network_storage(traveller, system)
+        }),
         mac_of: Arc::new(move |address| knows.mac_of(address)),
         note_address: Arc::new(move |mac, address| notes.note_address(mac, address)),
         journal: Arc::new(move |entry| journal.record(entry)),

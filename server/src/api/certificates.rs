@@ -182,6 +182,7 @@ mod tests {
             size_bytes: Bytes(1),
             portable: false,
             read_only: false,
+            network: false,
             state: DiskState::Blank,
         });
         let machine = Machine {

@@ -63,9 +63,16 @@ impl Context {
 
     /// Says what a machine gets that asks for its own script, and whose boot card needs a pack.
     pub(crate) fn answer_arrival(&self, arrival: &Arrival, pack: Option<Pack>) -> Answer {
-        let network_storage = (self.has_network_storage)(&arrival.traveller);
-        let extras = Extras { pack, network_storage };
-        self.script_of(&(self.decide)(&arrival.traveller), arrival, extras)
+        let boot = (self.decide)(&arrival.traveller);
+        let network_storage = self.looks_for_network_storage(&arrival.traveller, &boot);
+        self.script_of(&boot, arrival, Extras { pack, network_storage })
+    }
+
+    fn looks_for_network_storage(&self, traveller: &Traveller, boot: &Boot) -> bool {
+        match boot {
+            Boot::System(system) => (self.has_network_storage)(traveller, *system),
+            Boot::OwnDisk | Boot::Silence(_) => false,
+        }
     }
 
     fn first_script(&self, beginning: Beginning) -> Answer {
@@ -78,7 +85,7 @@ impl Context {
         let boot = (self.decide)(&traveller);
         let extras = Extras {
             pack: self.assets.network_pack(Architecture::X86_64),
-            network_storage: (self.has_network_storage)(&traveller),
+            network_storage: self.looks_for_network_storage(&traveller, &boot),
         };
         match grub::machine(&boot, &self.settings, mac, extras) {
             Some((text, boots)) => Answer::MachineScript { text, boots },

@@ -27,7 +27,7 @@ pub(crate) fn context(boot: Boot) -> (Context, Told, tempfile::TempDir) {
     let context = Context {
         assets: Assets::open(directory.path()).unwrap(),
         decide: Arc::new(move |_| boot.clone()),
-        has_network_storage: Arc::new(|_| false),
+        has_network_storage: Arc::new(|_, _| false),
         mac_of: Arc::new(|address| (address == ADDRESS).then_some(MAC)),
         note_address: Arc::new(|_, _| {}),
         journal: Arc::new(move |entry| journal.lock().unwrap().push((entry.mac, entry.what))),

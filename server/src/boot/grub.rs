@@ -57,7 +57,7 @@ fn load(
     let pack = extras.pack.map(|pack| {
         format!(" (http,{server})/pack/{}/{}", pack.architecture.name(), pack.file_name())
     });
-    let line = command_line(settings, mac, extras.network_storage);
+    let line = command_line(settings, system, mac, extras.network_storage);
     let tries: Vec<String> = (1..=TRIES).map(|number| number.to_string()).collect();
     let name = system.name();
     let lines = [

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use protocol::{CommandLine, Pin};
 
 use super::pack::NAME_LIMIT;
+use crate::decision::System;
 
 /// The longest kernel command line, the terminating NUL included (`COMMAND_LINE_SIZE` on x86 and arm64).
 const COMMAND_LINE_LIMIT: usize = 2048;
@@ -98,7 +99,7 @@ impl Settings {
             return Err(SettingsError::Console(console.chars().take(80).collect()));
         }
         let settings = Self { address, http_port, agents_port, pins, consoles, network_storage };
-        let arguments = settings.kernel_arguments(true).len();
+        let arguments = settings.kernel_arguments(System::Sunshine, true).len();
         let longest = [arguments, LONGEST_INITRD.len(), LONGEST_PACK, LONGEST_LEASE];
         let length = longest.iter().sum::<usize>() + " drydock.lease=".len() + 1;
         if length > COMMAND_LINE_LIMIT {
@@ -122,16 +123,20 @@ impl Settings {
         format!("{}:{}", self.address, self.http_port)
     }
 
-    /// Returns the kernel arguments, but for what iPXE puts in: those of a machine that looks for disks on a network because
-    /// that was said of it, or of one of which nothing was said.
-    pub fn kernel_arguments(&self, network_storage: bool) -> String {
+    /// Returns the kernel arguments of a system, but for what iPXE puts in: those of a machine that looks for disks on a network
+    /// because that was said of it, or of one of which nothing was said.
+    ///
+    /// What holds for every machine does so in SunshineOS only: HerculesOS sees other machines' disks only where an order says
+    /// so (SAFETY.md 11).
+    pub fn kernel_arguments(&self, system: System, network_storage: bool) -> String {
         let mut words: Vec<String> =
             self.consoles.iter().map(|console| format!("console={console}")).collect();
         let server = Some(format!("https://{}:{}", self.address, self.agents_port));
         let ours = CommandLine {
             server,
             pins: self.pins.clone(),
-            network_storage: network_storage || self.network_storage,
+            network_storage: network_storage
+                || (self.network_storage && system == System::Sunshine),
             ..CommandLine::default()
         };
         words.push(ours.to_string());
@@ -164,7 +169,7 @@ mod tests {
     #[test]
     fn the_agent_reads_what_is_rendered() {
         let settings = Settings::check(usual()).unwrap();
-        let arguments = settings.kernel_arguments(false);
+        let arguments = settings.kernel_arguments(System::Sunshine, false);
         let read = CommandLine::parse(&arguments).unwrap();
         assert_eq!(read.server.as_deref(), Some("https://10.0.0.1:7443"));
         assert_eq!(read.pins, [Pin([1; 32])]);
@@ -175,9 +180,13 @@ mod tests {
     fn disks_on_a_network_are_looked_for_where_that_was_said_of_one_machine_or_of_all() {
         for (of_all, of_one) in [(false, false), (false, true), (true, false), (true, true)] {
             let written = SettingsAsWritten { network_storage: of_all, ..usual() };
-            let arguments = Settings::check(written).unwrap().kernel_arguments(of_one);
-            let read = CommandLine::parse(&arguments).unwrap();
-            assert_eq!(read.network_storage, of_all || of_one, "{arguments}");
+            let settings = Settings::check(written).unwrap();
+            let looks = |system| {
+                let arguments = settings.kernel_arguments(system, of_one);
+                CommandLine::parse(&arguments).unwrap().network_storage
+            };
+            assert_eq!(looks(System::Sunshine), of_all || of_one);
+            assert_eq!(looks(System::Hercules), of_one, "by no setting for all");
         }
     }
 

@@ -112,7 +112,11 @@ impl HttpBoot {
     pub fn check(self, assets: &Assets, settings: &Settings) -> Result<(), AssetError> {
         let images = [System::Sunshine, System::Hercules].map(|system| self.image(system, 16));
         for image in images.into_iter().flatten() {
-            open(assets, image, &command_line(settings, Some(MacAddress([0xff; 6])), true))?;
+            open(
+                assets,
+                image,
+                &command_line(settings, image.system, Some(MacAddress([0xff; 6])), true),
+            )?;
         }
         if self == Self::Shim { PxeBoot::Shim.check(assets) } else { Ok(()) }
     }
@@ -179,8 +183,8 @@ impl Context {
         match asset {
             Asset::Unified(image) => {
                 let traveller = Traveller { mac, ..Traveller::default() };
-                let storage = (self.has_network_storage)(&traveller);
-                open(&self.assets, image, &command_line(&self.settings, mac, storage))
+                let storage = (self.has_network_storage)(&traveller, image.system);
+                open(&self.assets, image, &command_line(&self.settings, image.system, mac, storage))
             }
             Asset::Program(_) | Asset::Image(_) | Asset::Pack(_) => self.assets.read(asset),
         }
@@ -210,11 +214,12 @@ fn open(assets: &Assets, image: Unified, line: &str) -> Result<Opened, AssetErro
 /// What the kernel is told: as by iPXE, but for the lease, which firmware keeps to itself.
 pub(super) fn command_line(
     settings: &Settings,
+    system: System,
     mac: Option<MacAddress>,
     network_storage: bool,
 ) -> String {
     let ours = CommandLine { port: mac, ..CommandLine::default() };
-    format!("{} {ours}", settings.kernel_arguments(network_storage)).trim_end().to_owned()
+    format!("{} {ours}", settings.kernel_arguments(system, network_storage)).trim_end().to_owned()
 }
 
 fn overlay(opened: &Opened, path: &Path, line: &str) -> Result<Overlay, AssetError> {

@@ -85,13 +85,7 @@ impl Chain {
             }
         }
         chain.listed.sort_by_key(|one| one.serial);
-        let pairs = chain.listed.iter().zip(chain.listed.iter().skip(1));
-        let is_cut = |(before, after): &(&Listed, &Listed)| {
-            let is_next = before.serial.checked_add(1) == Some(after.serial);
-            is_next && after.previous.as_ref() != Some(&before.sha256)
-        };
-        let cut: Vec<u64> = pairs.filter(is_cut).map(|(_, after)| after.serial).collect();
-        chain.broken.extend(cut);
+        chain.mark_cut();
         let newest = chain.listed.last();
         let is_another = |head: &Head| {
             newest.is_some_and(|one| one.serial == head.serial && one.sha256 != head.sha256)
@@ -99,6 +93,17 @@ impl Chain {
         chain.broken.extend(chain.head.as_ref().filter(|head| is_another(head)).map(|h| h.serial));
         chain.see(directory);
         Ok(chain)
+    }
+
+    /// Marks what does not follow the one before it. The list must be in order.
+    fn mark_cut(&mut self) {
+        let pairs = self.listed.iter().zip(self.listed.iter().skip(1));
+        let is_cut = |(before, after): &(&Listed, &Listed)| {
+            let is_next = before.serial.checked_add(1) == Some(after.serial);
+            is_next && after.previous.as_ref() != Some(&before.sha256)
+        };
+        let cut: Vec<u64> = pairs.filter(is_cut).map(|(_, after)| after.serial).collect();
+        self.broken.extend(cut);
     }
 
     /// Takes a file into account.
@@ -132,12 +137,20 @@ impl Chain {
             return;
         }
         self.seen = seen;
+        let read = fs::read(&path);
+        let is_the_same =
+            read.as_ref().is_ok_and(|bytes| digits(&Sha256::digest(bytes)) == head.sha256);
+        if is_the_same && self.listed.iter().any(|one| one.serial == head.serial) {
+            // It was touched. What else is known of it holds: whether it follows the one before it, for one.
+            return;
+        }
         self.listed.retain(|one| one.serial != head.serial);
         self.broken.remove(&head.serial);
         let path = path.display();
-        match fs::read(head_path(directory, &head)) {
-            Ok(bytes) if digits(&Sha256::digest(&bytes)) == head.sha256 => {
+        match read {
+            Ok(bytes) if is_the_same => {
                 self.take(head.serial, &bytes, key);
+                self.mark_cut();
             }
             Ok(_) => {
                 tracing::error!("the certificate {path} is not what was signed any more");

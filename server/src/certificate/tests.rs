@@ -486,6 +486,28 @@ fn a_newest_file_that_only_looks_another_is_the_same() {
 }
 
 #[test]
+fn a_newest_file_that_is_not_in_the_chain_stays_that_however_often_it_is_touched() {
+    let state = tempfile::tempdir().unwrap();
+    let path = |serial: u64| state.path().join(format!("certificates/{serial:012}.json"));
+    issue(&opened(state.path()), &key(), 1, |_| {});
+    let of_another_chain = std::fs::read(path(3)).unwrap();
+    (1..=3).for_each(|serial| std::fs::remove_file(path(serial)).unwrap());
+    issue(&opened(state.path()), &key(), 2, |_| {});
+    let put = || {
+        std::fs::remove_file(path(3)).unwrap();
+        std::fs::write(path(3), &of_another_chain).unwrap();
+    };
+    put();
+    let certificates = opened(state.path());
+    assert_eq!(certificates.inventoried().unwrap().broken, [3]);
+    // The same bytes in another file.
+    put();
+    issue(&certificates, &key(), 3, |_| {});
+    assert_eq!(certificates.inventoried().unwrap().broken, [3]);
+    assert_eq!(certificates.list().len(), 6);
+}
+
+#[test]
 fn a_report_that_comes_again_after_its_certificate_was_lost_gets_another() {
     let state = tempfile::tempdir().unwrap();
     let certificates = opened(state.path());

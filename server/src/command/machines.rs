@@ -309,6 +309,7 @@ mod tests {
             size_bytes: Bytes(8 << 30),
             portable: false,
             read_only: false,
+            network: false,
             state: DiskState::Blank,
         };
         let machine = Machine {

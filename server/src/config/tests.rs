@@ -78,10 +78,20 @@ fn disks_on_a_network_are_looked_for_by_the_machines_that_are_named_or_by_all() 
     let config = parse("networkStorage: false, networkStorageMachines: [SN-7]").unwrap();
     assert!(!config.network_storage);
     assert_eq!(config.lists.network_storage, ["SN-7".parse().unwrap()]);
+    assert!(!parse("httpBoot: signed, networkStorage: false").unwrap().network_storage);
+    assert!(parse("httpBoot: unified, networkStorage: true").unwrap().network_storage);
     for (server, problem) in [
         (
             "networkStorage: true, networkStorageMachines: [SN-7]",
             "line 4: spec.server.networkStorageMachines: means nothing beside networkStorage: true, which is for all: SN-7",
+        ),
+        (
+            "httpBoot: signed, networkStorage: true",
+            "line 4: spec.server.networkStorage: means nothing beside httpBoot: signed, since nothing can be said to a signed image",
+        ),
+        (
+            "httpBoot: signed, networkStorageMachines: [SN-7]",
+            "line 4: spec.server.networkStorageMachines: means nothing beside httpBoot: signed, since nothing can be said to a signed image: SN-7",
         ),
         (
             "networkStorageMachines: [SN-7, \"\"]",

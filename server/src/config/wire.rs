@@ -105,7 +105,7 @@ struct Server {
     http_boot: Option<Text>,
     pxe_boot: Option<Text>,
     metadata: Option<WrittenMetadata>,
-    network_storage: Option<bool>,
+    network_storage: Option<Spanned<bool>>,
     network_storage_machines: Option<Vec<Text>>,
 }
 
@@ -155,10 +155,11 @@ impl File {
         let network = spec.network;
         built("spec.network.networkControllerManufacturer", &network.controller)?;
         let usual = Config::default();
-        let network_storage = spec.server.network_storage.unwrap_or_default();
+        let http_boot = http_boot("spec.server.httpBoot", spec.server.http_boot)?;
+        let network_storage = storage_of_all(spec.server.network_storage, http_boot)?;
         let mut lists = network.discovery.check()?;
         lists.network_storage =
-            storage_machines(network_storage, spec.server.network_storage_machines)?;
+            storage_machines(network_storage, spec.server.network_storage_machines, http_boot)?;
         Ok(Config {
             vlans: network
                 .vlans
@@ -176,7 +177,7 @@ impl File {
                 .into_iter()
                 .map(|console| console.value)
                 .collect(),
-            http_boot: http_boot("spec.server.httpBoot", spec.server.http_boot)?,
+            http_boot,
             pxe_boot: pxe_boot("spec.server.pxeBoot", spec.server.pxe_boot)?,
             metadata: match spec.server.metadata {
                 None => Metadata::Off,
@@ -300,11 +301,32 @@ impl Discovery {
     }
 }
 
+/// Why nothing is said of disks on a network where images are signed.
+const UNTOLD: &str =
+    "means nothing beside httpBoot: signed, since nothing can be said to a signed image";
+
+/// Reads whether every machine looks for disks on a network.
+fn storage_of_all(written: Option<Spanned<bool>>, boot: HttpBoot) -> Result<bool, ConfigError> {
+    match written {
+        Some(written) if written.value && boot == HttpBoot::Signed => Err(ConfigError::Value {
+            line: written.referenced.line(),
+            key: "spec.server.networkStorage".to_owned(),
+            problem: UNTOLD.to_owned(),
+        }),
+        written => Ok(written.is_some_and(|written| written.value)),
+    }
+}
+
 /// Reads the list of machines that look for disks on a network.
-fn storage_machines(all: bool, written: Option<Vec<Text>>) -> Result<Vec<Selector>, ConfigError> {
+fn storage_machines(
+    all: bool,
+    written: Option<Vec<Text>>,
+    boot: HttpBoot,
+) -> Result<Vec<Selector>, ConfigError> {
     let key = "spec.server.networkStorageMachines";
     let written = written.unwrap_or_default();
     match written.first() {
+        Some(first) if boot == HttpBoot::Signed => Err(value(key, first, UNTOLD)),
         Some(first) if all => {
             Err(value(key, first, "means nothing beside networkStorage: true, which is for all"))
         }

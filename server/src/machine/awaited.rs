@@ -52,6 +52,11 @@ impl Awaited {
         !self.is_overdue && at.saturating_sub(self.since) >= PATIENCE_MILLISECONDS
     }
 
+    /// Says why an order waits.
+    pub(super) fn holds_back(&self) -> String {
+        format!("drivers are on their way to the machine: {}", self.words())
+    }
+
     /// Names the modules.
     pub fn words(&self) -> String {
         words(&self.modules)
@@ -79,6 +84,19 @@ pub struct StillAwaited {
 }
 
 impl Machine {
+    /// Notes which drivers are on their way to it. An order does not wait for those any more that were before.
+    pub(super) fn awaits(&mut self, awaited: Option<Awaited>) {
+        let reason = |awaited: &Option<Awaited>| awaited.as_ref().map(Awaited::holds_back);
+        let before =
+            reason(&self.awaited).filter(|before| Some(before) != reason(&awaited).as_ref());
+        self.awaited = awaited;
+        if let Some(order) = self.open_order_mut().filter(|_| before.is_some())
+            && order.held_back == before
+        {
+            order.held_back = None;
+        }
+    }
+
     /// Holds where its agent has looked at all of it in this boot, as far as anybody knows.
     pub(super) fn has_reported(&self) -> bool {
         self.session.as_ref().is_some_and(|boot| boot.complete) && self.awaited.is_none()

@@ -17,11 +17,11 @@
 //!
 //! ```text
 //!  Running ── a day without a sign of life ──► Lost ── its boot speaks ──► Running
-//!                                               └─ another boot, or another order ─► Failed
+//!                                               └─ another boot, or given up by a person ─► Failed
 //! ```
 //!
 //! A day counts only while the server itself runs ([`Watch`]). Who follows the order hears of its end then, and a boot that was
-//! cut off for so long may go on all the same: what it does to the disks is in nobody's way.
+//! cut off for so long may go on all the same: hence no other order is taken for its machine before a person gives this one up.
 
 mod restart;
 mod watch;
@@ -63,6 +63,9 @@ pub struct DiskOrder {
     /// How often the machine was told to leave the other system for it, and which boot last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<Restarts>,
+    /// The boot that had it when it ended otherwise than by that boot's word: it may be at it still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<Session>,
     /// What is to be done.
     #[serde(flatten)]
     pub work: Work,
@@ -119,13 +122,13 @@ pub enum OrderState {
         /// Since when.
         at: i64,
     },
-    /// Nothing was heard for a day of the wipe that a boot has: the machine may be off, broken or gone.
+    /// Nothing was heard for a day of what a boot carries out: the machine may be off, broken or gone.
     Lost {
         /// Which boot.
         session: Session,
         /// The number of the instruction.
         sequence: u64,
-        /// Since when that boot wiped.
+        /// Since when that boot was at it.
         since: i64,
         /// When it was given up for lost.
         at: i64,
@@ -252,7 +255,7 @@ pub(in crate::machine) fn step(
         (Lost { session, .. }, OrderEvent::Restarted { session: another })
             if session != another =>
         {
-            Some(interrupted(at))
+            Some(if order.wipe().is_some() { interrupted(at) } else { restarted(at) })
         }
         (
             Given { session, sequence, .. }
@@ -268,8 +271,7 @@ pub(in crate::machine) fn step(
                 let is_over = at >= order.end();
                 return Some(if is_over { interrupted(at) } else { Interrupted { at } });
             }
-            let reason = "the machine restarted before it said what came of the order".to_owned();
-            Some(Failed { at, reason, touched: true })
+            Some(restarted(at))
         }
         _ => None,
     }
@@ -280,6 +282,12 @@ fn interrupted(at: i64) -> OrderState {
     let reason = "interrupted: the machine restarted, and nobody continued it in time; its journal is kept, and a new \
                   order for the same disks has the passwords in it";
     OrderState::Failed { at, reason: reason.to_owned(), touched: true }
+}
+
+/// What becomes of an install whose boot is over.
+fn restarted(at: i64) -> OrderState {
+    let reason = "the machine restarted before it said what came of the order".to_owned();
+    OrderState::Failed { at, reason, touched: true }
 }
 
 /// What the words of the agent that has an order change in its state.
@@ -345,6 +353,17 @@ impl DiskOrder {
     /// Holds where nobody waits for it any more, but for its boot: that may come back and go on.
     pub(in crate::machine) fn is_lost(&self) -> bool {
         matches!(self.state, OrderState::Lost { .. })
+    }
+
+    /// Returns the boot that has it, or had it last; nothing where nobody has had it, or it is over.
+    pub(in crate::machine) fn last_boot(&self) -> Option<Session> {
+        match self.state {
+            OrderState::Given { session, .. }
+            | OrderState::Running { session, .. }
+            | OrderState::Lost { session, .. } => Some(session),
+            OrderState::Interrupted { .. } => self.wipe()?.boots.last().copied(),
+            _ => None,
+        }
     }
 
     /// Holds while an agent has it.
@@ -444,7 +463,8 @@ impl DiskOrder {
         }
     }
 
-    /// Forgets what only its agent may read: it is over. One that is lost keeps what its next boot would need, without secrets.
+    /// Forgets what only its agent may read: it is over. One that is lost keeps what may be needed yet, and without secrets: of
+    /// a wipe what its next boot would be told, of an install what the installed system may ask for.
     pub(in crate::machine) fn close(&mut self) {
         let is_lost = self.is_lost();
         match &mut self.work {
@@ -456,7 +476,7 @@ impl DiskOrder {
             }
             Work::Install(install) => {
                 install.install = None;
-                if !matches!(self.state, OrderState::Done { .. }) {
+                if !is_lost && !matches!(self.state, OrderState::Done { .. }) {
                     install.served = None;
                 }
             }

@@ -25,6 +25,7 @@ mod install;
 mod lookup;
 mod order;
 mod served;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod wipe;
@@ -242,6 +243,7 @@ impl Fleet {
     ) -> Result<Option<Instruction>, UnknownSession> {
         let name = self.sessions.get(&session).ok_or(UnknownSession)?.to_string();
         self.heard.insert(session, now.uptime);
+        self.watch_order(&name, now, effects);
         let machine = self.machines.get_mut(name.as_str()).ok_or(UnknownSession)?;
         if now.unix_milliseconds / SEEN_MILLISECONDS != machine.last_seen / SEEN_MILLISECONDS {
             effects.touched.insert(name.clone());

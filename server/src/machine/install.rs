@@ -3,6 +3,8 @@
 use protocol::{Bytes, Install, install::Finish};
 use serde::{Deserialize, Serialize};
 
+use super::disk_order::Watch;
+
 mod choose;
 mod plan;
 mod served;
@@ -36,6 +38,12 @@ pub struct InstallWork {
     /// What the installed system said back, once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phoned_home: Option<PhonedHome>,
+    /// When its boot was last heard of it. Milliseconds since 1970; in the database it may be some minutes behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alive: Option<i64>,
+    /// How it was watched since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 /// An image, as far as an order shows it.

@@ -22,7 +22,7 @@ use super::{
     writer::{Owner, Writer},
 };
 use crate::{
-    decision::{Boot, Lists, Traveller},
+    decision::{Boot, Lists, System, Traveller},
     journal::Entry,
     moment,
 };
@@ -145,7 +145,7 @@ impl Registry {
         let registry = Self(inner);
         // While it was off nobody was heard.
         let now = registry.now();
-        registry.change(|fleet, effects| fleet.watch_wipes(now, effects));
+        registry.change(|fleet, effects| fleet.watch_orders(now, effects));
         Ok(registry)
     }
 
@@ -176,12 +176,13 @@ impl Registry {
         boot
     }
 
-    /// Says whether a machine is on the list of those that look for disks on a network. Touches no disk.
-    pub fn has_network_storage(&self, traveller: &Traveller) -> bool {
+    /// Says whether a machine looks for disks on a network in a system: in SunshineOS where it is on the list of those that do,
+    /// in HerculesOS where its order is for such a disk. Touches no disk.
+    pub fn has_network_storage(&self, traveller: &Traveller, system: System) -> bool {
         let lists = &self.0.lists;
         // Most servers have no such list.
-        !lists.network_storage.is_empty()
-            && self.write().has_network_storage(lists, traveller, self.now())
+        (system == System::Hercules || !lists.network_storage.is_empty())
+            && self.write().has_network_storage(lists, traveller, system, self.now())
     }
 
     /// Returns the port that has an address, as far as anybody said.

@@ -358,6 +358,7 @@ pub(super) mod tests {
             identity: String::new(),
             verdict,
             reached: protocol::wipe::Outcome::Clear,
+            password_went: false,
         };
         next.state = OrderState::Wiped {
             session: crate::machine::Session([1; 32]),

@@ -19,7 +19,7 @@ mod plan;
 
 pub use self::{
     against::Against,
-    judge::{Asked, Judged, Judgement, ceiling, judge},
+    judge::{Asked, Judged, Judgement, ceiling, judge, password_went},
     password::LeftPassword,
     plan::{WipePlan, WipeRefusal, WipeRequest},
 };
@@ -54,6 +54,9 @@ pub struct WipeWork {
     pub evidence: MachineEvidence,
     /// The inventory that it was made from.
     pub inventory: InventoryDigest,
+    /// Whether one of the disks is on a network: only then HerculesOS looks for any there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network_storage: bool,
     /// What is done beside the disks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extras: Vec<Extra>,
@@ -122,6 +125,16 @@ pub struct WipedDisk {
     pub verdict: Verdict,
     /// How far its data is gone.
     pub reached: Outcome,
+    /// Whether its report shows that an ATA password went with the data, although something else did not go as it should.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub password_went: bool,
+}
+
+impl WipedDisk {
+    /// Holds where no password that was set before can lock it any more.
+    pub(in crate::machine) fn has_no_password(&self) -> bool {
+        self.verdict == Verdict::Erased || self.password_went
+    }
 }
 
 /// Why a step cannot be journaled.

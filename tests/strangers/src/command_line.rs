@@ -27,7 +27,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let settings = crate::scene::settings();
     let line = format!(
         "initrd=sunshineos-x86_64.initrd {} drydock.lease=52:54:00:12:34:56,10.0.0.77/255.255.255.0,10.0.0.1,",
-        settings.kernel_arguments(true)
+        settings.kernel_arguments(drydock::decision::System::Sunshine, true)
     );
     let with_pin = format!("{line}\n{}\n", protocol::Pin([1; 32]));
     vec![line.into_bytes(), with_pin.into_bytes()]

@@ -40,7 +40,7 @@ fn make() -> Context {
     Context {
         assets: Assets::open(directory()).expect("the tests' own boot files"),
         decide: Arc::new(decide),
-        has_network_storage: Arc::new(|_| false),
+        has_network_storage: Arc::new(|_, _| false),
         mac_of: Arc::new(|address| (address == ADDRESS).then_some(MAC)),
         note_address: Arc::new(|mac, address| {
             assert!(mac.is_usable() && !address.is_unspecified(), "{mac} {address}");

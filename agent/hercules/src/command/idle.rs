@@ -188,11 +188,14 @@ fn unheld(
     why: &str,
     examined: Result<Examined, String>,
 ) -> DiskForecast {
-    let (examined, unasked) = match examined {
+    let (mut examined, unasked) = match examined {
         Ok(examined) => (examined, None),
         Err(why) => (Examined::default(), Some(why)),
     };
     let identity = DiskIdentity::of(disk);
+    if options.sids.iter().any(|sid| permit::names(&sid.disk, &identity)) {
+        examined.offer_owner();
+    }
     let commands = commands(disk.transport);
     let is_alone = match commands {
         Commands::Nvme => !examined.obstacles.iter().any(is_namespace_beside),
@@ -237,6 +240,9 @@ fn queue(name: &str, what: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::wipe::{Expected, Technique};
+    use wipe::firmware::Offered;
+
     use super::*;
 
     fn asked_all_the_same(disk: &Disk, why: &str) -> DiskForecast {
@@ -296,6 +302,35 @@ mod tests {
         }
         assert!(told(Transport::Nvme).not_asked[0].contains("its controller"));
         assert_eq!(told(Transport::Virtio).obstacles, []);
+    }
+
+    #[test]
+    fn who_has_the_owners_password_is_told_of_its_revert_also_where_the_disk_is_not_held() {
+        let disk = Disk {
+            name: "nothing0".to_owned(),
+            transport: Some(Transport::Nvme),
+            serial: Some("S5GXNX0T".to_owned()),
+            ..Disk::default()
+        };
+        let offered = |technique| Offered {
+            technique,
+            estimate: None,
+            reach: Reach::Everything,
+            expected: Expected::NoCanary,
+        };
+        let told = |sids: &str| {
+            let options =
+                WipeOptions { sids: serde_json::from_str(sids).unwrap(), ..WipeOptions::default() };
+            let techniques = vec![offered(Technique::OpalPsidRevert)];
+            let examined = Examined { techniques, ..Examined::default() };
+            let told = unheld(&disk, &options, "it is in use", Ok(examined));
+            let redline = told.levels.into_iter().find(|one| one.level == PowerLevel::Redline);
+            redline.unwrap().ways.into_iter().flat_map(|way| way.techniques).collect::<Vec<_>>()
+        };
+        let revert = Technique::OpalSidRevert;
+        assert!(told(r#"[{"disk": "S5GXNX0T", "sid": "secret"}]"#).contains(&revert));
+        assert!(!told(r#"[{"disk": "another", "sid": "secret"}]"#).contains(&revert));
+        assert!(!told("[]").contains(&revert));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 
 use std::{fs::File, io, path::Path, time::Duration};
 
-use disk::command::{Data, NvmeCommand, NvmeController, NvmeFailure, ScsiAnswer, ScsiDevice};
+use disk::command::{
+    Data, NvmeCommand, NvmeController, NvmeFailure, OpalDevice, OpalFailure, OpalStatus,
+    ScsiAnswer, ScsiDevice,
+};
 use protocol::inventory::{Disk, Transport};
 use wipe::{
     Unwatched,
@@ -19,17 +22,23 @@ use crate::{
 /// Asks a disk what it can; it may be in use. Says why not, where that is not possible.
 pub(super) fn examine(disk: &Disk) -> Result<Examined, String> {
     let open = || Opened::open(&disk.name).map_err(|error| error.to_string());
-    let ask = |device: &Device<'_>| {
-        firmware::examine(device, None, &Unwatched::new()).map_err(|error| chain(&error))
+    let ask = |device: &Device<'_>, door: &Opened| {
+        firmware::examine(device, Some(door), &Unwatched::new()).map_err(|error| chain(&error))
     };
     match commands(disk.transport) {
         Commands::Nvme => {
             let door = open()?;
             let nsid = linux::nvme::namespace(&door.0).map_err(|error| error.to_string())?;
-            ask(&Device::Nvme { controller: &door, nsid })
+            ask(&Device::Nvme { controller: &door, nsid }, &door)
         }
-        Commands::Ata => ask(&Device::Ata { device: &open()? }),
-        Commands::Scsi => ask(&Device::Scsi { device: &open()? }),
+        Commands::Ata => {
+            let door = open()?;
+            ask(&Device::Ata { device: &door }, &door)
+        }
+        Commands::Scsi => {
+            let door = open()?;
+            ask(&Device::Scsi { device: &door }, &door)
+        }
         Commands::None if disk.transport == Some(Transport::Usb) => Err(USB_UNASKED.to_owned()),
         Commands::Mmc | Commands::None => Ok(Examined::default()),
     }
@@ -60,5 +69,20 @@ impl NvmeController for Opened {
 impl ScsiDevice for Opened {
     fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
         linux::scsi::execute(&self.0, command, data, limit)
+    }
+}
+
+/// How a self-encrypting disk stands is a question; what reverts it goes no further than here.
+impl OpalDevice for Opened {
+    fn status(&self) -> io::Result<OpalStatus> {
+        linux::opal::status(&self.0)
+    }
+
+    fn revert_with_psid(&self, _psid: &[u8]) -> Result<(), OpalFailure> {
+        Err(OpalFailure::NoAnswer(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn revert_with_sid(&self, _sid: &[u8]) -> Result<(), OpalFailure> {
+        Err(OpalFailure::NoAnswer(io::ErrorKind::Unsupported.into()))
     }
 }

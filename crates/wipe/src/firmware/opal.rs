@@ -43,6 +43,18 @@ pub(super) fn examine(opal: &dyn OpalDevice, examined: &mut Examined) {
     }
 }
 
+impl Examined {
+    /// Offers to revert a self-encrypting disk with its owner's password, for who has that: nobody can ask a disk whether it
+    /// is the right one. Before the PSID, which may be absent.
+    pub fn offer_owner(&mut self) {
+        let is_revert = |one: &Offered| one.technique == Technique::OpalPsidRevert;
+        if let Some(place) = self.techniques.iter().position(is_revert) {
+            let technique = Technique::OpalSidRevert;
+            self.techniques.insert(place, Offered { technique, ..self.techniques[place] });
+        }
+    }
+}
+
 /// Reverts a disk.
 pub(super) fn apply(
     opal: &dyn OpalDevice,

@@ -7,8 +7,8 @@ use protocol::wipe::{Ended, Expected, Outcome, Technique};
 use super::{Run, Standing};
 use crate::{
     firmware::{
-        self, Device, Examined, FirmwareError, Hiding, Obstacle, Offered, PATIENCE, Reach,
-        Recovered, Recovery, Settings,
+        self, Device, Examined, FirmwareError, Hiding, Obstacle, PATIENCE, Reach, Recovered,
+        Recovery, Settings,
     },
     part::password,
     plan::{self, Facts, Way, is_devices},
@@ -56,7 +56,9 @@ impl Run<'_> {
         } else if self.examined.running.is_none() {
             part.watch.at_rest();
         }
-        self.offer_owner();
+        if self.settings().sid.is_some() {
+            self.examined.offer_owner();
+        }
         if part.may == Reach::Addressed {
             self.examined.techniques.retain(|one| one.reach == Reach::Addressed);
         }
@@ -86,20 +88,6 @@ impl Run<'_> {
     /// Holds where an earlier boot began what goes on by itself, and the device does not say how that stands.
     fn may_go_on(&self, examined: &Examined) -> bool {
         examined.is_standing_unknown && self.journal.begun.is_some_and(goes_on)
-    }
-
-    /// Offers to revert a self-encrypting disk with its owner's password, where the order has that: nobody can ask a disk
-    /// whether it is the right one. Before the PSID, which may be absent.
-    fn offer_owner(&mut self) {
-        if self.settings().sid.is_none() {
-            return;
-        }
-        let techniques = &mut self.examined.techniques;
-        let is_revert = |one: &Offered| one.technique == Technique::OpalPsidRevert;
-        if let Some(place) = techniques.iter().position(is_revert) {
-            let revert = Offered { technique: Technique::OpalSidRevert, ..techniques[place] };
-            techniques.insert(place, revert);
-        }
     }
 
     /// Takes it that nobody can say what the device does: what an earlier boot began may still run, and then nothing may

@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use protocol::{
     Announce, BootReport, Bytes,
     inventory::{Disk, Port},
+    wipe::PowerLevel,
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -19,7 +20,7 @@ use crate::{
     explain::Cause,
     image::Stored,
     journal::What,
-    machine::{Approval, OrderOverview, Session, Settings},
+    machine::{Approval, OrderOverview, Session, Settings, wipe::Against},
 };
 
 const MAC: MacAddress = MacAddress([0x3c, 0xec, 0xef, 0, 0, 1]);
@@ -65,21 +66,27 @@ impl Harbour {
 
     /// A machine comes; returns its name.
     fn arrives(&self) -> String {
+        self.arrives_as(1)
+    }
+
+    /// A machine of this number comes, with a disk of the same name as all of them.
+    fn arrives_as(&self, number: u8) -> String {
         let mut inventory = Inventory::default();
-        inventory.system.serial = Some("SN000001X".to_owned());
-        inventory.ports = vec![Port { permanent_mac: Some(MAC), ..Port::default() }];
+        inventory.system.serial = Some(format!("SN00000{number}X"));
+        let mac = MacAddress([0x3c, 0xec, 0xef, 0, 0, number]);
+        inventory.ports = vec![Port { permanent_mac: Some(mac), ..Port::default() }];
         let wwn = Some("0x5002538e40a1b2c3".to_owned());
         inventory.disks = vec![Disk { wwn, size_bytes: Bytes(1 << 30), ..Disk::default() }];
         let announce = Announce {
             system: None,
             agent_version: "0.1.0".to_owned(),
             kernel_release: None,
-            boot: BootReport { mac: Some(MAC), ..BootReport::default() },
+            boot: BootReport { mac: Some(mac), ..BootReport::default() },
             inventory,
             complete: true,
         };
         let address = Ipv4Addr::LOCALHOST.into();
-        self.registry.announce(Session([1; 32]), address, &announce).unwrap().machine
+        self.registry.announce(Session([number; 32]), address, &announce).unwrap().machine
     }
 
     /// A person orders an install.
@@ -92,6 +99,15 @@ impl Harbour {
             "finish": "reboot",
         });
         let path = format!("/v1/machines/{name}/install");
+        tell(&self.socket, "POST", &path, body.to_string().into()).await
+    }
+
+    /// A person orders something of a machine's disk.
+    async fn wipes(&self, name: &str, level: &str) -> Result<WipeAnswer, ClientError> {
+        let body = serde_json::json!({
+            "level": level, "disks": [DISK], "overwrite": true, "confirm": name,
+        });
+        let path = format!("/v1/machines/{name}/wipe");
         tell(&self.socket, "POST", &path, body.to_string().into()).await
     }
 
@@ -207,6 +223,45 @@ async fn an_order_to_wipe_is_planned_confirmed_and_taken_back() {
     harbour.forget_hercules();
     let error = wipe(serde_json::json!({"confirm": name})).await.unwrap_err();
     assert!(error.to_string().contains("no HerculesOS image here"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_server_would_refuse_of_an_order_is_told_level_by_level() {
+    let harbour = Harbour::open().await;
+    let name = harbour.arrives();
+    let approve = format!("/v1/machines/{name}/approve");
+    let _approved: Overview = ask(&harbour.socket, "POST", &approve).await.unwrap();
+    let id = harbour.wipes(&name, "idle").await.unwrap().order.unwrap().order.id.to_string();
+    let against = async |order: &str| {
+        let path = format!("/v1/orders/{order}/against");
+        ask::<Vec<Against>>(&harbour.socket, "GET", &path).await.unwrap()
+    };
+    // Itself, which is open, stands in nobody's way.
+    assert_eq!(against(&id).await, []);
+    assert_eq!(against(&id[..8]).await, []);
+    let cancel = format!("/v1/orders/{id}/cancel");
+    let _over: OrderOverview = ask(&harbour.socket, "POST", &cancel).await.unwrap();
+    assert_eq!(against(&id).await, [], "nothing speaks against any level");
+    // A disk whose name another machine shows too.
+    harbour.arrives_as(2);
+    let told = against(&id).await;
+    let levels = [PowerLevel::Harbour, PowerLevel::Working, PowerLevel::Full, PowerLevel::Redline];
+    assert_eq!(told.iter().map(|one| one.level).collect::<Vec<_>>(), levels);
+    for one in &told {
+        let wwn = one.disk.as_ref().and_then(|disk| disk.wwn.as_deref());
+        assert_eq!(wwn, Some("0x5002538e40a1b2c3"));
+        assert!(one.words.starts_with("the server: this disk's name is not its alone"), "{one:?}");
+    }
+    // What has nothing to do with a disk is said of all of them.
+    harbour.forget_hercules();
+    let told = against(&id).await;
+    let whole: Vec<_> = told.iter().filter(|one| one.disk.is_none()).collect();
+    assert_eq!(whole.iter().map(|one| one.level).collect::<Vec<_>>(), levels);
+    assert!(whole.iter().all(|one| one.words.contains("no HerculesOS image")), "{whole:?}");
+    assert_eq!(harbour.refused("GET", "/v1/orders/ffffffff/against").await, 404);
+    // Nothing is tried by that, and nothing taken.
+    let orders: Vec<OrderOverview> = ask(&harbour.socket, "GET", "/v1/orders").await.unwrap();
+    assert_eq!(orders.len(), 1);
 }
 
 #[tokio::test]

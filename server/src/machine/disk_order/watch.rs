@@ -1,10 +1,10 @@
-//! How long nothing was heard of a wipe, as far as anybody could hear: while the server is off, nobody can.
+//! How long nothing was heard of what a machine carries out, as far as anybody could hear: while the server is off, nobody can.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DiskOrder, OrderState};
+use super::{DiskOrder, OrderState, Work};
 
 /// So long after its last sign of life a wipe that was begun is continued, also beyond its deadline. As long as an order may
 /// wait (SAFETY.md 5): who has not brought the machine back by then orders anew.
@@ -13,7 +13,7 @@ const CONTINUED_MILLISECONDS: i64 = 24 * 3_600_000;
 /// How exactly it is stored when the server looked last.
 const STORED_MILLISECONDS: i64 = 600_000;
 
-/// How a wipe was watched since its last sign of life.
+/// How an order was watched since the last sign of life of its boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Watch {
@@ -35,7 +35,7 @@ impl DiskOrder {
         alive.map_or(self.deadline, |alive| self.a_day_after(alive).max(self.deadline))
     }
 
-    /// Returns when a wipe that runs is given up for lost if nothing is heard of it; nothing for all other orders.
+    /// Returns when an order that runs is given up for lost if nothing is heard of it; nothing for all other orders.
     pub(in crate::machine) fn lost_at(&self) -> Option<i64> {
         let since =
             self.last_sign().filter(|_| matches!(self.state, OrderState::Running { .. }))?;
@@ -43,32 +43,55 @@ impl DiskOrder {
     }
 
     fn a_day_after(&self, alive: i64) -> i64 {
-        let watch = self.wipe().and_then(|wipe| wipe.watch);
-        let away = watch.map_or(0, |watch| watch.away_milliseconds);
+        let away = self.signs().1.map_or(0, |watch| watch.away_milliseconds);
         alive.saturating_add(away).saturating_add(CONTINUED_MILLISECONDS)
     }
 
-    /// Returns when a wipe was heard of last, that anybody has or had; nothing for all other orders.
+    /// Returns when an order was heard of last that anybody has, or a wipe that anybody had; nothing for all others.
     fn last_sign(&self) -> Option<i64> {
-        let wipe = self.wipe()?;
         let since = match self.state {
             OrderState::Running { since, .. } => Some(since),
             _ => None,
         };
-        [wipe.alive, wipe.begun, since].into_iter().flatten().max()
+        let begun = self.wipe().map(|wipe| wipe.begun).or(since.map(Some))?;
+        [self.signs().0, begun, since].into_iter().flatten().max()
+    }
+
+    /// Returns when its boot was last heard of it, and how it was watched since then.
+    fn signs(&self) -> (Option<i64>, Option<Watch>) {
+        match &self.work {
+            Work::Wipe { wipe } => (wipe.alive, wipe.watch),
+            Work::Install(install) => (install.alive, install.watch),
+        }
+    }
+
+    /// Notes a sign of life; returns when the one before it was.
+    pub(in crate::machine) fn lives(&mut self, at: i64) -> Option<i64> {
+        match &mut self.work {
+            Work::Wipe { wipe } => wipe.lives(at),
+            Work::Install(install) => {
+                install.watch = None;
+                install.alive.replace(at)
+            }
+        }
     }
 
     /// Notes that the server runs, and would hear. Says whether that is to be stored.
     pub(in crate::machine) fn watched(&mut self, at: i64, uptime: Duration) -> bool {
         let Some(since) = self.last_sign() else { return false };
-        let Some(wipe) = self.wipe_mut() else { return false };
         let before =
-            wipe.watch.unwrap_or(Watch { looked: since, away_milliseconds: 0, uptime: None });
+            self.signs().1.unwrap_or(Watch { looked: since, away_milliseconds: 0, uptime: None });
         let ran = uptime.saturating_sub(before.uptime.unwrap_or_default());
         let ran = i64::try_from(ran.as_millis()).unwrap_or(i64::MAX);
-        let away = at.saturating_sub(before.looked).saturating_sub(ran).max(0);
-        let away_milliseconds = before.away_milliseconds.saturating_add(away);
-        wipe.watch = Some(Watch { looked: at, away_milliseconds, uptime: Some(uptime) });
+        // Below zero where the clock was set back: what it was ahead before counts no more. The sum stays at least zero, since
+        // of a server that heard a sign of life and looks for the first time then, all its uptime is taken for time since.
+        let away = at.saturating_sub(before.looked).saturating_sub(ran);
+        let away_milliseconds = before.away_milliseconds.saturating_add(away).max(0);
+        let watch = Some(Watch { looked: at, away_milliseconds, uptime: Some(uptime) });
+        match &mut self.work {
+            Work::Wipe { wipe } => wipe.watch = watch,
+            Work::Install(install) => install.watch = watch,
+        }
         before.looked.div_euclid(STORED_MILLISECONDS) != at.div_euclid(STORED_MILLISECONDS)
     }
 }
@@ -109,9 +132,24 @@ mod tests {
         // Its host slept for two hours.
         order.watched(56 * HOUR, hours(4));
         assert_eq!(order.lost_at(), Some(56 * HOUR));
-        // A clock that is set back is none.
-        order.watched(50 * HOUR, hours(5));
-        assert_eq!(order.lost_at(), Some(56 * HOUR));
+        // It slept for two more; a clock that is set back by one is no time in which it listened twice.
+        order.watched(59 * HOUR, hours(5));
+        order.watched(59 * HOUR, hours(6));
+        assert_eq!(order.lost_at(), Some(57 * HOUR));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_is_set_back_is_no_time_away() {
+        let mut order = running();
+        order.watched(HOUR, hours(1));
+        order.watched(1002 * HOUR, hours(2));
+        order.watched(3 * HOUR, hours(3));
+        assert_eq!(order.lost_at(), Some(24 * HOUR));
+        // Nor is one that is set back below what it was ever more than a day ahead of the next time away.
+        order.watched(-20 * HOUR, hours(4));
+        assert_eq!(order.lost_at(), Some(24 * HOUR));
+        order.watched(-10 * HOUR, hours(4));
+        assert_eq!(order.lost_at(), Some(34 * HOUR), "it slept for ten hours");
     }
 
     #[test]
@@ -127,5 +165,8 @@ mod tests {
         let mut install = crate::machine::disk_order::tests::order(2);
         assert!(!install.watched(HOUR, hours(1)));
         assert_eq!(install.lost_at(), None);
+        install.state = running().state;
+        install.watched(HOUR, hours(1));
+        assert_eq!(install.lost_at(), Some(24 * HOUR));
     }
 }

@@ -28,8 +28,11 @@ impl DiskOrder {
             OrderState::Interrupted { .. } => {
                 "interrupted; the next boot of HerculesOS continues it".to_owned()
             }
-            OrderState::Lost { .. } => "unknown: the machine never came back, and nothing was heard of its wipe for a day; what \
-                                        is on its disks nobody knows, and the journal and passwords are kept"
+            OrderState::Lost { .. } if self.wipe().is_some() => "unknown: the machine never came back, and nothing was heard of \
+                                        its wipe for a day; what is on its disks nobody knows, and the journal and passwords are kept"
+                .to_owned(),
+            OrderState::Lost { .. } => "unknown: the machine never came back, and nothing was heard of its install for a day; what \
+                                        is on its disk nobody knows"
                 .to_owned(),
             OrderState::Wiped { result, .. } => result.words(),
             OrderState::Running { progress, .. } => {

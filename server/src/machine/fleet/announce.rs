@@ -159,6 +159,7 @@ impl Fleet {
         );
         effects.tell_all(machine, now, awaits);
         effects.changed.insert(name.clone());
+        self.hold_back_awaited(&name, now, effects);
         // Behind the welcome: the agent asks for what comes after it.
         self.amend(&name, |machine| machine.offer(now));
         if matches!(welcome.verb, Verb::RebootAfter { .. }) {
@@ -242,6 +243,7 @@ impl Fleet {
         now: Now,
         effects: &mut Effects,
     ) -> (String, Taken) {
+        self.watch_order(name, now, effects);
         let mut machine = (*self.machines[name]).clone();
         let macs = |machine: &Machine| -> BTreeSet<MacAddress> {
             machine.ports.iter().map(|port| port.mac).collect()
@@ -428,7 +430,7 @@ impl Machine {
         self.boots += 1;
         // What the last boot has not fetched is not this one's, and what it waited for neither.
         self.instruction = None;
-        self.awaited = None;
+        self.awaits(None);
     }
 
     /// Notes that a session said something of the machine that was not believed: it gets no order before it has

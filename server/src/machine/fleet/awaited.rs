@@ -6,7 +6,7 @@ use super::{Effects, Fleet, Now, Session, announce::Picture, instruct};
 use crate::{
     journal::What,
     machine::{
-        Machine,
+        DiskOrder, Machine,
         awaited::{Awaited, StillAwaited},
         install::InstallRefusal,
     },
@@ -25,13 +25,23 @@ impl Fleet {
         if machine.session.as_ref().is_none_or(|boot| boot.session != session) {
             return None;
         }
-        let before = machine.awaited.take();
+        let before = machine.awaited.clone();
         let inventory = picture.inventory();
-        machine.awaited = Awaited::of(inventory, before.as_ref(), now.unix_milliseconds);
+        machine.awaits(Awaited::of(inventory, before.as_ref(), now.unix_milliseconds));
         let modules = |awaited: &Awaited| awaited.modules.clone();
         let is_news = before.as_ref().map(modules) != machine.awaited.as_ref().map(modules);
         let awaited = machine.awaited.as_ref().filter(|_| is_news)?;
         Some(What::DriversAwaited { modules: awaited.modules.clone(), overdue: awaited.is_overdue })
+    }
+
+    /// Says of an order that nobody has that it waits for drivers: from the first word of a boot on, before it is offered.
+    pub(super) fn hold_back_awaited(&mut self, name: &str, now: Now, effects: &mut Effects) {
+        let Some(machine) = self.get(name) else { return };
+        let waits = machine.open_order().is_some_and(DiskOrder::is_to_be_given);
+        let reason = machine.awaited.as_ref().filter(|_| waits).map(Awaited::holds_back);
+        if let Some(reason) = reason {
+            self.hold_back(name, &reason, now, effects);
+        }
     }
 
     /// Refuses an order for a machine to which drivers are on their way: its disks may not all be there yet. Of one that is away

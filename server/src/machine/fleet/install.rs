@@ -2,19 +2,16 @@
 
 use protocol::{EventKind, Instruction, Inventory, OrderId, Verb, install::Finish};
 
-use super::{Effects, Fleet, Now, REMEMBERED, SEEN_MILLISECONDS, instruct};
+use super::{Effects, Fleet, Now, REMEMBERED, SEEN_MILLISECONDS, instruct, silence};
 use crate::{
     journal::What,
     machine::{
         DiskOrder, DiskState, Machine, Session, Told,
+        awaited::Awaited,
         disk_order::{self, OrderEvent, OrderState, Work, carries_order, order_of},
         install::{self, ImageFacts, InstallRefusal, InstallRequest, Plan},
     },
 };
-
-/// Why a wipe that was interrupted waits.
-pub(super) const STILL_HEARD: &str = "the boot that had it was heard a moment ago: it is continued when nothing was heard of that \
-                           one for 90 s, for it may run still";
 
 /// Whether an instruction may leave the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,13 +57,6 @@ impl Fleet {
         let by = order.by.clone();
         machine.order_digest = order.rests_on();
         machine.serve_nothing();
-        if machine.orders.last().is_some_and(DiskOrder::is_lost) {
-            let event = OrderEvent::GiveUp {
-                reason: "the machine never came back, and was given another order",
-            };
-            let over = machine.happens(&event, now.unix_milliseconds);
-            effects.tell_all(&machine, now, over.and_then(|change| change.entry));
-        }
         if machine.orders.len() >= REMEMBERED {
             machine.orders.remove(0);
         }
@@ -100,7 +90,11 @@ impl Fleet {
         let Some(meant) = order_of(&instruction.verb) else {
             return Handing::Out(instruction.clone());
         };
-        let Some(machine) = self.of_session(session) else {
+        let Some(name) = self.of_session(session).map(|machine| machine.name.clone()) else {
+            return Handing::Not;
+        };
+        self.watch_order(&name, now, effects);
+        let Some(machine) = self.get(&name) else {
             return Handing::Not;
         };
         let sequence = instruction.sequence;
@@ -118,7 +112,6 @@ impl Fleet {
         };
         let is_given = is_its(&order.state);
         let is_late = is_given && now.unix_milliseconds >= order.end();
-        let name = machine.name.clone();
         let late = is_late.then_some("its time is over");
         if let Some(reason) = machine.unfit_for(order).or(late) {
             // One of the two fits: an order that nobody has is void, one whose answer was lost stays that.
@@ -126,11 +119,9 @@ impl Fleet {
             self.happens(&name, &OrderEvent::Unheard { reason }, now, effects);
             return Handing::Not;
         }
-        let awaits = machine
-            .awaited
-            .as_ref()
-            .map(|awaited| format!("drivers are on their way to the machine: {}", awaited.words()));
-        let may_still_run = self.until_silent(session, now).map(|_| STILL_HEARD.to_owned());
+        let awaits = machine.awaited.as_ref().map(Awaited::holds_back);
+        let may_still_run =
+            self.until_silent(session, now).map(|_| silence::words(order).to_owned());
         if let Some(reason) = fit.err().or(awaits).or(may_still_run) {
             self.hold_back(&name, &reason, now, effects);
             return Handing::Not;
@@ -149,7 +140,7 @@ impl Fleet {
     }
 
     /// Says once why an order waits.
-    fn hold_back(&mut self, name: &str, reason: &str, now: Now, effects: &mut Effects) {
+    pub(super) fn hold_back(&mut self, name: &str, reason: &str, now: Now, effects: &mut Effects) {
         let Some(machine) = self.machines.get_mut(name) else {
             return;
         };
@@ -175,6 +166,7 @@ impl Fleet {
         effects: &mut Effects,
     ) {
         self.hear(session, now);
+        self.hear_end(session, kind, effects);
         let running = |machine: &&Machine| {
             machine.session.as_ref().is_some_and(|boot| boot.session == session)
         };
@@ -186,7 +178,7 @@ impl Fleet {
         }
     }
 
-    /// Takes an order back, or gives it up where an agent has it.
+    /// Takes an order back, or gives it up where an agent has it, or had it before it was lost.
     pub(in crate::machine) fn cancel_order(
         &mut self,
         id: OrderId,
@@ -197,7 +189,7 @@ impl Fleet {
         let Some((machine, order)) = self.find_order(id) else {
             return Err(CancelError::NoOrder(id.to_string()));
         };
-        if !order.is_open() {
+        if !order.is_open() && !order.is_lost() {
             return Err(CancelError::Over { id, words: order.words() });
         }
         let name = machine.name.clone();
@@ -215,10 +207,10 @@ impl Fleet {
         })
     }
 
-    /// Ends orders whose time is over, gives up wipes for lost of which nothing is heard any more, and says what else is
+    /// Ends orders whose time is over, gives up for lost those of which nothing is heard any more, and says what else is
     /// overdue.
     pub(in crate::machine) fn expire(&mut self, now: Now, effects: &mut Effects) {
-        self.watch_wipes(now, effects);
+        self.watch_orders(now, effects);
         for event in [OrderEvent::Time, OrderEvent::Silent] {
             let is_due = |machine: &&Machine| {
                 let is_meant = matches!(event, OrderEvent::Time) || !self.is_online(machine, now);
@@ -236,23 +228,11 @@ impl Fleet {
         self.say_overdue(now, effects);
     }
 
-    /// Notes that the server runs, and hears of wipes whatever there is to hear.
-    pub(in crate::machine) fn watch_wipes(&mut self, now: Now, effects: &mut Effects) {
-        for machine in self.machines.values_mut() {
-            let order = machine.open_order_mut();
-            if order.is_some_and(|order| order.watched(now.unix_milliseconds, now.uptime)) {
-                effects.touched.insert(machine.name.clone());
-            }
-        }
-    }
-
     /// Ends every order: the state directory is not where it was, or not what it was (SAFETY.md 12).
     pub(in crate::machine) fn end_orders(&mut self, reason: &str, now: Now, effects: &mut Effects) {
         let open: Vec<String> = self
             .machines()
-            .filter(|machine| {
-                machine.orders.last().is_some_and(|order| order.is_open() || order.is_lost())
-            })
+            .filter(|machine| machine.open_order().or(machine.lost_order()).is_some())
             .map(|machine| machine.name.clone())
             .collect();
         for name in open {
@@ -333,6 +313,11 @@ impl Machine {
         self.orders.last().filter(|order| order.is_open())
     }
 
+    /// Returns its last order where that is lost: whoever has it may come back, and go on.
+    pub fn lost_order(&self) -> Option<&DiskOrder> {
+        self.orders.last().filter(|order| order.is_lost())
+    }
+
     /// Holds where the running agent has heard more than this server remembers to have said, while an order is open
     /// that nobody has: it may have been handed out in a time that the state directory knows nothing of.
     pub(super) fn has_heard_ahead(&self, after: u64) -> bool {
@@ -342,7 +327,7 @@ impl Machine {
         is_ordered && (after > self.sequence || offered.is_some_and(|offered| after >= offered))
     }
 
-    pub(super) fn open_order_mut(&mut self) -> Option<&mut DiskOrder> {
+    pub(in crate::machine) fn open_order_mut(&mut self) -> Option<&mut DiskOrder> {
         self.orders.last_mut().filter(|order| order.is_open())
     }
 
@@ -360,6 +345,7 @@ impl Machine {
     ) -> Option<Change> {
         let order = self.orders.last_mut().filter(|order| order.is_open() || order.is_lost())?;
         let was_with_an_agent = order.is_with_an_agent();
+        let had = order.last_boot();
         let after = disk_order::step(order, event, at)?;
         let is_progress = matches!(
             (&order.state, &after),
@@ -383,13 +369,26 @@ impl Machine {
         let mut is_late = false;
         match (event, order.wipe_mut()) {
             (OrderEvent::Give { session, .. }, Some(wipe)) => wipe.boots.push(*session),
-            (OrderEvent::Says { kind: EventKind::WipeProgress(_), .. }, Some(wipe)) => {
-                let before = wipe.lives(at);
+            (
+                OrderEvent::Says {
+                    kind: EventKind::WipeProgress(_) | EventKind::Progress(_), ..
+                },
+                _,
+            ) => {
+                let before = order.lives(at);
                 is_late = before.is_none_or(|before| {
                     before.div_euclid(SEEN_MILLISECONDS) != at.div_euclid(SEEN_MILLISECONDS)
                 });
             }
             _ => {}
+        }
+        // What its boot says of the end, or did not hear, needs no waiting for.
+        let is_its_word = matches!(
+            event,
+            OrderEvent::Says { .. } | OrderEvent::Asks { .. } | OrderEvent::Unheard { .. }
+        );
+        if !order.is_open() && !order.is_lost() {
+            order.abandoned = had.filter(|_| !is_its_word);
         }
         let what = What::Order { order: order.id, became: order.words() };
         let entry = (!is_progress && !is_heard).then_some(what);

@@ -6,10 +6,10 @@ use protocol::MacAddress;
 
 use super::{Effects, Fleet, Machine, Now};
 use crate::{
-    decision::{self, Boot, Errand, Known, Names, Traveller},
+    decision::{self, Boot, Errand, Known, Names, System, Traveller},
     journal::{Entry, What},
     machine::{
-        Load,
+        DiskOrder, Load,
         evidence::{Kind, garbage},
     },
 };
@@ -40,6 +40,9 @@ impl Fleet {
         effects: &mut Effects,
     ) -> Boot {
         let found = self.find(traveller, now);
+        if let Found::Machine(name) = &found {
+            self.watch_order(name, now, effects);
+        }
         let machine = match &found {
             Found::Machine(name) => self.get(name),
             Found::Nobody | Found::Unclear(_) => None,
@@ -55,18 +58,26 @@ impl Fleet {
         boot
     }
 
-    /// Says whether a traveller looks for disks on a network.
+    /// Says whether a traveller looks for disks on a network: in HerculesOS by no list, but by the order that it boots it for
+    /// (SAFETY.md 11).
     pub(in crate::machine) fn has_network_storage(
         &mut self,
         lists: &decision::Lists,
         traveller: &Traveller,
+        system: System,
         now: Now,
     ) -> bool {
         let machine = match self.find(traveller, now) {
             Found::Machine(name) => self.get(&name),
             Found::Nobody | Found::Unclear(_) => None,
         };
-        decision::has_network_storage(lists, &names(traveller, machine))
+        match system {
+            System::Sunshine => decision::has_network_storage(lists, &names(traveller, machine)),
+            System::Hercules => {
+                let wipe = machine.and_then(Machine::open_order).and_then(DiskOrder::wipe);
+                wipe.is_some_and(|wipe| wipe.network_storage)
+            }
+        }
     }
 
     /// Says a contradiction once in a while: firmware asks a dozen times in a boot.

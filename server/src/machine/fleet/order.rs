@@ -226,7 +226,9 @@ impl Fleet {
             Order::PowerOff => Verb::PowerOff {},
             Order::Announce => Verb::Announce {},
         };
-        let is_busy = machine.open_order().is_some_and(DiskOrder::is_with_an_agent);
+        // One that was lost and asks again is at its disks, although it has not said so yet.
+        let is_back = online && machine.lost_order().is_some();
+        let is_busy = is_back || machine.open_order().is_some_and(DiskOrder::is_with_an_agent);
         if is_busy && !matches!(order, Order::Wait | Order::Release) {
             return Err(OrderError::Busy { name: name.to_owned() });
         }
@@ -296,14 +298,14 @@ impl Machine {
         if self.claimed_by.is_some() {
             // Its owner's boot server gets it.
             Verb::Reboot {}
-        } else if self.open_order().is_some() {
+        } else if self.open_order().or(self.lost_order()).is_some() {
             Verb::Wait {}
-        } else if reported
+        } else if (reported || self.is_overdue())
             && self.told_to_wait.is_none()
             && !matches!(self.approval, Approval::Held { .. })
             && self.runs(System::Hercules)
         {
-            // It has nothing to wipe. Not at once: its medium may start it again and again.
+            // It has nothing to wipe, whatever it may show yet. Not at once: its medium may start it again and again.
             Verb::RebootAfter { seconds: super::PATIENCE_SECONDS }
         } else if (reported || self.is_overdue())
             && self.told_to_wait.is_none()

@@ -21,6 +21,7 @@ mod awaited;
 mod bounds;
 mod installs;
 mod orders;
+mod succeeded;
 mod unheard;
 mod wipes;
 
@@ -37,7 +38,7 @@ fn mac(number: u8) -> MacAddress {
     MacAddress([0x3c, 0xec, 0xef, 0x01, 0x02, number])
 }
 
-/// Reads `uuid=… serial=… board=… awaits=… mac=1 made-up=1 usb=1 disk=name:blank|data|unread`.
+/// Reads `uuid=… serial=… board=… awaits=… mac=1 made-up=1 usb=1 disk=name:blank|data|unread`, and `lun=…` as a disk.
 fn inventory(text: &str) -> Inventory {
     let mut inventory = Inventory::default();
     for word in text.split_whitespace() {
@@ -58,12 +59,12 @@ fn inventory(text: &str) -> Inventory {
             "mac" => port(mac(number()), false),
             "made-up" => port(MacAddress([0x52, 0x54, 0, 1, 2, number()]), false),
             "usb" => port(mac(number()), true),
-            "disk" => {
+            "disk" | "lun" => {
                 let (name, state) = value.split_once(':').unwrap();
                 inventory.disks.push(Disk {
                     serial: Some(format!("S3Z1NB0K-{name}")),
                     model: Some("PM883".to_owned()),
-                    transport: Some(Transport::Ata),
+                    transport: Some(if key == "lun" { Transport::Network } else { Transport::Ata }),
                     size_bytes: Bytes(480 << 30),
                     content: (state != "unread")
                         .then(|| Content { blank: state == "blank", ..Content::default() }),
@@ -80,6 +81,8 @@ fn inventory(text: &str) -> Inventory {
 struct Story {
     fleet: Fleet,
     seconds: u64,
+    /// So long of that the server's host slept.
+    asleep: u64,
     lists: Lists,
     entries: Vec<Entry>,
 }
@@ -92,13 +95,13 @@ impl Story {
     fn with_room_for(strangers: usize) -> Self {
         let bounds = Bounds { strangers, stranger_bytes: 1 << 20 };
         let fleet = Fleet::new(bounds, [], []);
-        Self { fleet, seconds: 1_000_000, lists: Lists::default(), entries: vec![] }
+        Self { fleet, seconds: 1_000_000, asleep: 0, lists: Lists::default(), entries: vec![] }
     }
 
     fn now(&self) -> Now {
         Now {
             unix_milliseconds: i64::try_from(self.seconds * 1000).unwrap(),
-            uptime: Duration::from_secs(self.seconds),
+            uptime: Duration::from_secs(self.seconds - self.asleep),
         }
     }
 

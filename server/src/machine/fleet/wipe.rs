@@ -1,13 +1,11 @@
 //! Orders to wipe in the life of the machines: planned, journaled step by step, reported.
 
-use std::time::Duration;
-
 use protocol::{
     EventKind, Inventory, OrderId,
-    wipe::{PowerLevel, Verdict, WipeFinish, WipeStep, WipeStepKind},
+    wipe::{PowerLevel, WipeFinish, WipeStep, WipeStepKind},
 };
 
-use super::{ALIVE, Effects, Fleet, Now};
+use super::{Effects, Fleet, Now};
 use crate::{
     decision::System,
     journal::What,
@@ -72,8 +70,7 @@ impl Fleet {
         let name = name.ok_or(StepError::NotItsOrder)?;
         self.hold_where_replaced_still_wipes(session, id, now, effects);
         let kind = EventKind::WipeStep { order: id, step: Box::new(step.clone()) };
-        if self.get(&name).and_then(|machine| machine.orders.last()).is_some_and(DiskOrder::is_lost)
-        {
+        if self.get(&name).is_some_and(|machine| machine.lost_order().is_some()) {
             self.happens(&name, &OrderEvent::Says { session, kind: &kind }, now, effects);
         }
         let machine = self.machines.get_mut(name.as_str()).ok_or(StepError::NotItsOrder)?;
@@ -104,7 +101,7 @@ impl Fleet {
         all
     }
 
-    /// Forgets the passwords of a disk, wherever it was when they were set: it was erased at this moment, and has none any more.
+    /// Forgets the passwords of a disk, wherever it was when they were set: since this moment it has none any more.
     fn release_passwords(&mut self, disk: &ChosenDisk, until: i64, effects: &mut Effects) {
         let gone = password::released(&self.passwords(), disk, until);
         let release = |name: &str, passwords: &mut Vec<LeftPassword>, effects: &mut Effects| {
@@ -154,21 +151,6 @@ impl Fleet {
         self.hold_where_replaced_still_wipes(session, id, now, effects);
     }
 
-    /// Returns how long a session still waits for the wipe that another boot had; nothing where it need not.
-    ///
-    /// Who announces itself as a machine need not be it (SAFETY.md 4): the boot that has the wipe would be heard within this
-    /// time if it ran, and both are held then. What was heard before the server started, nobody knows.
-    pub(in crate::machine) fn until_silent(&self, session: Session, now: Now) -> Option<Duration> {
-        let order = self.of_session(session)?.open_order()?;
-        if !matches!(order.state, OrderState::Interrupted { .. }) {
-            return None;
-        }
-        let others = order.wipe()?.boots.iter().filter(|boot| **boot != session);
-        let heard = others.map(|boot| self.heard.get(boot).copied().unwrap_or_default()).max()?;
-        let left = heard.saturating_add(ALIVE).saturating_sub(now.uptime);
-        (!left.is_zero()).then_some(left)
-    }
-
     /// Returns a wipe whose report a session may hand in, and its machine: one that it was given, also when its time is over
     /// or it was given up, and of which there is no report.
     pub(in crate::machine) fn reports(
@@ -213,9 +195,11 @@ impl Fleet {
         let is_last = machine.orders.last().is_some_and(|order| order.id == id);
         let Some(order) = machine.orders.iter_mut().find(|order| order.id == id) else { return };
         let was_with_an_agent = order.is_with_an_agent();
-        let (erased, until) = order.wipe().map(|wipe| erased(wipe, &result)).unwrap_or_default();
+        let free = order.wipe().map(|wipe| without_password(wipe, &result));
+        let (free, until) = free.unwrap_or_default();
         order.state = OrderState::Wiped { session, at, result: Box::new(result) };
         order.held_back = None;
+        order.abandoned = None;
         order.close();
         let what = What::Order { order: id, became: order.words() };
         if is_last {
@@ -225,18 +209,18 @@ impl Fleet {
         }
         effects.tell(machine, now, what);
         effects.changed.insert(name);
-        for disk in erased {
+        for disk in free {
             self.release_passwords(&disk, until, effects);
         }
     }
 }
 
-/// Returns the disks that the server judges to be erased, and when the wipe was last heard of: who says so may be wrong, and
-/// may say it late.
-fn erased(wipe: &WipeWork, result: &WipeResult) -> (Vec<ChosenDisk>, i64) {
+/// Returns the disks that have no password any more, as the server judges, and when the wipe was last heard of: who says so may
+/// be wrong, and may say it late.
+fn without_password(wipe: &WipeWork, result: &WipeResult) -> (Vec<ChosenDisk>, i64) {
     let judged = wipe.disks.iter().zip(&result.disks);
-    let erased = judged.filter(|(_, judged)| judged.verdict == Verdict::Erased);
-    (erased.map(|(disk, _)| disk.clone()).collect(), wipe.alive.unwrap_or(i64::MIN))
+    let free = judged.filter(|(_, judged)| judged.has_no_password());
+    (free.map(|(disk, _)| disk.clone()).collect(), wipe.alive.unwrap_or(i64::MIN))
 }
 
 impl Machine {

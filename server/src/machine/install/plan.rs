@@ -172,6 +172,17 @@ pub enum InstallRefusal {
         /// What became of it so far.
         words: String,
     },
+    /// The order before may be carried out still.
+    #[error(
+        "nothing was heard for a day of the order before, and its machine may be carrying it out still: look at the machine, \
+         then close that order with drydock orders cancel {id}: {machine}"
+    )]
+    Lost {
+        /// The machine.
+        machine: String,
+        /// Which order.
+        id: OrderId,
+    },
     /// Everything that it shows, others show too.
     #[error("nothing that this machine shows tells it from others: {0}")]
     NoIdentity(String),
@@ -297,6 +308,9 @@ pub(in crate::machine) fn check_machine(
     }
     if let Some(open) = machine.open_order() {
         return Err(InstallRefusal::Pending { id: open.id, words: open.words() });
+    }
+    if let Some(lost) = machine.lost_order() {
+        return Err(InstallRefusal::Lost { machine: name(), id: lost.id });
     }
     if !machine.evidence.sound().any(|item| item.kind.is_rooted()) {
         return Err(InstallRefusal::NoIdentity(name()));
@@ -445,6 +459,7 @@ impl Plan {
             state: OrderState::Ordered {},
             held_back: None,
             restarts: None,
+            abandoned: None,
             work: Work::Install(Box::new(InstallWork {
                 image: self.image.clone(),
                 disk: self.disk.clone(),
@@ -452,6 +467,8 @@ impl Plan {
                 install: Some(Box::new(install)),
                 served: told.transpose()?,
                 phoned_home: None,
+                alive: None,
+                watch: None,
             })),
         })
     }

@@ -84,7 +84,8 @@ impl DiskOrder {
         let served = self.install().and_then(|install| install.served.as_deref());
         let Some(served) = served else { return false };
         let until = self.served_between(served).map(|(_, until)| until);
-        !self.is_open() && until.is_none_or(|until| until <= unix_milliseconds)
+        let is_over = !self.is_open() && !self.is_lost();
+        is_over && until.is_none_or(|until| until <= unix_milliseconds)
     }
 
     /// Returns from when until when it is served; nothing where the image is not on its disk.

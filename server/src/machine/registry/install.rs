@@ -141,10 +141,13 @@ impl Registry {
 
     fn carries_out(&self, session: Session, is_meant: impl Fn(&DiskOrder) -> bool) -> bool {
         let fleet = self.read();
-        let Some(order) = fleet.of_session(session).and_then(Machine::open_order) else {
+        let Some(machine) = fleet.of_session(session) else {
             return false;
         };
-        order.is_with(session) && is_meant(order)
+        // One that was lost goes on where its boot comes back, which may fetch before it has said anything.
+        let lost = machine.lost_order().filter(|order| order.last_boot() == Some(session));
+        let order = machine.open_order().filter(|order| order.is_with(session)).or(lost);
+        order.is_some_and(is_meant)
     }
 
     /// Returns the machine whose open order names this manifest.

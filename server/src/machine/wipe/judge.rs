@@ -6,8 +6,8 @@ use protocol::{
     InventoryDigest, OrderId,
     order::{DiskIdentity, MachineEvidence},
     wipe::{
-        DiskReport, Ended, Expected, Extra, Outcome, PowerLevel, Seed, Verdict, Verification,
-        VerificationPlan, WipeOptions, WipeReport,
+        DiskReport, Ended, Expected, Extra, Outcome, PowerLevel, Seed, Technique, TechniqueOutcome,
+        Verdict, Verification, VerificationPlan, WipeOptions, WipeReport,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,21 @@ fn nothing(disk: &DiskIdentity, finding: &str) -> Judged {
 pub fn ceiling(told: &DiskReport) -> Outcome {
     let done = told.techniques.iter().filter(|one| one.ended == Ended::Done);
     done.map(|one| policy::at_most(one.technique)).max().unwrap_or(Outcome::None)
+}
+
+/// Says whether a report shows that an ATA password went with what it protected, where the disk is erased with exceptions.
+///
+/// After its own secure erase a disk is asked whether a password is set, and only without one that is called done
+/// (ACS-3, section 4.17). Of one that failed the report does not say how the password came off.
+pub fn password_went(judged: &Judged, told: &DiskReport) -> bool {
+    let is_security = |one: &&TechniqueOutcome| {
+        matches!(one.technique, Technique::AtaSecurityErase | Technique::AtaSecurityEraseEnhanced)
+    };
+    let last = told.techniques.iter().rfind(is_security);
+    let is_set = told.exceptions.iter().any(|one| matches!(&*one.code, "passwordSet" | "locked"));
+    judged.verdict == Verdict::ErasedWithExceptions
+        && last.is_some_and(|one| one.ended == Ended::Done)
+        && !is_set
 }
 
 /// A verdict that only sinks.

@@ -3,13 +3,14 @@
 //! ```text
 //! step journaled ─► kept with the machine ─► forgotten machine: kept with its name
 //!                         │ every later order for a disk that may be that one, in whatever machine, carries them
-//!                         └─► gone once the server judges by a report that the disk is erased, and which disk it is, is sure
+//!                         └─► gone once the server judges by a report that the disk is erased, or erased with exceptions by
+//!                             an erasure with which the password went; and which disk it is, is sure
 //! ```
 
 use protocol::{
     OrderId,
     order::DiskIdentity,
-    wipe::{Verdict, WipeStep, WipeStepKind},
+    wipe::{WipeStep, WipeStepKind},
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +65,10 @@ impl LeftPassword {
 }
 
 /// Returns the steps that an order's journal begins with: every password that may lock its disks. An agent tries those that
-/// come last first, and a disk allows few attempts: so the likeliest stand last, and of these the newest.
+/// come last first, and a disk allows few attempts: so the newest stand last, behind all that only may be the disk's.
+///
+/// A world wide name makes none likelier than serial number and model do: which adapter the disk was behind says nothing of
+/// when, and old ones of disks that were never judged to be erased would stand before the one that locks it.
 pub(in crate::machine) fn inherited(
     all: &[&LeftPassword],
     disk: &ChosenDisk,
@@ -72,7 +76,7 @@ pub(in crate::machine) fn inherited(
 ) -> Vec<WipeStep> {
     let fitting = all.iter().map(|left| (left.fit(disk), left));
     let mut fitting: Vec<_> = fitting.filter(|(fit, _)| *fit > Fit::Not).collect();
-    fitting.sort_by_key(|(fit, left)| (*fit, left.at));
+    fitting.sort_by_key(|(fit, left)| (*fit > Fit::Perhaps, left.at));
     fitting.into_iter().map(|(_, left)| left.step(number)).collect()
 }
 
@@ -107,7 +111,7 @@ pub(in crate::machine) fn journaled(machine: &Machine) -> Vec<LeftPassword> {
     let mut found: Vec<LeftPassword> = Vec::new();
     for order in &machine.orders {
         let Some(wipe) = order.wipe() else { continue };
-        for step in wipe.inherited.iter().chain(&wipe.journal) {
+        for (index, step) in wipe.inherited.iter().chain(&wipe.journal).enumerate() {
             let WipeStepKind::AtaPassword { password } = &step.kind else { continue };
             let disk = usize::try_from(step.disk).ok().and_then(|number| wipe.disks.get(number));
             let Some(disk) = disk else { continue };
@@ -119,13 +123,17 @@ pub(in crate::machine) fn journaled(machine: &Machine) -> Vec<LeftPassword> {
                     password: password.clone(),
                     machine: machine.name.clone(),
                     order: order.id,
-                    at: wipe.begun.unwrap_or(order.at),
+                    // When each was set the journal does not say, but in which order.
+                    at: wipe
+                        .begun
+                        .unwrap_or(order.at)
+                        .saturating_add(i64::try_from(index).unwrap_or(0)),
                 });
             }
         }
         let OrderState::Wiped { result, .. } = &order.state else { continue };
         for (disk, judged) in wipe.disks.iter().zip(&result.disks) {
-            if judged.verdict == Verdict::Erased {
+            if judged.has_no_password() {
                 let gone = released(&found.iter().collect::<Vec<_>>(), disk, i64::MAX);
                 found.retain(|left| !gone.contains(left));
             }
@@ -233,14 +241,38 @@ mod tests {
     }
 
     #[test]
-    fn the_likeliest_password_is_tried_first_and_of_these_the_newest() {
+    fn the_newest_password_is_tried_first_but_those_that_only_may_be_its_come_after_them() {
         let perhaps = left(named(None, SERIAL, None), 4);
         let likely = [1, 3].map(|at| left(named(None, SERIAL, MODEL), at));
         let sure = left(named(WWN, None, None), 2);
         let all = [&likely[0], &sure, &likely[1], &perhaps];
         let disk = chosen(named(WWN, SERIAL, MODEL));
-        let expected = [&perhaps, &likely[0], &likely[1], &sure].map(|left| left.step(0));
+        // Four attempts are made: old ones under its WWN keep none that was set since behind an adapter from being tried.
+        let expected = [&perhaps, &likely[0], &sure, &likely[1]].map(|left| left.step(0));
         assert_eq!(inherited(&all, &disk, 0), expected);
+    }
+
+    #[test]
+    fn passwords_of_an_older_servers_journal_keep_their_order() {
+        let mut order = crate::machine::wipe::tests::order(1);
+        let digits = ["f0", "0f", "a5"].map(|pair| pair.repeat(32));
+        let step = |number: &String| WipeStep {
+            disk: 0,
+            kind: WipeStepKind::AtaPassword { password: number.clone() },
+        };
+        let wipe = order.wipe_mut().unwrap();
+        wipe.inherited = vec![step(&digits[0])];
+        wipe.journal = digits[1..].iter().map(step).collect();
+        wipe.begun = Some(1000);
+        wipe.disks[0].named = named(None, SERIAL, MODEL);
+        let disk = wipe.disks[0].clone();
+        let machine = Machine { orders: vec![order], ..Machine::default() };
+        let mut found = journaled(&machine);
+        assert_eq!(found.iter().map(|left| left.at).collect::<Vec<_>>(), [1000, 1001, 1002]);
+        // As a server lists them, whose machines stand in no order.
+        found.sort_by_key(|left| (left.at, left.disk.clone(), left.password.clone()));
+        let last = inherited(&found.iter().collect::<Vec<_>>(), &disk, 0).pop();
+        assert_eq!(last, Some(step(&digits[2])), "the newest is tried first");
     }
 
     #[test]

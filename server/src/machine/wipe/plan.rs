@@ -109,6 +109,9 @@ pub struct WipePlan {
     /// Disks that are known to be gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<DiskIdentity>,
+    /// Whether one of the disks is on a network: only then HerculesOS looks for any there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network_storage: bool,
     /// What is done beside the disks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extras: Vec<Extra>,
@@ -295,8 +298,16 @@ pub(in crate::machine) fn plan(
         .iter()
         .map(|name| missing(name, &chosen, &others, &seen))
         .collect::<Result<_, _>>()?;
+    let is_on_network = |disk: &Disk| disk.transport == Some(Transport::Network);
+    let network_storage = chosen.iter().any(|(_, disk)| is_on_network(disk));
+    let mut unseen = missing.clone();
+    if !network_storage {
+        // HerculesOS does not look for these.
+        let disks = inventory.disks.iter().filter(|disk| is_on_network(disk));
+        unseen.extend(disks.map(DiskIdentity::of));
+    }
     let digest =
-        if missing.is_empty() { digest } else { InventoryDigest::without(inventory, &missing) };
+        if unseen.is_empty() { digest } else { InventoryDigest::without(inventory, &unseen) };
     let disks: Vec<ChosenDisk> = chosen.into_iter().map(|(chosen, _)| chosen).collect();
     let inherited = (0_u32..).zip(&disks).flat_map(|(number, disk)| left(disk, number));
     Ok(WipePlan {
@@ -312,6 +323,7 @@ pub(in crate::machine) fn plan(
             .filter(|other| !missing.contains(other))
             .collect(),
         missing,
+        network_storage,
         extras: request.extras.clone(),
         finish: request.finish,
         deadline: deadline(request.within_seconds, now),
@@ -421,6 +433,7 @@ impl WipePlan {
             state: OrderState::Ordered {},
             held_back: None,
             restarts: None,
+            abandoned: None,
             work: Work::Wipe {
                 wipe: Box::new(WipeWork {
                     level: self.level,
@@ -432,6 +445,7 @@ impl WipePlan {
                     disks: self.disks.clone(),
                     missing: self.missing.clone(),
                     others: self.others.clone(),
+                    network_storage: self.network_storage,
                     evidence: self.evidence.clone(),
                     inventory: self.inventory,
                     extras: self.extras.clone(),

@@ -24,6 +24,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
         state: OrderState::Ordered {},
         held_back: None,
         restarts: None,
+        abandoned: None,
         work: Work::Wipe {
             wipe: Box::new(WipeWork {
                 level: PowerLevel::Full,
@@ -31,6 +32,7 @@ pub(crate) fn order(number: u8) -> DiskOrder {
                 disks: vec![disk("a"), disk("b")],
                 missing: vec![],
                 others: vec![],
+                network_storage: false,
                 evidence: MachineEvidence::default(),
                 inventory: InventoryDigest([7; 32]),
                 extras: vec![],
@@ -139,7 +141,12 @@ fn a_machine_that_keeps_booting_the_other_system_is_not_restarted_for_ever() {
 
 #[test]
 fn a_result_says_what_became_of_each_kind() {
-    let disk = |verdict| WipedDisk { identity: String::new(), verdict, reached: Outcome::Clear };
+    let disk = |verdict| WipedDisk {
+        identity: String::new(),
+        verdict,
+        reached: Outcome::Clear,
+        password_went: false,
+    };
     let result = WipeResult {
         level: PowerLevel::Full,
         is_done: false,

@@ -136,3 +136,44 @@ fn a_machine_that_is_away_is_not_said_to_wait() {
     assert_eq!(story.awaited().len(), 1);
     assert!(matches!(story.approve("4q5hmp2"), Err(OrderError::Incomplete { .. })));
 }
+
+#[test]
+fn an_order_that_waits_for_drivers_from_the_first_word_of_a_boot_on_says_so() {
+    let mut story = Story::new();
+    let (name, _) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    let held_back = |story: &Story| story.fleet.find_order(id).unwrap().1.held_back.clone();
+    story.boots(2, LATE);
+    let reason = held_back(&story).unwrap_or_default();
+    assert!(reason.contains("drivers are on their way") && reason.contains("mpt3sas"), "{reason}");
+    let said = |story: &Story| {
+        let of_order = |entry: &&Entry| matches!(&entry.what, What::Order { .. });
+        story.entries.iter().filter(of_order).count()
+    };
+    let before = said(&story);
+    story.boots(2, LATE);
+    assert_eq!(said(&story), before, "once");
+    // They came: it waits for the machine's question only.
+    let welcome = story.boots(2, ONE);
+    assert_eq!(held_back(&story), None);
+    assert_eq!(story.given(2, welcome.sequence), Some(id));
+}
+
+#[test]
+fn a_machine_that_wipes_nothing_leaves_herculesos_although_a_driver_never_comes() {
+    let mut story = Story::new();
+    let blank = format!("{LATE} disk=a:blank");
+    let welcome = story.says_as(1, &blank, mac(1), true, Some("HerculesOS")).unwrap();
+    assert_eq!(welcome.verb, Verb::Wait {}, "it may show a disk yet");
+    story.waits(1, 540);
+    assert_eq!(story.polls(1, 0), Ok(None));
+    story.waits(1, 120);
+    assert_eq!(story.polls(1, 0), Ok(Some(Verb::RebootAfter { seconds: 60 })));
+    assert_eq!(story.decides_for(mac(1)), SUNSHINE);
+    // Told to wait, it does.
+    let name = story.says_as(2, &blank, mac(1), true, Some("HerculesOS")).unwrap().machine;
+    story.order(&name, Order::Wait).unwrap();
+    let told = story.fleet.get(&name).unwrap().sequence;
+    story.waits(2, 1200);
+    assert!(!matches!(story.polls(2, told), Ok(Some(Verb::RebootAfter { .. }))));
+}

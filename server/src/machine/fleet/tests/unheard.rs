@@ -119,7 +119,7 @@ fn an_order_of_which_nobody_says_anything_ends_after_its_deadline() {
 }
 
 #[test]
-fn an_order_given_at_the_last_moment_has_its_minutes_and_one_that_runs_has_no_end() {
+fn an_order_given_at_the_last_moment_has_its_minutes() {
     let mut story = Story::new();
     let (name, after) = story.stands_ready(1, ONE);
     let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
@@ -129,7 +129,88 @@ fn an_order_given_at_the_last_moment_has_its_minutes_and_one_that_runs_has_no_en
     story.with(Fleet::expire);
     assert!(matches!(story.state(id), OrderState::Given { .. }));
     story.tells(1, &EventKind::Progress(Box::new(progress(1))));
-    story.seconds += 86_400;
+    story.seconds += 3600;
     story.with(Fleet::expire);
-    assert!(matches!(story.state(id), OrderState::Running { .. }));
+    assert!(matches!(story.state(id), OrderState::Running { .. }), "begun in time, it goes on");
+}
+
+/// A day, after which an install of which nothing is heard is given up for lost.
+const DAY: u64 = 24 * 3600;
+
+/// An install that runs in session 1, and of which nothing was heard for a day.
+fn lost(story: &mut Story) -> (String, OrderId) {
+    let (name, id, _) = given(story);
+    story.tells(1, &EventKind::Progress(Box::new(progress(1))));
+    story.seconds += DAY / 2;
+    story.tells(1, &EventKind::Progress(Box::new(progress(1))));
+    story.seconds += DAY - 60;
+    story.with(Fleet::expire);
+    assert!(matches!(story.state(id), OrderState::Running { .. }), "a day since its last word");
+    story.seconds += 60;
+    story.with(Fleet::expire);
+    assert!(matches!(story.state(id), OrderState::Lost { .. }), "{:?}", story.state(id));
+    (name, id)
+}
+
+#[test]
+fn an_install_whose_machine_never_comes_back_ends_after_a_day() {
+    let mut story = Story::new();
+    let (name, id) = lost(&mut story);
+    let order = story.fleet.find_order(id).unwrap().1.clone();
+    assert!(!order.is_open(), "who follows it hears of that");
+    let words = order.words();
+    assert!(words.starts_with("unknown: the machine never came back"), "{words}");
+    assert!(words.contains("install") && !words.contains("password"), "{words}");
+    assert_eq!(story.decides_for(mac(1)), SUNSHINE, "what is on its disk nobody knows");
+    // It may be writing still: a person closes it before another is taken.
+    let refused = story.installs(2, &name, ONE, &request("only", true)).unwrap_err().to_string();
+    assert!(refused.contains(&format!("drydock orders cancel {id}")), "{refused}");
+    story.with(|fleet, now, effects| fleet.cancel_order(id, "uid 0", now, effects)).unwrap();
+    assert!(is_failed(story.state(id), true), "{:?}", story.state(id));
+    story.installs(2, &name, ONE, &request("only", true)).unwrap();
+}
+
+#[test]
+fn an_install_that_was_cut_off_for_days_goes_on_and_is_done() {
+    let mut story = Story::new();
+    let (name, id) = lost(&mut story);
+    story.seconds += 2 * DAY;
+    story.boots(1, ONE);
+    assert!(matches!(story.state(id), OrderState::Lost { .. }), "it has said nothing of it");
+    story.tells(1, &EventKind::Progress(Box::new(progress(1))));
+    assert!(matches!(story.state(id), OrderState::Running { .. }), "{:?}", story.state(id));
+    story.tells(1, &installed(1));
+    assert!(matches!(story.state(id), OrderState::Done { .. }));
+    assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
+    assert!(story.fleet.get(&name).unwrap().told_to_wait.is_none());
+
+    let mut story = Story::new();
+    let (_, id) = lost(&mut story);
+    story.boots(2, ONE);
+    assert!(is_failed(story.state(id), true), "another boot: {:?}", story.state(id));
+}
+
+#[test]
+fn an_install_whose_agent_asks_is_not_lost_and_one_of_an_older_server_has_its_day() {
+    let mut story = Story::new();
+    let (name, id, _) = given(&mut story);
+    story.tells(1, &EventKind::Progress(Box::new(progress(1))));
+    let after = story.fleet.get(&name).unwrap().sequence;
+    story.seconds += 3 * DAY;
+    story.polls(1, after).unwrap();
+    story.with(Fleet::expire);
+    assert!(matches!(story.state(id), OrderState::Running { .. }), "it is at it");
+    // What an older server stored says nothing of when it was heard, and the server was off.
+    let mut stored = serde_json::to_value(story.fleet.get(&name).unwrap()).unwrap();
+    for key in ["alive", "watch"] {
+        stored["orders"][0].as_object_mut().unwrap().remove(key);
+    }
+    let bounds = Bounds { strangers: 100, stranger_bytes: 1 << 20 };
+    story.fleet = Fleet::new(bounds, [serde_json::from_value(stored).unwrap()], []);
+    story.asleep = story.seconds;
+    story.with(Fleet::expire);
+    assert!(matches!(story.state(id), OrderState::Running { .. }), "nobody could hear it");
+    story.seconds += DAY;
+    story.with(Fleet::expire);
+    assert!(matches!(story.state(id), OrderState::Lost { .. }), "{:?}", story.state(id));
 }

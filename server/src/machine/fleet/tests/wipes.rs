@@ -15,6 +15,7 @@ use crate::machine::{
 
 mod continued;
 mod lost;
+mod network;
 mod passwords;
 mod tangled;
 
@@ -38,7 +39,7 @@ fn request(disks: &[&str]) -> WipeRequest {
 }
 
 impl Story {
-    fn wipes(
+    pub(super) fn wipes(
         &mut self,
         number: u8,
         name: &str,
@@ -89,7 +90,12 @@ impl Story {
 
 /// What a wipe of one disk came to.
 fn result(verdict: Verdict) -> WipeResult {
-    let disk = WipedDisk { identity: String::new(), verdict, reached: Outcome::Clear };
+    let disk = WipedDisk {
+        identity: String::new(),
+        verdict,
+        reached: Outcome::Clear,
+        password_went: false,
+    };
     WipeResult {
         level: PowerLevel::Full,
         is_done: verdict == Verdict::Erased,

@@ -379,3 +379,40 @@ fn a_machine_is_not_wiped_as_a_whole_by_saying_so() {
     });
     assert!(!modest.is_complete && modest.findings.is_empty(), "the agent may know why");
 }
+
+#[test]
+fn a_password_went_where_the_disk_was_asked_after_its_own_erasure() {
+    let security = |technique, ended| TechniqueOutcome {
+        technique,
+        pass: 0,
+        ended,
+        reason: None,
+        commands: vec![],
+        milliseconds: 1,
+    };
+    let (plain, enhanced) = (Technique::AtaSecurityErase, Technique::AtaSecurityEraseEnhanced);
+    let went = |techniques: Vec<TechniqueOutcome>, code: &str| {
+        let mut told = told("a");
+        told.techniques.extend(techniques);
+        let words = String::new();
+        told.exceptions = vec![Exception { code: code.to_owned(), words }];
+        let judged = first(|first| *first = told.clone());
+        (judged.verdict, password_went(&judged, &told))
+    };
+    let with_exceptions = Verdict::ErasedWithExceptions;
+    let code = "purgeNotReached";
+    for (techniques, code, expected) in [
+        (vec![security(plain, Ended::Done)], code, true),
+        (vec![security(enhanced, Ended::Failed), security(plain, Ended::Done)], code, true),
+        (vec![security(enhanced, Ended::Done), security(plain, Ended::Failed)], code, false),
+        (vec![security(plain, Ended::Failed)], code, false),
+        (vec![security(plain, Ended::Done)], "passwordSet", false),
+        (vec![security(plain, Ended::Done)], "locked", false),
+        (vec![], code, false),
+    ] {
+        assert_eq!(went(techniques, code), (with_exceptions, expected));
+    }
+    // Nobody knows what a disk does whose erasure nobody saw the end of, and what is not erased may be another's.
+    let unknown = vec![security(plain, Ended::Done), security(Technique::Zeros, Ended::Unknown)];
+    assert_eq!(went(unknown, code), (Verdict::UnknownStillRunning, false));
+}

@@ -187,7 +187,7 @@ fn who_copies_a_machine_gets_its_wipe_only_when_the_machine_was_silent() {
     let welcome = story.boots_hercules(3, &data);
     assert_eq!(story.given_wipe(3, welcome.sequence), None, "it may run still");
     let held_back = story.fleet.find_order(id).unwrap().1.held_back.clone();
-    assert_eq!(held_back.as_deref(), Some(install::STILL_HEARD));
+    assert_eq!(held_back.as_deref(), Some(silence::STILL_HEARD));
     let waits = story.fleet.until_silent(Session([3; 32]), story.now()).unwrap();
     assert_eq!(story.now().uptime + waits, heard.uptime + ALIVE);
     assert!(story.fleet.get(&name).unwrap().is_approved(), "a power cut looks like that, too");

@@ -117,6 +117,20 @@ fn what_the_server_judges_otherwise_than_its_agent_releases_no_password() {
 }
 
 #[test]
+fn a_disk_that_is_erased_with_exceptions_keeps_no_password_that_is_seen_to_be_gone() {
+    let mut story = Story::new();
+    let (_, data, id) = ordered(&mut story);
+    let welcome = story.boots_hercules(2, &data);
+    story.given_wipe(2, welcome.sequence).unwrap();
+    story.journals(2, id, password()).unwrap();
+    let mut result = result(Verdict::ErasedWithExceptions);
+    result.disks[0].password_went = true;
+    let session = Session([2; 32]);
+    story.with(|fleet, now, effects| fleet.take_report(session, id, result, now, effects));
+    assert!(story.fleet.passwords().is_empty());
+}
+
+#[test]
 fn a_report_that_comes_late_releases_no_password_that_was_set_since() {
     let mut story = Story::new();
     let (name, data) = leaves_a_password(&mut story);

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help deps deps-bench image keys drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh FORCE
+.PHONY: help deps deps-bench deps-bill image keys drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh update rollback release FORCE
 .DEFAULT_GOAL := help
 
 ifneq ($(or $(ARCH),x86_64),x86_64)
@@ -15,6 +15,9 @@ parts := target/image/parts
 pack := target/image/parts.stamp image/pack image/from-parts $(wildcard image/initramfs/src/*)
 # One program each, for firmware that boots by HTTP; with SIGN also one that only your own machines trust.
 unified := $(foreach system,sunshineos herculesos,$(foreach form,all $(if $(SIGN),signed),dist/$(system)-x86_64-$(form).efi))
+versions := dist/sunshineos-x86_64.versions dist/herculesos-x86_64.versions
+arches := $(or $(ARCHES),x86_64)
+bills := dist/sunshineos-x86_64.spdx.json dist/herculesos-x86_64.spdx.json
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
 help: ## lists the commands
@@ -23,12 +26,27 @@ help: ## lists the commands
 deps: ## installs what the others need, on Debian 12 and 13
 	@scripts/deps
 
+deps-bill: deps ## installs what bills of materials are validated with
+	@scripts/deps-bill
+
 deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
-image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) dist/SHA256SUMS ## builds dist/; SIGN=DIRECTORY PIN=sha256:…: signed too
+image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) $(versions) $(bills) dist/SHA256SUMS ## builds dist/; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
 	@image/check-image
 	@image/check-unified
+	@image/settle $(if $(SIGN),signed)
+
+update: ## builds dist/ anew where Debian has newer packages; the server serves it to the next boot without a restart
+	@newer=$$(image/newer); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image/parts.stamp; else echo 'image: Debian has nothing newer'; fi
+	@$(MAKE) --no-print-directory image
+
+release: deps-bill image $(foreach arch,$(arches),dist/drydock-$(arch) dist/drydock-$(arch).spdx.json) ## writes dist/release: tarball, Debian package and OCI image; ARCHES="x86_64 aarch64"
+	@image/release/make $(arches)
+	@image/release/check $(arches)
+
+rollback: ## has the next boot get the images of the build before this one
+	@image/settle back
 
 keys: target/image/parts.stamp ## makes your own keys for Secure Boot; KEYS=DIRECTORY
 	image/make-keys $(or $(KEYS),keys)
@@ -57,10 +75,21 @@ dist/pack-x86_64/cards: target/image/modules.cpio.zst image/publish
 	image/publish
 	touch $@
 
-target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine image/pack-system $(pack)
+# What machines report of their image, and `drydock version` of those that it serves.
+target/image/sunshineos.versions: target/image/modules.cpio.zst $(musl)/agent/sunshine dist/packages.txt image/versions
+	image/versions sunshineos dist/packages.txt $(parts)/usr/lib/modules/*/vmlinuz target/image/modules.cpio.zst $(musl)/agent/sunshine >$@
+
+target/image/herculesos.versions: target/image/modules.cpio.zst $(musl)/agent/hercules dist/packages.txt image/versions
+	image/versions herculesos dist/packages.txt $(parts)/usr/lib/modules/*/vmlinuz target/image/modules.cpio.zst $(musl)/agent/hercules >$@
+
+dist/%-x86_64.versions: target/image/%.versions
+	mkdir -p $(@D)
+	cp $< $@
+
+target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine target/image/sunshineos.versions image/pack-system $(pack)
 	image/pack-system sunshineos $< $@ $(parts)/etc/ssl/certs/ca-certificates.crt
 
-target/image/herculesos.cpio.zst: $(musl)/agent/hercules image/pack-system $(pack)
+target/image/herculesos.cpio.zst: $(musl)/agent/hercules target/image/herculesos.versions image/pack-system $(pack)
 	image/pack-system herculesos $< $@
 
 target/image/empty-init.cpio.zst: $(musl)/agent/empty-init image/pack-system $(pack)
@@ -88,6 +117,17 @@ dist/%-x86_64.initrd: target/image/modules.cpio.zst target/image/%.cpio.zst dist
 	truncate --size=%4 $@.new
 	mv $@.new $@
 
+# What is in the files, and of whom: kernel, initramfs and both in one program.
+from_debian := firmware-.*|linux-image-[0-9].*|systemd-boot-efi
+dist/sunshineos-x86_64.spdx.json: dist/sunshineos-x86_64.initrd dist/sunshineos-x86_64-all.efi dist/packages.txt image/bill image/bill.jq Cargo.lock
+	image/bill sunshineos-x86_64 sunshine $(notdir $(musl)) $(parts) dist/packages.txt 'ca-certificates|$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
+
+dist/herculesos-x86_64.spdx.json: dist/herculesos-x86_64.initrd dist/herculesos-x86_64-all.efi dist/packages.txt image/bill image/bill.jq Cargo.lock
+	image/bill herculesos-x86_64 hercules $(notdir $(musl)) $(parts) dist/packages.txt '$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
+
+dist/drydock-%.spdx.json: dist/drydock-% dist/packages.txt image/bill image/bill.jq Cargo.lock
+	image/bill drydock-$* drydock $*-unknown-linux-musl $(parts) dist/packages.txt '' $< >$@
+
 dist/drydock-x86_64: $(musl)/release/drydock
 	mkdir -p $(@D)
 	install -m 755 $< $@
@@ -96,7 +136,7 @@ dist/drydock-x86_64: $(musl)/release/drydock
 dist/packages.txt: target/image/parts.stamp image/collect-parts
 	image/collect-parts
 
-dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified)
+dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) $(versions) $(bills)
 	image/checksums
 
 empty-initrd: target/bench/empty.initrd ## builds what boot times are compared with
@@ -138,13 +178,14 @@ check: ## format, lints, tests without virtual machines, documentation
 	cargo test --workspace --exclude qemu --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	shellcheck $(scripts)
+	image/check-settle
 
 check-image: image ## says what is in the image, and fails on what does not belong there
 
 check-reproducible: image ## builds the image again elsewhere, and compares the bytes
 	image/check-reproducible
 
-test: deps check image drydock empty-initrd cloud ## every mechanism once, whole machines included
+test: deps check image drydock empty-initrd cloud release ## every mechanism once, whole machines included
 	cargo run --locked --package qemu -- test
 
 test-qemu: deps image drydock cloud ## CASE=name: one case, with the serial console shown

@@ -32,7 +32,7 @@ pub(crate) use self::http::conditions;
 pub use self::{
     accept::{Limits, serve},
     asset::{Architecture, Asset, Image, Part, Platform, Program},
-    assets::{AssetError, Assets, Content, Opened, StoreName},
+    assets::{AssetError, Assets, BuildName, Content, Opened, StoreName, SystemVersions, Versions},
     export::{ExportError, WithoutServer, export},
     http::router,
     pack::{Pack, PackName},
@@ -99,7 +99,7 @@ impl fmt::Debug for Context {
 }
 
 #[cfg(test)]
-pub(crate) use self::assets::tests as test_assets;
+pub(crate) use self::assets::{test_builds, tests as test_assets};
 #[cfg(test)]
 #[path = "boot/context_tests.rs"]
 pub(crate) mod test_context;

@@ -11,6 +11,7 @@ mod output;
 mod serve;
 mod site;
 mod state;
+mod version;
 mod wipe;
 
 use std::{
@@ -31,6 +32,7 @@ use self::{
     serve::Serve,
     site::{Export, Router},
     state::StateCommand,
+    version::Version,
     wipe::WipeCommand,
 };
 use crate::{
@@ -107,8 +109,8 @@ enum Verb {
     },
     /// Saves the state directory to a file, and makes one from a file.
     State(StateCommand),
-    /// Prints the version.
-    Version,
+    /// Prints the version, and what the images that are served are made of.
+    Version(Version),
 }
 
 /// Which server is spoken to.
@@ -154,7 +156,7 @@ impl Command {
             Verb::Router(router) => router.run(),
             Verb::Status { output, server } => status(output, &server),
             Verb::State(state) => state.run(),
-            Verb::Version => output::print(concat!("drydock ", env!("CARGO_PKG_VERSION"), "\n")),
+            Verb::Version(version) => version.run(),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -187,6 +189,12 @@ fn status(format: Format, server: &Server) -> anyhow::Result<()> {
             }
         };
         rows.push(row(["clock", &clock]));
+        if let Some(build) = &status.images.build {
+            let mut all = status.images.systems.iter().flat_map(|system| &system.software);
+            let kernel = all.find(|line| line.starts_with("linux-image-"));
+            let kernel = kernel.map(|line| format!(", {line}")).unwrap_or_default();
+            rows.push(row(["images", &format!("build {build}{kernel}")]));
+        }
         rows.push(row(["machines", &format!("{machines}, {waiting} of them not approved")]));
         output::align(&rows)
     })

@@ -9,9 +9,14 @@ use protocol::{
 
 use crate::{processor, smbios, survey::Survey};
 
+/// Where an image of ours says what it was made of (`image/versions`).
+const SOFTWARE: &str = "etc/drydock-versions";
+
 /// Fills everything of an inventory that is neither disk nor port.
 pub(crate) fn survey(survey: &mut Survey<'_>, inventory: &mut Inventory) {
     inventory.architecture = architecture(survey);
+    let software = survey.text("software", SOFTWARE).unwrap_or_default();
+    inventory.software = software.lines().map(str::to_owned).collect();
     let table = survey.bytes("system", "sys/firmware/dmi/tables/DMI");
     let entry_point = survey.bytes("system/uuid", "sys/firmware/dmi/tables/smbios_entry_point");
     let version = entry_point.and_then(|bytes| smbios::version(&bytes));

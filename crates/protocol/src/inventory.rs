@@ -13,6 +13,10 @@ pub struct Inventory {
     /// The kernel's name of the architecture: `x86_64` or `aarch64`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
+    /// What the system that reports was made of, `NAME=VERSION`: its own image first, by what is in it
+    /// (`sunshineos=0a1b2c3d4e5f`), then Debian's packages of kernel and firmware. Empty for a system that is not ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub software: Vec<String>,
     /// The machine as sold.
     pub system: System,
     /// The main board.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{key::ServerKey, socket::Operator};
 use crate::{
-    boot::Assets,
+    boot::{Assets, Versions},
     certificate::{Certificates, Head},
     clock::{Clock, Standing},
     explain::{self, Explanation},
@@ -73,6 +73,9 @@ pub struct Status {
     pub waiting_for_approval: usize,
     /// What is held of the server's clock.
     pub clock: Standing,
+    /// What the images are made of that machines get.
+    #[serde(default)]
+    pub images: Versions,
 }
 
 /// A machine with its inventory.
@@ -197,6 +200,8 @@ pub(super) fn no_machine(name: &str) -> Response {
 
 async fn status(State(bridge): State<Bridge>) -> Json<Status> {
     let machines = bridge.registry.list();
+    let assets = bridge.assets.clone();
+    let images = tokio::task::spawn_blocking(move || assets.versions()).await;
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pin: bridge.key.pin(),
@@ -204,6 +209,7 @@ async fn status(State(bridge): State<Bridge>) -> Json<Status> {
         waiting_for_approval: machines.iter().filter(|one| !one.machine.is_approved()).count(),
         machines: machines.len(),
         clock: bridge.clock.standing(),
+        images: images.unwrap_or_default(),
     })
 }
 

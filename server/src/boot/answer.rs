@@ -3,11 +3,11 @@
 use protocol::MacAddress;
 
 use super::{
-    Arrival, Context, Pack,
+    Arrival, Context,
     asset::{Architecture, Asset},
     grub,
     path::{Resolved, Wanted},
-    script::{self, Beginning, Extras},
+    script::{self, Beginning, Cargo, Extras},
 };
 use crate::decision::{Boot, System, Traveller};
 
@@ -61,11 +61,11 @@ impl Context {
         }
     }
 
-    /// Says what a machine gets that asks for its own script, and whose boot card needs a pack.
-    pub(crate) fn answer_arrival(&self, arrival: &Arrival, pack: Option<Pack>) -> Answer {
+    /// Says what a machine gets that asks for its own script, and for which these files are meant.
+    pub(crate) fn answer_arrival(&self, arrival: &Arrival, cargo: Cargo) -> Answer {
         let boot = (self.decide)(&arrival.traveller);
         let network_storage = self.looks_for_network_storage(&arrival.traveller, &boot);
-        self.script_of(&boot, arrival, Extras { pack, network_storage })
+        self.script_of(&boot, arrival, Extras { cargo, network_storage })
     }
 
     fn looks_for_network_storage(&self, traveller: &Traveller, boot: &Boot) -> bool {
@@ -83,8 +83,10 @@ impl Context {
     fn grub_script(&self, mac: Option<MacAddress>) -> Answer {
         let traveller = Traveller { mac, ..Traveller::default() };
         let boot = (self.decide)(&traveller);
+        let assets = self.assets.now();
+        let pack = assets.network_pack(Architecture::X86_64);
         let extras = Extras {
-            pack: self.assets.network_pack(Architecture::X86_64),
+            cargo: Cargo { build: assets.build(), pack },
             network_storage: self.looks_for_network_storage(&traveller, &boot),
         };
         match grub::machine(&boot, &self.settings, mac, extras) {

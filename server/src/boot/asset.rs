@@ -151,12 +151,16 @@ impl Image {
 
     /// Returns its file name: `sunshineos-x86_64.vmlinuz`.
     pub fn file_name(self) -> String {
-        let system = self.system.file_stem();
         let part = match self.part {
             Part::Kernel => "vmlinuz",
             Part::Initrd => "initrd",
         };
-        format!("{system}-{}.{part}", self.architecture.name())
+        format!("{}.{part}", self.stem())
+    }
+
+    /// Returns what the names of all files of a system begin with: `sunshineos-x86_64`.
+    pub(super) fn stem(self) -> String {
+        format!("{}-{}", self.system.file_stem(), self.architecture.name())
     }
 
     /// Finds an image by its file name.

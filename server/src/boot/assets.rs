@@ -4,10 +4,18 @@
 //! when another is renamed into its place. A file's checksum is kept as long as the file is the same
 //! (device, inode, length, time of change), so that a new file is noticed by the next request.
 
+mod build;
 mod packs;
 mod store;
+mod versions;
 
-pub use self::store::StoreName;
+#[cfg(test)]
+pub(crate) use self::build::tests as test_builds;
+pub use self::{
+    build::BuildName,
+    store::StoreName,
+    versions::{SystemVersions, Versions},
+};
 
 use std::{
     collections::BTreeMap,
@@ -44,15 +52,19 @@ const fn sunshine(part: Part) -> Image {
     Image { system: System::Sunshine, architecture: Architecture::X86_64, part }
 }
 
-/// The boot programs and images of a directory. Cheap to clone.
+/// The boot programs and images of a directory: those of the moment, or those of one build in it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Assets(Arc<Shared>);
+pub struct Assets {
+    shared: Arc<Shared>,
+    build: Option<BuildName>,
+}
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
     directory: PathBuf,
-    known: Mutex<BTreeMap<Asset, Known>>,
-    cards: Mutex<BTreeMap<Architecture, packs::Known>>,
+    known: Mutex<BTreeMap<(Option<BuildName>, Asset), Known>>,
+    cards: Mutex<BTreeMap<(Option<BuildName>, Architecture), packs::Known>>,
+    latest: Mutex<Option<BuildName>>,
 }
 
 /// What is remembered of a file.
@@ -139,16 +151,15 @@ pub enum AssetError {
 impl Assets {
     /// Opens a directory of the layout of `dist/`, and reads all of it once. Fails where a file is missing that no server can do without.
     pub fn open(directory: &Path) -> Result<Self, AssetError> {
-        let directory = directory.to_owned();
-        let (known, cards) = (Mutex::default(), Mutex::default());
-        let assets = Self(Arc::new(Shared { directory, known, cards }));
+        let all_builds = Self::unread(directory);
+        let assets = all_builds.now();
         for asset in all() {
             match assets.read(asset) {
                 Err(AssetError::Missing { .. }) if !REQUIRED.contains(&asset) => {}
                 other => drop(other?),
             }
         }
-        Ok(assets)
+        Ok(all_builds)
     }
 
     /// Returns the programs and images that are there at this moment.
@@ -166,6 +177,10 @@ impl Assets {
 
     /// Opens a file for one response. Blocks: it reads the whole file where it is new.
     pub fn read(&self, asset: Asset) -> Result<Opened, AssetError> {
+        if self.build.is_some() { self.read_here(asset) } else { self.now().read_here(asset) }
+    }
+
+    fn read_here(&self, asset: Asset) -> Result<Opened, AssetError> {
         let path = self.path(asset);
         let mut file = File::open(&path).map_err(|source| of_read(&path, source))?;
         let (state, modified) = state_of(&file, &path)?;
@@ -182,12 +197,12 @@ impl Assets {
     }
 
     pub(super) fn path(&self, asset: Asset) -> PathBuf {
-        self.0.directory.join(asset.location())
+        self.directory().join(asset.location())
     }
 
     fn known(&self, asset: Asset, state: FileState) -> Option<Known> {
-        let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&asset).filter(|known| known.state == state).cloned()
+        let known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(self.build, asset)).filter(|known| known.state == state).cloned()
     }
 
     fn learn(&self, asset: Asset, file: &mut File, path: &Path) -> Result<Known, AssetError> {
@@ -218,8 +233,9 @@ impl Assets {
         let tag = hexadecimal(checksum.finish().as_ref());
         let content = in_memory.then(|| Bytes::from(content));
         let known = Known { state: before, tag, content };
-        let mut all = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(asset, known.clone());
+        let mut all = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(build, _), _| build.is_none_or(|build| self.is_kept(build)));
+        all.insert((self.build, asset), known.clone());
         Ok(known)
     }
 }

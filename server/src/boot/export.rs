@@ -89,7 +89,7 @@ pub fn export(
     settings: &Settings,
     without_server: WithoutServer,
 ) -> Result<Vec<String>, ExportError> {
-    let place = Place::of(directory)?;
+    let (place, assets) = (Place::of(directory)?, &assets.now());
     let stands = place.look()?;
     let mut tree = Tree { root: place.beside("new"), sums: BTreeMap::new() };
     let written =

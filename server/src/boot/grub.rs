@@ -12,7 +12,7 @@ use protocol::MacAddress;
 
 use super::{
     asset::{Architecture, Image, Part},
-    script::Extras,
+    script::{Cargo, Extras},
     settings::Settings,
     unified::command_line,
 };
@@ -51,12 +51,13 @@ fn load(
     extras: Extras,
 ) {
     let file = |part| Image { system, architecture: Architecture::X86_64, part }.file_name();
-    let server = settings.http_server();
-    let kernel = format!("(http,{server})/image/{}", file(Part::Kernel));
-    let initrd = format!("(http,{server})/image/{}", file(Part::Initrd));
-    let pack = extras.pack.map(|pack| {
-        format!(" (http,{server})/pack/{}/{}", pack.architecture.name(), pack.file_name())
-    });
+    let Cargo { build, pack } = extras.cargo;
+    let build = build.map(|build| format!("/build/{build}")).unwrap_or_default();
+    let base = format!("(http,{}){build}", settings.http_server());
+    let kernel = format!("{base}/image/{}", file(Part::Kernel));
+    let initrd = format!("{base}/image/{}", file(Part::Initrd));
+    let pack =
+        pack.map(|pack| format!(" {base}/pack/{}/{}", pack.architecture.name(), pack.file_name()));
     let line = command_line(settings, system, mac, extras.network_storage);
     let tries: Vec<String> = (1..=TRIES).map(|number| number.to_string()).collect();
     let name = system.name();
@@ -84,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        boot::{SettingsAsWritten, pack::Pack},
+        boot::{SettingsAsWritten, assets::BuildName, pack::Pack},
         journal::Silence,
     };
 
@@ -97,8 +98,9 @@ mod tests {
 
     #[test]
     fn a_machine_loads_its_system_with_all_drivers_and_what_it_is_told() {
-        let extras =
-            Extras { pack: Pack::named(Architecture::X86_64, "network.cpio"), ..Extras::default() };
+        let pack = Pack::named(Architecture::X86_64, "network.cpio");
+        let build = BuildName::read("0a1b2c3d4e5f");
+        let extras = Extras { cargo: Cargo { build, pack }, ..Extras::default() };
         let (text, boots) = script(&Boot::System(System::Hercules), extras).unwrap();
         assert_eq!(boots, Some(System::Hercules));
         insta::assert_snapshot!(text);

@@ -23,9 +23,10 @@ use self::{
     sending::Sending,
 };
 use super::{
-    Answer, Arrival, Asset, Context, Pack, Story,
+    Answer, Arrival, Asset, BuildName, Context, Story,
     path::{Resolved, Wanted, resolve},
     query::percent_decoded,
+    script::Cargo,
 };
 use crate::journal::FileProtocol;
 
@@ -41,7 +42,7 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
     let address = peer(&request);
     let resolved = match percent_decoded(request.uri.path().as_bytes()) {
         Some(path) => resolve(&path),
-        None => Resolved { mac: None, wanted: Wanted::Refused, shown: "?".to_owned() },
+        None => Resolved { mac: None, build: None, wanted: Wanted::Refused, shown: "?".to_owned() },
     };
     if request.method != Method::GET && request.method != Method::HEAD {
         return method_not_allowed();
@@ -54,16 +55,16 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
         if let (Some(mac), Some(address)) = (traveller.mac, address) {
             (context.note_address)(mac, address);
         }
-        let pack = pack(&context, &arrival).await;
-        debug!(?arrival, ?pack, "a machine asks for its script");
-        (arrival.traveller.mac, context.answer_arrival(&arrival, pack))
+        let cargo = cargo(&context, &arrival).await;
+        debug!(?arrival, ?cargo, "a machine asks for its script");
+        (arrival.traveller.mac, context.answer_arrival(&arrival, cargo))
     } else {
         let mac = resolved.mac.or_else(|| address.and_then(|address| (context.mac_of)(address)));
         (mac, context.answer(&resolved, mac))
     };
     let story = Story::of_request(&context, FileProtocol::Http, &resolved.shown, mac, address);
     match answer {
-        Answer::Asset(asset) => file(&context, asset, mac, &request, story).await,
+        Answer::Asset(asset) => file(&context, asset, (resolved.build, mac), &request, story).await,
         Answer::FirstScript(text) => script(text, &request.method, story),
         Answer::MachineScript { text, boots } => {
             if request.method != Method::HEAD {
@@ -86,24 +87,29 @@ fn peer(request: &Parts) -> Option<Ipv4Addr> {
     }
 }
 
-/// Finds what the machine's boot card needs beside the core.
-async fn pack(context: &Context, arrival: &Arrival) -> Option<Pack> {
-    let (architecture, bus_id) = (arrival.architecture?, arrival.bus_id.clone());
+/// Finds the build that the machine gets, and in it what its boot card needs beside the core.
+async fn cargo(context: &Context, arrival: &Arrival) -> Cargo {
+    let (architecture, bus_id) = (arrival.architecture, arrival.bus_id.clone());
     let assets = context.assets.clone();
+    let look = move || {
+        let assets = assets.now();
+        let pack =
+            architecture.and_then(|architecture| assets.pack(architecture, bus_id.as_deref()));
+        Cargo { build: assets.build(), pack }
+    };
     // Files are looked at. A server that stops has none to name.
-    let look = move || assets.pack(architecture, bus_id.as_deref());
-    tokio::task::spawn_blocking(look).await.ok().flatten()
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 
 async fn file(
     context: &Context,
     asset: Asset,
-    mac: Option<MacAddress>,
+    (build, mac): (Option<BuildName>, Option<MacAddress>),
     request: &Parts,
     story: Story,
 ) -> Response {
     let context = context.clone();
-    let opened = match tokio::task::spawn_blocking(move || context.open(asset, mac)).await {
+    let opened = match tokio::task::spawn_blocking(move || context.open(asset, build, mac)).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(super::AssetError::Missing { path })) => {
             story.failed(format!("not found: {} is missing on the server", path.display()));

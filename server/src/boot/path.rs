@@ -4,6 +4,7 @@ use protocol::MacAddress;
 
 use super::{
     asset::{Architecture, Asset, Image, Program},
+    assets::BuildName,
     pack::Pack,
     unified::Unified,
 };
@@ -16,6 +17,8 @@ const PATH_LIMIT: usize = 256;
 pub struct Resolved {
     /// The machine that the path names.
     pub mac: Option<MacAddress>,
+    /// The build of the images that the path names. Absent: the one that is served at the moment.
+    pub build: Option<BuildName>,
     /// What is asked for.
     pub wanted: Wanted,
     /// The path as it is shown to people: with `/`, without what firmware adds, never longer than 256 characters.
@@ -52,7 +55,7 @@ pub fn resolve(path: &[u8]) -> Resolved {
     let end = path.iter().rposition(|byte| *byte < 0x80).map_or(0, |last| last + 1);
     let path = &path[..end];
     let shown = path.iter().take(PATH_LIMIT).map(|byte| show(*byte)).collect();
-    let refused = |shown| Resolved { mac: None, wanted: Wanted::Refused, shown };
+    let refused = |shown| Resolved { mac: None, build: None, wanted: Wanted::Refused, shown };
     if path.len() > PATH_LIMIT || !path.iter().all(|byte| (0x20..0x7f).contains(byte)) {
         return refused(shown);
     }
@@ -64,8 +67,14 @@ pub fn resolve(path: &[u8]) -> Resolved {
             part => parts.push(part),
         }
     }
-    let (mac, wanted) = meaning(&parts);
-    Resolved { mac, wanted, shown: parts.join("/") }
+    let (mac, build, wanted) = match *parts {
+        ["build", name, ref rest @ ..] => of_build(name, rest),
+        ref parts => {
+            let (mac, wanted) = meaning(parts);
+            (mac, None, wanted)
+        }
+    };
+    Resolved { mac, build, wanted, shown: parts.join("/") }
 }
 
 fn show(byte: u8) -> char {
@@ -87,6 +96,16 @@ fn meaning(parts: &[&str]) -> (Option<MacAddress>, Wanted) {
         ["boot", name] | [name] => (None, beside_the_program(name)),
         _ => (None, Wanted::NotFound),
     }
+}
+
+/// What boot scripts name, so that all of it is of one build. All else is asked for by names that stay.
+fn of_build(name: &str, rest: &[&str]) -> (Option<MacAddress>, Option<BuildName>, Wanted) {
+    let build = BuildName::read(name);
+    let wanted = match (build, rest) {
+        (Some(_), ["image" | "pack", ..]) => meaning(rest).1,
+        _ => Wanted::NotFound,
+    };
+    (None, build, wanted)
 }
 
 fn beside_the_program(name: &str) -> Wanted {
@@ -155,6 +174,14 @@ mod tests {
         );
         let pack = Pack::named(Architecture::X86_64, "bnxt_en.cpio").unwrap();
         check("pack/x86_64/bnxt_en.cpio", None, Wanted::Asset(Asset::Pack(pack)));
+        check(
+            "build/0a1b2c3d4e5f/pack/x86_64/bnxt_en.cpio",
+            None,
+            Wanted::Asset(Asset::Pack(pack)),
+        );
+        let of_build = resolve(b"/build/0a1b2c3d4e5f/image/sunshineos-x86_64.vmlinuz");
+        assert_eq!(of_build.build, BuildName::read("0a1b2c3d4e5f"));
+        assert_eq!(resolve(b"image/sunshineos-x86_64.vmlinuz").build, None);
     }
 
     #[test]
@@ -206,6 +233,11 @@ mod tests {
             "pack/mips/ixgbe.cpio",
             "pack-x86_64/ixgbe.cpio",
             "store/00",
+            "build/0A1B2C3D4E5F/image/sunshineos-x86_64.vmlinuz",
+            "build/current/image/sunshineos-x86_64.vmlinuz",
+            "build/0a1b2c3d4e5f/script.ipxe",
+            "build/0a1b2c3d4e5f/boot/snponly.efi",
+            "build/0a1b2c3d4e5f",
         ] {
             let wanted = resolve(path.as_bytes()).wanted;
             assert!(matches!(wanted, Wanted::NotFound | Wanted::Refused), "{path}: {wanted:?}");

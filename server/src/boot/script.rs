@@ -19,6 +19,7 @@
 
 use super::{
     asset::{Architecture, Image, Part, Platform},
+    assets::BuildName,
     pack::{Pack, PackName},
     settings::Settings,
 };
@@ -58,11 +59,20 @@ pub enum Fallback<'path> {
     },
 }
 
+/// Which files of a system a machine loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cargo {
+    /// The build that all of them are of. Absent where the server's directory has no builds.
+    pub build: Option<BuildName>,
+    /// What its boot card needs beside the core.
+    pub pack: Option<Pack>,
+}
+
 /// What a machine loads and is told beside the system that it boots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extras {
-    /// What its boot card needs beside the core.
-    pub pack: Option<Pack>,
+    /// The files.
+    pub cargo: Cargo,
     /// Whether it looks for disks on a network, because that was said of it.
     pub network_storage: bool,
 }
@@ -185,8 +195,12 @@ fn ours(
     extras: Extras,
 ) {
     let name = |part| Image { system, architecture, part }.file_name();
-    let base = settings.http();
-    let pack = extras.pack.map(|pack| {
+    let Cargo { build, pack } = extras.cargo;
+    let base = match build {
+        Some(build) => format!("{}/build/{build}", settings.http()),
+        None => settings.http(),
+    };
+    let pack = pack.map(|pack| {
         let (architecture, name) = (pack.architecture.name(), pack.file_name());
         (format!("{base}/pack/{architecture}/{name}"), name)
     });

@@ -12,7 +12,7 @@ use ring::digest;
 use super::{
     Context, Settings,
     asset::{Architecture, Asset, Program},
-    assets::{AssetError, Assets, Content, Opened, hexadecimal},
+    assets::{AssetError, Assets, BuildName, Content, Opened, hexadecimal},
 };
 use crate::decision::{System, Traveller};
 
@@ -178,15 +178,21 @@ impl Overlay {
 }
 
 impl Context {
-    /// Opens a file for one response to a machine, with its command line where the file has room for one. Blocks.
-    pub(super) fn open(&self, asset: Asset, mac: Option<MacAddress>) -> Result<Opened, AssetError> {
+    /// Opens a file of a build, or of the one of the moment, for one response to a machine, with its command line where the file has room for one. Blocks.
+    pub(super) fn open(
+        &self,
+        asset: Asset,
+        build: Option<BuildName>,
+        mac: Option<MacAddress>,
+    ) -> Result<Opened, AssetError> {
+        let assets = build.map_or_else(|| self.assets.now(), |build| self.assets.of(build));
         match asset {
             Asset::Unified(image) => {
                 let traveller = Traveller { mac, ..Traveller::default() };
                 let storage = (self.has_network_storage)(&traveller, image.system);
-                open(&self.assets, image, &command_line(&self.settings, image.system, mac, storage))
+                open(&assets, image, &command_line(&self.settings, image.system, mac, storage))
             }
-            Asset::Program(_) | Asset::Image(_) | Asset::Pack(_) => self.assets.read(asset),
+            Asset::Program(_) | Asset::Image(_) | Asset::Pack(_) => assets.read(asset),
         }
     }
 }

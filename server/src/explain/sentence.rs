@@ -178,7 +178,7 @@ fn file_stage(path: &str) -> Stage {
 
 /// Holds for kernel, initramfs and packs, also where they are one file.
 pub(super) fn is_image(path: &str) -> bool {
-    path.contains("image/") || path.starts_with("pack/") || is_unified(path)
+    path.contains("image/") || path.contains("pack/") || is_unified(path)
 }
 
 /// Holds for kernel and initramfs in one file, which firmware starts.

@@ -23,7 +23,12 @@ pub(crate) fn image() -> Result<PathBuf> {
     Ok(root().join("dist"))
 }
 
-/// Returns the same directory, where the system that wipes is in it.
+/// Returns the directory of the build in it that is served to the next boot, which has no builds of its own.
+pub(crate) fn build() -> Result<PathBuf> {
+    built("current", "make image")
+}
+
+/// Returns the directory with what machines boot, where the system that wipes is in it.
 pub(crate) fn hercules() -> Result<PathBuf> {
     built("herculesos-x86_64.initrd", "make image")?;
     image()

@@ -30,8 +30,8 @@ impl Sealed {
         let dist = checkout::unified()?;
         let (directory, keys) = (lab.scratch("sealed"), lab.scratch("keys"));
         fs::create_dir(&directory).context("making a directory for images")?;
-        for entry in fs::read_dir(&dist).context("reading dist/")? {
-            let entry = entry.context("reading dist/")?;
+        for entry in fs::read_dir(checkout::build()?).context("reading a build")? {
+            let entry = entry.context("reading a build")?;
             let name = entry.file_name();
             if !name.to_string_lossy().ends_with("-signed.efi") {
                 symlink(entry.path(), directory.join(&name))

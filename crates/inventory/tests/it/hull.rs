@@ -78,3 +78,12 @@ fn memory_that_does_not_tell_its_size_is_a_gap() {
     assert_eq!(inventory.memory.usable_bytes, None);
     assert_eq!(inventory.gaps[0].what, "memory/usableBytes");
 }
+
+#[test]
+fn what_an_image_was_made_of_is_told_by_its_own_list() {
+    let tree = Tree::empty();
+    tree.add(r"etc/drydock-versions = sunshineos=0a1b2c3d4e5f\nlinux-image-6.12=6.12-1\n");
+    let software = tree.collect().software;
+    assert_eq!(software, ["sunshineos=0a1b2c3d4e5f", "linux-image-6.12=6.12-1"]);
+    assert_eq!(Tree::empty().collect().software, [] as [&str; 0], "no system of ours");
+}

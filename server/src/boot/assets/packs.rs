@@ -60,7 +60,7 @@ impl Assets {
     }
 
     fn directory_of_packs(&self, architecture: Architecture) -> PathBuf {
-        self.0.directory.join(format!("pack-{}", architecture.name()))
+        self.directory().join(format!("pack-{}", architecture.name()))
     }
 
     /// Looks into the list of cards, which is read again where it is another one.
@@ -68,8 +68,9 @@ impl Assets {
         let path = self.directory_of_packs(architecture).join("cards");
         let opened = File::open(&path).and_then(|file| Ok((state_of_file(&file)?, file)));
         let state = opened.as_ref().ok().map(|(state, _)| *state);
-        let mut lists = self.0.cards.lock().unwrap_or_else(PoisonError::into_inner);
-        if lists.get(&architecture).is_none_or(|known| known.state != state) {
+        let mut lists = self.shared.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.build, architecture);
+        if lists.get(&key).is_none_or(|known| known.state != state) {
             let read = opened.map_err(|error| chain(&error)).and_then(|(_, file)| read(file));
             let cards = match read {
                 Ok(cards) => Some(cards),
@@ -82,9 +83,10 @@ impl Assets {
                     None
                 }
             };
-            lists.insert(architecture, Known { state, cards });
+            lists.retain(|(build, _), _| build.is_none_or(|build| self.is_kept(build)));
+            lists.insert(key, Known { state, cards });
         }
-        lists.get(&architecture)?.cards.as_ref()?.need(card?)
+        lists.get(&key)?.cards.as_ref()?.need(card?)
     }
 }
 

@@ -23,17 +23,20 @@ impl StoreName {
 }
 
 impl Assets {
-    /// Opens a file of the store, and says how long it is; nothing where there is none of this name. Blocks.
+    /// Opens a file of the store of any build that is there, and says how long it is; nothing where none has this name. Blocks.
     ///
     /// What is in it is not looked at: the agents know its checksum, from their own image.
     pub fn stored(&self, name: &StoreName) -> io::Result<Option<(File, u64)>> {
-        let file = match File::open(self.0.directory.join("store").join(&name.0)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let metadata = file.metadata()?;
-        Ok(metadata.is_file().then_some((file, metadata.len())))
+        for path in self.everywhere(&format!("store/{}", name.0)) {
+            let file = match File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let metadata = file.metadata()?;
+            return Ok(metadata.is_file().then_some((file, metadata.len())));
+        }
+        Ok(None)
     }
 
     /// Says what an older `make image` has not made, which no server needs. Blocks.
@@ -51,7 +54,7 @@ impl Assets {
     }
 
     fn has_store(&self) -> bool {
-        self.0.directory.join("store").is_dir()
+        self.directory().join("store").is_dir()
     }
 }
 

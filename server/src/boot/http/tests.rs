@@ -1,3 +1,5 @@
+mod builds;
+
 use std::{
     fs,
     io::{Read, Write},

@@ -20,6 +20,10 @@ fn ixgbe() -> Pack {
     Pack::named(Architecture::X86_64, "ixgbe.cpio").unwrap()
 }
 
+fn with_ixgbe() -> Cargo {
+    Cargo { build: None, pack: Some(ixgbe()) }
+}
+
 fn sunshine_from_the_tree(has_pack: bool) -> Fallback<'static> {
     Fallback::Sunshine { root: "../", has_pack }
 }
@@ -53,7 +57,7 @@ fn everything() -> Vec<(String, String)> {
                 &traveller(),
                 Some(Architecture::X86_64),
                 Some(Platform::Efi),
-                Extras { pack: Some(ixgbe()), network_storage: true },
+                Extras { cargo: with_ixgbe(), network_storage: true },
             )
             .unwrap(),
         ),
@@ -165,7 +169,7 @@ fn what_a_machine_says_of_itself_stands_in_no_script() {
 #[test]
 fn a_pack_stands_behind_the_core_and_is_gone_without_where_it_does_not_come() {
     let boot = Boot::System(System::Hercules);
-    let extras = Extras { pack: Some(ixgbe()), network_storage: false };
+    let extras = Extras { cargo: with_ixgbe(), network_storage: false };
     let architecture = Some(Architecture::X86_64);
     let script = machine(&boot, &settings(), &traveller(), architecture, None, extras).unwrap();
     let at = |begin: &str| script.lines().position(|line| line.starts_with(begin)).unwrap();

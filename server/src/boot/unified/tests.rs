@@ -40,7 +40,7 @@ fn signed(mut image: Vec<u8>) -> Vec<u8> {
 fn served(bytes: &[u8]) -> Result<(Vec<u8>, String), AssetError> {
     let (context, _told, directory) = test_context::context(Boot::System(System::Sunshine));
     fs::write(directory.path().join(IMAGE.file_name()), bytes).unwrap();
-    let opened = context.open(Asset::Unified(IMAGE), Some(MAC))?;
+    let opened = context.open(Asset::Unified(IMAGE), None, Some(MAC))?;
     let tag = opened.tag;
     Ok(match opened.content {
         Content::Memory(bytes) => (bytes.to_vec(), tag),
@@ -100,7 +100,7 @@ fn a_signed_image_is_sent_as_it_is() {
     let image = Unified { seal: Seal::Signed, ..IMAGE };
     let bytes = signed(self::image(2048, 3_000_000));
     fs::write(directory.path().join(image.file_name()), &bytes).unwrap();
-    let opened = context.open(Asset::Unified(image), Some(MAC)).unwrap();
+    let opened = context.open(Asset::Unified(image), None, Some(MAC)).unwrap();
     assert_eq!(opened.overlay, None);
     assert_eq!(opened.tag, hexadecimal(digest::digest(&digest::SHA256, &bytes).as_ref()));
 }

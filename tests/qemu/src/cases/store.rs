@@ -46,7 +46,7 @@ pub(super) fn altered_store(lab: &Lab) -> Result<()> {
     let assets = lab.scratch("altered");
     let altered = assets.join("store");
     fs::create_dir_all(&altered).context("making a directory for a store")?;
-    for entry in fs::read_dir(checkout::image()?).context("reading dist")? {
+    for entry in fs::read_dir(checkout::build()?).context("reading a build")? {
         let entry = entry?;
         if entry.file_name() != "store" {
             symlink(entry.path(), assets.join(entry.file_name())).context("linking an image")?;

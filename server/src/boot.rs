@@ -13,6 +13,7 @@ mod answer;
 mod asset;
 mod assets;
 mod export;
+mod grub;
 mod http;
 mod pack;
 mod path;
@@ -39,7 +40,7 @@ pub use self::{
     query::Arrival,
     recipe::{UnknownRouter, recipe},
     settings::{Settings, SettingsAsWritten, SettingsError},
-    unified::{HttpBoot, Seal, Unified, UnifiedError},
+    unified::{HttpBoot, PxeBoot, Seal, Unified, UnifiedError},
 };
 pub(crate) use self::{answer::Answer, story::Story};
 use crate::{

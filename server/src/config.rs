@@ -16,7 +16,7 @@ use std::{
 
 pub use self::plan::{Network, Plan, PlanError};
 use crate::{
-    boot::HttpBoot,
+    boot::{HttpBoot, PxeBoot},
     decision::{Lists, Selector},
 };
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub consoles: Vec<String>,
     /// What machines get whose firmware boots by HTTP.
     pub http_boot: HttpBoot,
+    /// What machines get whose UEFI firmware boots by PXE.
+    pub pxe_boot: PxeBoot,
     /// Whether installed systems are answered over plain HTTP.
     pub metadata: Metadata,
     /// Whether every machine looks for disks on a network; those that were named are in `lists`.
@@ -64,6 +66,7 @@ impl Default for Config {
             tls_port: 7443,
             consoles: Vec::new(),
             http_boot: HttpBoot::default(),
+            pxe_boot: PxeBoot::default(),
             metadata: Metadata::Off,
             network_storage: false,
         }

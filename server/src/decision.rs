@@ -62,6 +62,14 @@ impl System {
         }
     }
 
+    /// Returns its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sunshine => "SunshineOS",
+            Self::Hercules => "HerculesOS",
+        }
+    }
+
     /// Returns how the names of its files begin.
     pub fn file_stem(self) -> &'static str {
         match self {

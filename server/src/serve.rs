@@ -233,6 +233,7 @@ pub async fn bind(options: Options) -> Result<Bound, ServeError> {
     for network in &plan.networks {
         let settings = boot_settings(&config, network, Pin([0; 32]))?;
         let checked = config.http_boot.check(&assets, &settings);
+        let checked = checked.and_then(|()| config.pxe_boot.check(&assets));
         checked.map_err(|source| ServeError::Assets { path: options.assets.clone(), source })?;
     }
     let (state, taken) = claim(&options.state, &plan, &config).await?;

@@ -138,6 +138,8 @@ async fn converse(
         }
     });
     let mut http = http1::Builder::new();
+    // GRUB on UEFI knows the length of a file by `Content-Length` in this spelling only (`net/efi/http.c` of the distributions).
+    http.title_case_headers(true);
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_patience).max_buf_size(64 * 1024);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {

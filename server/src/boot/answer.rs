@@ -4,7 +4,8 @@ use protocol::MacAddress;
 
 use super::{
     Arrival, Context,
-    asset::Asset,
+    asset::{Architecture, Asset},
+    grub,
     path::{Resolved, Wanted},
     script::{self, Beginning, Cargo, Extras},
 };
@@ -54,6 +55,7 @@ impl Context {
                 self.script_of(&Boot::OwnDisk, &arrival, Extras::default())
             }
             (Wanted::Asset(asset), Some(Boot::System(_)) | None) => Answer::Asset(asset),
+            (Wanted::GrubScript, _) => self.grub_script(mac),
             (Wanted::AutoexecScript, _) => self.first_script(Beginning::Autoexec),
             (Wanted::FirstScript, _) => self.first_script(Beginning::Leased),
         }
@@ -62,15 +64,35 @@ impl Context {
     /// Says what a machine gets that asks for its own script, and for which these files are meant.
     pub(crate) fn answer_arrival(&self, arrival: &Arrival, cargo: Cargo) -> Answer {
         let boot = (self.decide)(&arrival.traveller);
-        let network_storage = match &boot {
-            Boot::System(system) => (self.has_network_storage)(&arrival.traveller, *system),
-            Boot::OwnDisk | Boot::Silence(_) => false,
-        };
+        let network_storage = self.looks_for_network_storage(&arrival.traveller, &boot);
         self.script_of(&boot, arrival, Extras { cargo, network_storage })
+    }
+
+    fn looks_for_network_storage(&self, traveller: &Traveller, boot: &Boot) -> bool {
+        match boot {
+            Boot::System(system) => (self.has_network_storage)(traveller, *system),
+            Boot::OwnDisk | Boot::Silence(_) => false,
+        }
     }
 
     fn first_script(&self, beginning: Beginning) -> Answer {
         Answer::FirstScript(script::first(&self.settings, beginning))
+    }
+
+    /// GRUB does not tell which card it came through: the pack is that with all drivers.
+    fn grub_script(&self, mac: Option<MacAddress>) -> Answer {
+        let traveller = Traveller { mac, ..Traveller::default() };
+        let boot = (self.decide)(&traveller);
+        let assets = self.assets.now();
+        let pack = assets.network_pack(Architecture::X86_64);
+        let extras = Extras {
+            cargo: Cargo { build: assets.build(), pack },
+            network_storage: self.looks_for_network_storage(&traveller, &boot),
+        };
+        match grub::machine(&boot, &self.settings, mac, extras) {
+            Some((text, boots)) => Answer::MachineScript { text, boots },
+            None => Answer::Nothing("not found: this machine is left alone"),
+        }
     }
 
     fn script_of(&self, boot: &Boot, arrival: &Arrival, extras: Extras) -> Answer {

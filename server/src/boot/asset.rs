@@ -27,6 +27,12 @@ pub enum Program {
     IpxeEfi,
     /// iPXE for 64-bit Arm UEFI.
     IpxeArm64Efi,
+    /// What Microsoft signed for Debian: it starts what Debian signed, on x86-64 UEFI with Secure Boot.
+    ShimX64Efi,
+    /// Debian's GRUB, which it starts from beside itself.
+    GrubX64Efi,
+    /// Where a person enrols keys; shim starts it from beside itself.
+    MmX64Efi,
 }
 
 /// One half of one of our systems.
@@ -71,7 +77,7 @@ impl Asset {
     /// Returns where the file stands below the directory of assets (`dist/`).
     pub fn location(self) -> String {
         match self {
-            Self::Program(program) => format!("ipxe/{}", program.file_name()),
+            Self::Program(program) => format!("{}/{}", program.directory(), program.file_name()),
             Self::Image(image) => image.file_name(),
             Self::Pack(pack) => {
                 format!("pack-{}/{}", pack.architecture.name(), pack.file_name())
@@ -83,19 +89,27 @@ impl Asset {
     /// Returns its media type. Firmware goes by it before it looks at the name (EDK2, `HttpBootSupport.c`).
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Program(Program::SnponlyEfi | Program::IpxeEfi | Program::IpxeArm64Efi)
-            | Self::Unified(_) => "application/efi",
             Self::Program(Program::UndionlyKpxe) | Self::Image(_) | Self::Pack(_) => {
                 "application/octet-stream"
             }
+            Self::Program(_) | Self::Unified(_) => "application/efi",
         }
     }
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::UndionlyKpxe, Self::SnponlyEfi, Self::IpxeEfi, Self::IpxeArm64Efi];
+    pub const ALL: [Self; 7] = [
+        Self::UndionlyKpxe,
+        Self::SnponlyEfi,
+        Self::IpxeEfi,
+        Self::IpxeArm64Efi,
+        Self::ShimX64Efi,
+        Self::GrubX64Efi,
+        Self::MmX64Efi,
+    ];
+    /// Without these nobody boots who trusts Microsoft only.
+    pub const SHIM: [Self; 2] = [Self::ShimX64Efi, Self::GrubX64Efi];
 
     /// Returns its file name.
     pub fn file_name(self) -> &'static str {
@@ -104,6 +118,16 @@ impl Program {
             Self::SnponlyEfi => "snponly.efi",
             Self::IpxeEfi => "ipxe.efi",
             Self::IpxeArm64Efi => "ipxe-arm64.efi",
+            Self::ShimX64Efi => "shimx64.efi",
+            Self::GrubX64Efi => "grubx64.efi",
+            Self::MmX64Efi => "mmx64.efi",
+        }
+    }
+
+    fn directory(self) -> &'static str {
+        match self {
+            Self::UndionlyKpxe | Self::SnponlyEfi | Self::IpxeEfi | Self::IpxeArm64Efi => "ipxe",
+            Self::ShimX64Efi | Self::GrubX64Efi | Self::MmX64Efi => "shim",
         }
     }
 

@@ -37,7 +37,7 @@ use super::{
 use crate::decision::System;
 
 /// Files below this are held in memory: all boot programs, no image.
-const MEMORY_LIMIT_BYTES: u64 = 2_000_000;
+const MEMORY_LIMIT_BYTES: u64 = 3_000_000;
 /// How much of a file is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// What no server can do without.

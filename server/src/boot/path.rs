@@ -36,6 +36,8 @@ pub enum Wanted {
     FirstScript,
     /// The script for one machine, which says in the query who it is. HTTP only.
     MachineScript,
+    /// The same for GRUB, which has no queries: who asks is known by its address.
+    GrubScript,
     /// The file that is never there, so that firmware goes on to the machine's own disk.
     OwnDisk,
     /// None of ours.
@@ -86,6 +88,8 @@ fn meaning(parts: &[&str]) -> (Option<MacAddress>, Wanted) {
             _ => (None, Wanted::NotFound),
         },
         ["script.ipxe"] => (None, Wanted::MachineScript),
+        // Where Debian's signed GRUB looks, on the server that it came from: it finds the first only on disks.
+        ["grub", "x86_64-efi", "grub.cfg"] | ["grub", "grub.cfg"] => (None, Wanted::GrubScript),
         ["image", name] => (None, image(name)),
         ["pack", architecture, name] => (None, pack(architecture, name)),
         // iPXE from TFTP asks for `autoexec.ipxe` at the root; a router may name the program alone.
@@ -160,6 +164,9 @@ mod tests {
         check("boot.ipxe", None, Wanted::FirstScript);
         check("autoexec.ipxe", None, Wanted::AutoexecScript);
         check("script.ipxe", None, Wanted::MachineScript);
+        check("(http)/grub/x86_64-efi/grub.cfg", None, Wanted::NotFound);
+        check("/grub/x86_64-efi/grub.cfg", None, Wanted::GrubScript);
+        check("/grub/grub.cfg", None, Wanted::GrubScript);
         check(
             "image/sunshineos-x86_64.vmlinuz",
             None,

@@ -147,10 +147,7 @@ pub fn machine(
         Boot::Silence(_) => return None,
         Boot::OwnDisk => Script::new(&format!("{whose} boots its own disk")),
         Boot::System(which) => {
-            let name = match which {
-                System::Sunshine => "SunshineOS",
-                System::Hercules => "HerculesOS",
-            };
+            let name = which.name();
             let mut script = Script::new(&format!("{whose} boots {name}"));
             match architecture {
                 Some(architecture) => {

@@ -115,7 +115,12 @@ impl Settings {
 
     /// Returns the base of all plain URLs: `http://10.0.0.1:7480`, without a slash at the end.
     pub fn http(&self) -> String {
-        format!("http://{}:{}", self.address, self.http_port)
+        format!("http://{}", self.http_server())
+    }
+
+    /// Returns address and port of plain HTTP: `10.0.0.2:7480`.
+    pub fn http_server(&self) -> String {
+        format!("{}:{}", self.address, self.http_port)
     }
 
     /// Returns the kernel arguments of a system, but for what iPXE puts in: those of a machine that looks for disks on a network

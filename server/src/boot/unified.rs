@@ -11,7 +11,7 @@ use ring::digest;
 
 use super::{
     Context, Settings,
-    asset::{Architecture, Asset},
+    asset::{Architecture, Asset, Program},
     assets::{AssetError, Assets, BuildName, Content, Opened, hexadecimal},
 };
 use crate::decision::{System, Traveller};
@@ -26,6 +26,18 @@ pub enum HttpBoot {
     Unified,
     /// The one that is signed with the operator's own key.
     Signed,
+    /// Debian's shim and GRUB, which load kernel and initramfs.
+    Shim,
+}
+
+/// What machines get whose UEFI firmware boots by PXE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PxeBoot {
+    /// iPXE, which loads kernel and initramfs.
+    #[default]
+    Ipxe,
+    /// Debian's shim and GRUB, which do the same on machines with Secure Boot.
+    Shim,
 }
 
 /// A unified kernel image of one of our systems.
@@ -79,6 +91,7 @@ impl HttpBoot {
             "ipxe" => Some(Self::Ipxe),
             "unified" => Some(Self::Unified),
             "signed" => Some(Self::Signed),
+            "shim" => Some(Self::Shim),
             _ => None,
         }
     }
@@ -87,7 +100,7 @@ impl HttpBoot {
     /// none where they get iPXE.
     pub fn image(self, system: System, architecture: u16) -> Option<Unified> {
         let seal = match self {
-            Self::Ipxe => return None,
+            Self::Ipxe | Self::Shim => return None,
             Self::Unified => Seal::Open,
             Self::Signed => Seal::Signed,
         };
@@ -105,7 +118,24 @@ impl HttpBoot {
                 &command_line(settings, image.system, Some(MacAddress([0xff; 6])), true),
             )?;
         }
-        Ok(())
+        if self == Self::Shim { PxeBoot::Shim.check(assets) } else { Ok(()) }
+    }
+}
+
+impl PxeBoot {
+    /// Reads what the configuration says.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "ipxe" => Some(Self::Ipxe),
+            "shim" => Some(Self::Shim),
+            _ => None,
+        }
+    }
+
+    /// Fails where a program is missing that machines would get.
+    pub fn check(self, assets: &Assets) -> Result<(), AssetError> {
+        let needed = if self == Self::Shim { &Program::SHIM[..] } else { &[] };
+        needed.iter().try_for_each(|program| assets.read(Asset::Program(*program)).map(drop))
     }
 }
 
@@ -188,7 +218,7 @@ fn open(assets: &Assets, image: Unified, line: &str) -> Result<Opened, AssetErro
 }
 
 /// What the kernel is told: as by iPXE, but for the lease, which firmware keeps to itself.
-fn command_line(
+pub(super) fn command_line(
     settings: &Settings,
     system: System,
     mac: Option<MacAddress>,

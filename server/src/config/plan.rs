@@ -107,7 +107,7 @@ impl Plan {
                 config.http_port,
                 ModeAsWritten::Proxy,
             )?
-            .booting(config.tls_port, config.http_boot);
+            .booting(config.tls_port, config.http_boot, config.pxe_boot);
             return Ok(Self { networks: vec![Network { dhcp, reserve_for_discovered: false }] });
         }
         if named.is_some() {
@@ -194,8 +194,11 @@ impl Place<'_> {
         } else {
             ModeAsWritten::Off
         };
-        let dhcp = dhcp::Settings::check(name, self.address, config.http_port, mode)?
-            .booting(config.tls_port, config.http_boot);
+        let dhcp = dhcp::Settings::check(name, self.address, config.http_port, mode)?.booting(
+            config.tls_port,
+            config.http_boot,
+            config.pxe_boot,
+        );
         Ok(Network { dhcp, reserve_for_discovered: reserving })
     }
 }

@@ -62,8 +62,8 @@ fn what_firmware_gets_that_boots_by_http_is_one_of_three() {
     assert_eq!(check(""), Ok(HttpBoot::Ipxe));
     assert_eq!(check("httpBoot: ipxe"), Ok(HttpBoot::Ipxe));
     assert_eq!(check("httpBoot: signed"), Ok(HttpBoot::Signed));
-    let problem = "neither ipxe nor unified nor signed: shim";
-    assert!(check("httpBoot: shim").is_err_and(|said| said.contains(problem)));
+    let problem = "neither ipxe nor unified nor signed nor shim: grub";
+    assert!(check("httpBoot: grub").is_err_and(|said| said.contains(problem)));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_saphyr::{Error, Spanned};
 
 use super::{Cidr, Config, ConfigError, Dhcp, Metadata, Vlan, selectors};
 use crate::{
-    boot::HttpBoot,
+    boot::{HttpBoot, PxeBoot},
     decision::{Lists, Selector},
 };
 
@@ -103,6 +103,7 @@ struct Server {
     tls_port: Option<Spanned<u16>>,
     consoles: Option<Vec<Text>>,
     http_boot: Option<Text>,
+    pxe_boot: Option<Text>,
     metadata: Option<WrittenMetadata>,
     network_storage: Option<Spanned<bool>>,
     network_storage_machines: Option<Vec<Text>>,
@@ -177,6 +178,7 @@ impl File {
                 .map(|console| console.value)
                 .collect(),
             http_boot,
+            pxe_boot: pxe_boot("spec.server.pxeBoot", spec.server.pxe_boot)?,
             metadata: match spec.server.metadata {
                 None => Metadata::Off,
                 Some(written) => written.check("spec.server.metadata")?,
@@ -334,8 +336,13 @@ fn storage_machines(
 
 fn http_boot(key: &str, written: Option<Text>) -> Result<HttpBoot, ConfigError> {
     let Some(text) = written else { return Ok(HttpBoot::default()) };
-    let problem = "neither ipxe nor unified nor signed";
+    let problem = "neither ipxe nor unified nor signed nor shim";
     HttpBoot::named(&text.value).ok_or_else(|| value(key, &text, problem))
+}
+
+fn pxe_boot(key: &str, written: Option<Text>) -> Result<PxeBoot, ConfigError> {
+    let Some(text) = written else { return Ok(PxeBoot::default()) };
+    PxeBoot::named(&text.value).ok_or_else(|| value(key, &text, "neither ipxe nor shim"))
 }
 
 fn missing(key: &str) -> ConfigError {

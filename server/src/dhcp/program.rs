@@ -1,7 +1,7 @@
 //! Which boot file a client is told: names as in ARCHITECTURE.md, "The wire".
 
 use crate::{
-    boot::Unified,
+    boot::{HttpBoot, PxeBoot, Unified},
     decision::Boot,
     dhcp::{caller::Caller, settings::Settings},
     journal::{ClientFamily, Silence},
@@ -21,7 +21,7 @@ pub fn boot_file(caller: &Caller, course: &Course, settings: &Settings) -> Resul
     if let Course::Decided(Boot::Silence(silence)) = course {
         return Err(silence.clone());
     }
-    let program = program(caller)?;
+    let program = program(caller, settings)?;
     let unified = unified(caller, course, settings);
     let name = match (course, caller.family) {
         // iPXE leaves by `exit 1`, which a script must say: a missing file holds old ones up for 20 s.
@@ -49,14 +49,21 @@ fn unified(caller: &Caller, course: &Course, settings: &Settings) -> Option<Stri
 }
 
 /// Chooses the boot program by the first architecture that there is one for.
-fn program(caller: &Caller) -> Result<&'static str, Silence> {
+fn program(caller: &Caller, settings: &Settings) -> Result<&'static str, Silence> {
     let architectures = caller.architectures();
     let unknown =
         || Silence::UnknownArchitecture { architecture: *architectures.first().unwrap_or(&0) };
     if caller.family == ClientFamily::RaspberryPi {
         return Err(unknown());
     }
-    architectures.iter().find_map(|number| program_of(*number)).ok_or_else(unknown)
+    let program =
+        architectures.iter().find_map(|number| program_of(*number)).ok_or_else(unknown)?;
+    let takes_shim = match caller.family {
+        ClientFamily::UefiHttp => settings.http_boot() == HttpBoot::Shim,
+        _ => settings.pxe_boot() == PxeBoot::Shim,
+    };
+    // Debian signs GRUB for what it has iPXE for; on Arm its shim has no GRUB of ours behind it.
+    Ok(if takes_shim && program == "snponly.efi" { "shimx64.efi" } else { program })
 }
 
 /// IANA "Processor Architecture Types". x64 firmware says 7, 8 or 9: RFC 4578 and its registry disagree.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::boot::HttpBoot;
+use crate::boot::{HttpBoot, PxeBoot};
 
 /// The widest pool: one hexadecimal digit more would make a full pool's search slow, and no VLAN is larger.
 const LARGEST_POOL: u32 = 65_536;
@@ -18,6 +18,7 @@ pub struct Settings {
     mode: Mode,
     agents_port: u16,
     http_boot: HttpBoot,
+    pxe_boot: PxeBoot,
 }
 
 /// Whose the DHCP service of the interface is.
@@ -208,15 +209,15 @@ impl Settings {
                 Mode::Authoritative { subnets, force }
             }
         };
-        let (agents_port, http_boot) = (AGENTS_PORT, HttpBoot::default());
-        let interface = interface.to_owned();
-        Ok(Self { interface, server_address, http_port, mode, agents_port, http_boot })
+        let (http_boot, pxe_boot) = (HttpBoot::default(), PxeBoot::default());
+        let (interface, agents_port) = (interface.to_owned(), AGENTS_PORT);
+        Ok(Self { interface, server_address, http_port, mode, agents_port, http_boot, pxe_boot })
     }
 
-    /// Says where the agents' door is, and what firmware gets that boots by HTTP, where that is not the usual.
+    /// Says where the agents' door is, and what UEFI firmware gets, where that is not the usual.
     #[must_use]
-    pub fn booting(self, agents_port: u16, http_boot: HttpBoot) -> Self {
-        Self { agents_port, http_boot, ..self }
+    pub fn booting(self, agents_port: u16, http_boot: HttpBoot, pxe_boot: PxeBoot) -> Self {
+        Self { agents_port, http_boot, pxe_boot, ..self }
     }
 
     /// The interface's name.
@@ -242,6 +243,11 @@ impl Settings {
     /// What firmware gets that boots by HTTP.
     pub fn http_boot(&self) -> HttpBoot {
         self.http_boot
+    }
+
+    /// What UEFI firmware gets that boots by PXE.
+    pub fn pxe_boot(&self) -> PxeBoot {
+        self.pxe_boot
     }
 
     /// Whose the DHCP service is.

@@ -36,6 +36,17 @@ const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// The same with Secure Boot, which it guards in System Management Mode.
 const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 const OVMF_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// The same as machines leave their factory: with Microsoft's keys.
+const OVMF_MICROSOFT_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
+
+/// Whose programs firmware with Secure Boot starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trusted {
+    /// Those that were signed with keys of one's own, which are in this directory.
+    Own(PathBuf),
+    /// Microsoft's.
+    Microsoft,
+}
 
 /// What a machine starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +131,7 @@ pub(crate) struct Machine {
     watchdog: bool,
     ipv6: bool,
     fitted: Vec<(String, String)>,
-    trusted: Option<PathBuf>,
+    trusted: Option<Trusted>,
 }
 
 impl Port {
@@ -291,7 +302,13 @@ impl Machine {
     /// Starts nothing but what is signed with the keys in this directory: Secure Boot is on. Another machine's firmware
     /// variables are not its own.
     pub(crate) fn trusting(mut self, keys: &Path) -> Machine {
-        self.trusted = Some(keys.to_owned());
+        self.trusted = Some(Trusted::Own(keys.to_owned()));
+        self
+    }
+
+    /// Switches Secure Boot on as it leaves its factory: what Microsoft signed starts.
+    pub(crate) fn trusting_microsoft(mut self) -> Machine {
+        self.trusted = Some(Trusted::Microsoft);
         self
     }
 
@@ -397,8 +414,12 @@ impl Machine {
     fn made_variables_file(&self, lab: &Lab) -> Result<PathBuf> {
         let variables = self.variables_file(lab);
         if !variables.exists() {
-            let mut flash = fs::read(OVMF_VARIABLES).context("reading the firmware's variables")?;
-            if let Some(keys) = &self.trusted {
+            let blank = match self.trusted {
+                Some(Trusted::Microsoft) => OVMF_MICROSOFT_VARIABLES,
+                Some(Trusted::Own(_)) | None => OVMF_VARIABLES,
+            };
+            let mut flash = fs::read(blank).context("reading the firmware's variables")?;
+            if let Some(Trusted::Own(keys)) = &self.trusted {
                 for (name, vendor, data) in secure::variables(keys)? {
                     Variables::add(&mut flash, name, vendor, &data)?;
                 }

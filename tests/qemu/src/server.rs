@@ -103,8 +103,12 @@ impl Server {
         http_boot: &str,
         assets: PathBuf,
     ) -> Result<Server> {
-        let configuration =
-            configuration(mode, "") + &format!("  server:\n    httpBoot: {http_boot}\n");
+        Server::set_up(lab, mode, &format!("httpBoot: {http_boot}"), assets)
+    }
+
+    /// Starts a server with this line below `spec.server` in its configuration.
+    pub(crate) fn set_up(lab: &Lab, mode: Mode, line: &str, assets: PathBuf) -> Result<Server> {
+        let configuration = configuration(mode, "") + &format!("  server:\n    {line}\n");
         Server::launched(lab, configuration, assets, ClockIs::Trusted)
     }
 

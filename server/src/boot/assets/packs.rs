@@ -35,7 +35,7 @@ impl Assets {
     ) -> Option<Pack> {
         let pack = |name| Pack { architecture, name };
         let has = |pack: &Pack| self.path(Asset::Pack(*pack)).is_file();
-        let whole = Some(pack(PackName::NETWORK)).filter(has);
+        let whole = self.network_pack(architecture);
         if whole.is_none() && !self.directory_of_packs(architecture).is_dir() {
             return None;
         }
@@ -44,6 +44,12 @@ impl Assets {
             Some(Need::Pack(name)) => Some(pack(name)).filter(has).or(whole),
             None => whole,
         }
+    }
+
+    /// Returns the pack with all network drivers, where there is one.
+    pub(in crate::boot) fn network_pack(&self, architecture: Architecture) -> Option<Pack> {
+        let pack = Pack { architecture, name: PackName::NETWORK };
+        Some(pack).filter(|pack| self.path(Asset::Pack(*pack)).is_file())
     }
 
     /// Holds where there are packs for any processor. Blocks.

@@ -148,6 +148,7 @@ async fn firmware_asks_for_the_length_and_then_for_the_program() {
     let path = format!("/boot/{}/snponly.efi", MAC.hyphenated());
     let head = scene.head(&path).await;
     assert_eq!((head.status(), head.header("content-length")), ("200", Some("100000")));
+    assert!(head.head.contains("Content-Length: "), "GRUB knows no other spelling: {}", head.head);
     assert!(head.body.is_empty());
     scene.told(|what| matches!(what, What::FileProbed { .. })).await;
     for target in [

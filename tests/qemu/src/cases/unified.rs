@@ -6,8 +6,10 @@ use anyhow::{Result, ensure};
 
 use super::{BOOT_PATIENCE, Case, When};
 use crate::{
+    checkout,
     lab::Lab,
     machine::{Booted, Bus, Disk, Machine},
+    router::Router,
     sealed::{SYSTEMS, Sealed},
     server::{Mode, Server},
     wait,
@@ -56,10 +58,24 @@ pub(super) const CASES: &[Case] = &[
         when: When::Test,
         run: rogue,
     },
+    Case {
+        name: "secure_boot_shim",
+        claim: "a machine with Secure Boot as it leaves its factory boots by HTTP through Debian's shim, GRUB and kernel, and has a record",
+        machines: 1,
+        when: When::Test,
+        run: shim_by_http,
+    },
+    Case {
+        name: "secure_boot_shim_pxe",
+        claim: "beside a router a machine with Secure Boot as it leaves its factory boots by PXE through Debian's shim, GRUB and kernel, and has a record",
+        machines: 1,
+        when: When::Soak,
+        run: shim_by_pxe,
+    },
 ];
 
 fn http_boot(lab: &Lab) -> Result<()> {
-    let assets = crate::checkout::unified()?;
+    let assets = checkout::unified()?;
     let mut server = Server::booting_by_http(lab, Mode::Authoritative, "unified", assets)?;
     let machine = Machine::uefi_http("tug").memory(MEMORY_MIB).disk(Disk::blank(Bus::Nvme));
     let booted = machine.boot(lab)?;
@@ -101,6 +117,33 @@ fn secure_boot(lab: &Lab) -> Result<()> {
     ensure!(console.contains("DHCP says where a server is"), "who told it?\n{console}");
     let inventory = server.shows(&known.name)?["inventory"].to_string();
     ensure!(inventory.contains("\"secureBoot\":true"), "Secure Boot is not on: {inventory}");
+    machine.has_unchanged_disks(lab)
+}
+
+fn shim_by_http(lab: &Lab) -> Result<()> {
+    let server = Server::set_up(lab, Mode::Authoritative, "httpBoot: shim", checkout::unified()?)?;
+    boots_through_shim(lab, server, Machine::uefi_http("tug"))
+}
+
+fn shim_by_pxe(lab: &Lab) -> Result<()> {
+    let _router = Router::plain(lab)?;
+    let server = Server::set_up(lab, Mode::Proxy, "pxeBoot: shim", checkout::unified()?)?;
+    boots_through_shim(lab, server, Machine::uefi("tug"))
+}
+
+fn boots_through_shim(lab: &Lab, mut server: Server, machine: Machine) -> Result<()> {
+    let machine = machine.memory(MEMORY_MIB).disk(Disk::blank(Bus::Nvme)).trusting_microsoft();
+    let booted = machine.boot(lab)?;
+    let known = server.waits_for(&booted)?;
+    server.hears_boot(&known.name, 1)?;
+    let timeline = server.names(machine.mac(), "recorded")?["timeline"].to_string();
+    for loaded in ["shimx64.efi", "grubx64.efi", "grub.cfg", "network.cpio"] {
+        ensure!(timeline.contains(loaded), "{loaded} was not loaded: {timeline}");
+    }
+    ensure!(!timeline.contains(".ipxe"), "iPXE was there: {timeline}");
+    let inventory = server.shows(&known.name)?["inventory"].to_string();
+    ensure!(inventory.contains("\"secureBoot\":true"), "Secure Boot is not on: {inventory}");
+    ensure!(booted.restarts() == 0, "it restarted");
     machine.has_unchanged_disks(lab)
 }
 

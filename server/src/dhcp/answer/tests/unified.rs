@@ -1,12 +1,12 @@
 //! Machines that boot by HTTP without iPXE, and what their agents are told.
 
 use super::*;
-use crate::boot::HttpBoot;
+use crate::boot::{HttpBoot, PxeBoot};
 
 const DOOR: &str = "https://10.77.0.1:8443";
 
 fn serving(mut server: Server, http_boot: HttpBoot) -> Server {
-    server.settings = server.settings.booting(8443, http_boot);
+    server.settings = server.settings.booting(8443, http_boot, PxeBoot::Ipxe);
     server
 }
 
@@ -76,4 +76,25 @@ fn an_agent_that_is_to_hear_nothing_hears_nothing_of_a_proxy() {
     assert_eq!(server.silence(&agent(MessageType::Discover)), Silence::Ignored);
     let mut server = Server::proxy();
     assert_eq!(server.silence(&agent(MessageType::Request)), Silence::NotNetworkBoot);
+}
+
+#[test]
+fn firmware_that_trusts_microsoft_gets_shim_where_the_configuration_says_so() {
+    let shim = "boot/52-54-00-12-34-56/shimx64.efi";
+    let (pxe, by_http) = (uefi(MessageType::Discover), http(MessageType::Discover));
+    for server in [Server::proxy(), Server::authoritative()] {
+        let mut server = server;
+        server.settings = server.settings.booting(8443, HttpBoot::Ipxe, PxeBoot::Shim);
+        assert_eq!(file(&mut server, &pxe), shim);
+        assert!(file(&mut server, &by_http).ends_with("/snponly.efi"), "that is another key");
+        assert!(file(&mut server, &bios(MessageType::Discover)).ends_with("/undionly.kpxe"));
+        assert!(file(&mut server, &ipxe(MessageType::Discover)).ends_with("/boot.ipxe"));
+        server.settings = server.settings.booting(8443, HttpBoot::Shim, PxeBoot::Ipxe);
+        assert_eq!(file(&mut server, &by_http), format!("http://10.77.0.1:7480/{shim}"));
+        assert!(file(&mut server, &pxe).ends_with("/snponly.efi"));
+        let arm = firmware(MessageType::Discover, "HTTPClient:Arch:00019:UNDI:003000", 19);
+        assert!(file(&mut server, &arm).ends_with("/ipxe-arm64.efi"));
+        server.course = Course::Decided(Boot::OwnDisk);
+        assert!(file(&mut server, &by_http).ends_with("/own-disk"));
+    }
 }

@@ -52,7 +52,8 @@ fn built() -> tempfile::TempDir {
 
 fn checked(directory: &Path) -> Result<(), String> {
     let layout = Layout::new(directory);
-    check::check(&layout, &directory.join("cards")).map(drop).map_err(|error| format!("{error:#}"))
+    let cards = kernel::text(&directory.join("cards")).unwrap();
+    check::check(&layout, &cards).map(drop).map_err(|error| format!("{error:#}"))
 }
 
 /// Does something to what was made, and expects the check to say that.

@@ -115,7 +115,7 @@ pub fn exported(settings: &Settings, beginning: Beginning, fallback: Fallback<'_
             initrd_name: "sunshineos-${architecture}.initrd".to_owned(),
             pack: has_pack.then(|| (format!("{root}pack/${{architecture}}/{all}"), all)),
         };
-        system(&mut script, &settings.kernel_arguments(false), &files);
+        system(&mut script, &settings.kernel_arguments(false, Architecture::X86_64), &files);
     }
     script.own_disk(None);
     script.text
@@ -200,7 +200,7 @@ fn ours(
         pack,
     };
     script.line("set attempt:int32 0");
-    self::system(script, &settings.kernel_arguments(extras.network_storage), &files);
+    self::system(script, &settings.kernel_arguments(extras.network_storage, architecture), &files);
 }
 
 /// Loads and starts a kernel; goes on to `own_disk` where that fails.

@@ -3,6 +3,7 @@
 //! A description can be switched on again and again: its identity, its disks and its firmware's variables stay.
 
 mod acceleration;
+mod arm;
 mod booted;
 pub(crate) mod chance;
 mod disk;
@@ -121,6 +122,7 @@ pub(crate) struct Machine {
     ipv6: bool,
     fitted: Vec<(String, String)>,
     trusted: Option<PathBuf>,
+    is_arm: bool,
 }
 
 impl Port {
@@ -224,6 +226,7 @@ impl Machine {
             ipv6: true,
             fitted: Vec::new(),
             trusted: None,
+            is_arm: false,
         }
     }
 
@@ -315,8 +318,14 @@ impl Machine {
         let mut line = Arguments::default();
         line.add("-name", format!("{},debug-threads=on", self.name));
         line.words(&["-nodefaults", "-no-user-config", "-display", "none"]);
-        line.add("-machine", "q35,graphics=off");
-        line.words(&acceleration::arguments());
+        if self.is_arm {
+            line.words(&arm::MACHINE);
+        } else {
+            line.add("-machine", "q35,graphics=off");
+            line.words(&acceleration::arguments());
+            line.add("-chardev", format!("file,id=beacon,path={}", files.beacon.display()));
+            line.add("-device", "isa-debugcon,iobase=0xe9,chardev=beacon");
+        }
         line.add("-m", self.memory_mib.to_string());
         line.add("-boot", "strict=on");
         line.add(
@@ -328,8 +337,6 @@ impl Machine {
         );
         line.add("-device", "virtio-rng-pci");
         line.add("-serial", format!("file:{}", files.serial.display()));
-        line.add("-chardev", format!("file,id=beacon,path={}", files.beacon.display()));
-        line.add("-device", "isa-debugcon,iobase=0xe9,chardev=beacon");
         line.add("-qmp", format!("unix:{},server=on,wait=off", files.control.display()));
         if let Some(clock) = &self.clock {
             line.add("-rtc", format!("base={clock}"));
@@ -355,8 +362,12 @@ impl Machine {
         if !self.is_uefi() {
             return Ok(());
         }
-        let code = if self.trusted.is_some() { OVMF_SECURE_CODE } else { OVMF_CODE };
-        ensure!(Path::new(code).exists(), "{code} is missing: install the package ovmf");
+        let code = match self.trusted {
+            _ if self.is_arm => arm::CODE,
+            Some(_) => OVMF_SECURE_CODE,
+            None => OVMF_CODE,
+        };
+        ensure!(Path::new(code).exists(), "{code} is missing: install the firmware's package");
         if self.trusted.is_some() {
             line.add("-machine", "smm=on");
             line.add("-global", "driver=cfi.pflash01,property=secure,value=on");
@@ -397,7 +408,8 @@ impl Machine {
     fn made_variables_file(&self, lab: &Lab) -> Result<PathBuf> {
         let variables = self.variables_file(lab);
         if !variables.exists() {
-            let mut flash = fs::read(OVMF_VARIABLES).context("reading the firmware's variables")?;
+            let empty = if self.is_arm { arm::VARIABLES } else { OVMF_VARIABLES };
+            let mut flash = fs::read(empty).context("reading the firmware's variables")?;
             if let Some(keys) = &self.trusted {
                 for (name, vendor, data) in secure::variables(keys)? {
                     Variables::add(&mut flash, name, vendor, &data)?;

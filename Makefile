@@ -151,6 +151,7 @@ check: ## format, lints, tests without virtual machines, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --exclude qemu --locked
+	cargo test --manifest-path image/unpacker/Cargo.toml --target-dir target/unpacker --locked --lib
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	shellcheck $(scripts)
 

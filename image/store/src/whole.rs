@@ -5,7 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{check, compression, divide, kernel::bytes, layout::Layout, modinfo::tests::elf};
+use crate::{
+    check, compression, divide,
+    kernel::{self, bytes},
+    layout::Layout,
+    modinfo::tests::elf,
+};
 
 const UNION: &str = "union/lib/modules/6.12/";
 const CORE: &str = "modules/lib/modules/6.12/";

@@ -168,11 +168,11 @@ fn put(bytes: &mut [u8], at: usize, number: usize) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A program of one section at address 0x1000, with room for sixteen more.
-    fn stub() -> Vec<u8> {
+    pub(crate) fn stub() -> Vec<u8> {
         let mut stub = vec![0; 0x400];
         stub[..2].copy_from_slice(b"MZ");
         stub[HEADER_AT] = 0x40;

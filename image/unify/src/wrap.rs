@@ -20,3 +20,37 @@ pub(crate) fn wrap(unpacker: &[u8], kernel: &[u8], packed: &[u8]) -> anyhow::Res
     take_version(&mut image, kernel)?;
     Ok(image)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executable::tests::stub;
+
+    /// In the program of the tests: its version, the entry of its first section, and of the one that is added.
+    const VERSION: usize = 0x40 + 24 + 44;
+    const SECTION: usize = 0x40 + 24 + 240;
+    const ADDED: usize = SECTION + 40;
+
+    /// A kernel that is in memory as in its file, of version 3.
+    fn kernel() -> Vec<u8> {
+        let mut kernel = stub();
+        kernel[SECTION + 20..SECTION + 24].copy_from_slice(&0x1000_u32.to_le_bytes());
+        kernel[VERSION] = 3;
+        kernel
+    }
+
+    #[test]
+    fn a_kernel_is_wrapped_with_its_lengths_and_its_version() {
+        let wrapped = wrap(&stub(), &kernel(), b"packed").unwrap();
+        assert_eq!(wrapped[VERSION], 3);
+        assert_eq!(&wrapped[ADDED..ADDED + 8], b".payload");
+        let payload = [&0x800_u64.to_le_bytes()[..], &0x2000_u64.to_le_bytes(), b"packed"].concat();
+        assert_eq!(wrapped[0x800..0x800 + payload.len()], payload);
+    }
+
+    #[test]
+    fn a_kernel_that_firmware_would_have_to_lay_out_is_refused() {
+        let refused = wrap(&stub(), &stub(), b"packed").unwrap_err();
+        assert!(refused.to_string().contains("laid out"), "{refused}");
+    }
+}

@@ -5,26 +5,31 @@ SHELL := /bin/bash
 .PHONY: help deps deps-bench deps-bill image keys drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh update rollback release FORCE
 .DEFAULT_GOAL := help
 
-ifneq ($(or $(ARCH),x86_64),x86_64)
-$(error ARCH=$(ARCH): images are built for x86_64 only)
+# What images are built for; all else is for this host. What is built on the way to them is not mixed.
+arch := $(or $(ARCH),x86_64)
+ifeq ($(filter x86_64 aarch64,$(arch)),)
+$(error ARCH=$(ARCH): images are built for x86_64 and aarch64)
 endif
+foreign := $(filter-out x86_64,$(arch))
+build := target/image$(if $(foreign),-$(foreign))
+packages := dist/packages$(if $(foreign),-$(foreign)).txt
 
-musl := target/x86_64-unknown-linux-musl
-parts := target/image/parts
+musl := target/$(arch)-unknown-linux-musl
+parts := $(build)/parts
 # What makes archives of directories, with the zstd of the tree of packages.
 pack := target/image/parts.stamp image/pack image/from-parts $(wildcard image/initramfs/src/*)
 # One program each, for firmware that boots by HTTP; with SIGN also one that only your own machines trust.
-unified := $(foreach system,sunshineos herculesos,$(foreach form,all $(if $(SIGN),signed),dist/$(system)-x86_64-$(form).efi))
-versions := dist/sunshineos-x86_64.versions dist/herculesos-x86_64.versions
+unified := $(foreach system,sunshineos herculesos,$(foreach form,all $(if $(SIGN),signed),dist/$(system)-$(arch)-$(form).efi))
+versions := dist/sunshineos-$(arch).versions dist/herculesos-$(arch).versions
 arches := $(or $(ARCHES),x86_64)
-bills := dist/sunshineos-x86_64.spdx.json dist/herculesos-x86_64.spdx.json
+bills := dist/sunshineos-$(arch).spdx.json dist/herculesos-$(arch).spdx.json
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
 help: ## lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
 deps: ## installs what the others need, on Debian 12 and 13
-	@scripts/deps
+	@scripts/deps $(foreign)
 
 deps-bill: deps ## installs what bills of materials are validated with
 	@scripts/deps-bill
@@ -32,16 +37,17 @@ deps-bill: deps ## installs what bills of materials are validated with
 deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
-image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) $(versions) $(bills) dist/SHA256SUMS ## builds dist/; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
-	@image/check-image
-	@image/check-unified
+image: dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(versions) $(bills) dist/SHA256SUMS ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
+	@image/check-image $(arch)
+	@image/check-unified $(arch)
 	@image/settle $(if $(SIGN),signed)
 
 update: ## builds dist/ anew where Debian has newer packages; the server serves it to the next boot without a restart
-	@newer=$$(image/newer); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image/parts.stamp; else echo 'image: Debian has nothing newer'; fi
+	@newer=$$(image/newer); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image*/parts.stamp; else echo 'image: Debian has nothing newer'; fi
 	@$(MAKE) --no-print-directory image
 
-release: deps-bill image $(foreach arch,$(arches),dist/drydock-$(arch) dist/drydock-$(arch).spdx.json) ## writes dist/release: tarball, Debian package and OCI image; ARCHES="x86_64 aarch64"
+release: deps-bill ## writes dist/release: tarball, Debian package and OCI image; ARCHES="x86_64 aarch64"
+	@for arch in $(arches); do $(MAKE) --no-print-directory ARCH=$$arch image drydock dist/drydock-$$arch.spdx.json; done
 	@image/release/make $(arches)
 	@image/release/check $(arches)
 
@@ -51,97 +57,107 @@ rollback: ## has the next boot get the images of the build before this one
 keys: target/image/parts.stamp ## makes your own keys for Secure Boot; KEYS=DIRECTORY
 	image/make-keys $(or $(KEYS),keys)
 
-drydock: dist/drydock-x86_64 ## builds the server alone
+drydock: dist/drydock-$(arch) ## builds the server alone
 
 refresh: ## has the next image built from the newest Debian packages
-	rm -f target/image/parts.stamp
+	rm -f target/image*/parts.stamp
 
 # The tree of Debian packages: built once, then only when its description changes or after `make refresh`.
 target/image/parts.stamp: mkosi.conf image/build-tree
 	image/build-tree .
 	touch $@
 
+# What the tools of that tree make of another architecture's packages.
+target/image-aarch64/parts.stamp: image/fetch-parts image/debian-sources target/image/parts.stamp
+	@scripts/deps aarch64
+	mkdir -p $(@D)
+	image/fetch-parts $(@D)/parts
+	touch $@
+
+target/image-aarch64/vmlinuz: image/wrap-kernel target/image-aarch64/parts.stamp $(wildcard image/unpacker/Cargo.* image/unpacker/src/* image/unify/src/*)
+	image/wrap-kernel
+
 # Core and store are indexed together, so that a machine knows of every driver, whether it has it or not.
-target/image/union.stamp: image/select-modules $(pack) $(wildcard image/modules/* image/store/*.list)
-	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/image/union image/modules/*.list image/store/*.list
+$(build)/union.stamp: image/select-modules $(build)/parts.stamp $(pack) $(wildcard image/modules/* image/store/*.list)
+	image/select-modules $(arch) $$PWD/$(parts)/usr/lib/modules/* $$PWD/$(build)/union image/modules/*.list image/store/*.list
 	touch $@
 
 # Modules change seldom and the agent often: the initramfs is two compressed archives in a row. Both systems have the same core.
-target/image/modules.cpio.zst: target/image/union.stamp $(wildcard image/store/src/* crates/modules/src/*)
-	cargo run --quiet --locked --package store --target-dir target -- divide target/image
-	image/pack target/image/modules $@
+$(build)/modules.cpio.zst: $(build)/union.stamp $(wildcard image/store/src/* crates/modules/src/*)
+	cargo run --quiet --locked --package store --target-dir target -- divide $(build)
+	image/pack $(build)/modules $@
 
-dist/pack-x86_64/cards: target/image/modules.cpio.zst image/publish
-	image/publish
+dist/pack-$(arch)/cards: $(build)/modules.cpio.zst image/publish
+	image/publish $(arch)
 	touch $@
 
 # What machines report of their image, and `drydock version` of those that it serves.
-target/image/sunshineos.versions: target/image/modules.cpio.zst $(musl)/agent/sunshine dist/packages.txt image/versions
-	image/versions sunshineos dist/packages.txt $(parts)/usr/lib/modules/*/vmlinuz target/image/modules.cpio.zst $(musl)/agent/sunshine >$@
+$(build)/sunshineos.versions: $(build)/modules.cpio.zst $(musl)/agent/sunshine $(packages) image/versions
+	image/versions sunshineos $(packages) dist/sunshineos-$(arch).vmlinuz $(build)/modules.cpio.zst $(musl)/agent/sunshine >$@
 
-target/image/herculesos.versions: target/image/modules.cpio.zst $(musl)/agent/hercules dist/packages.txt image/versions
-	image/versions herculesos dist/packages.txt $(parts)/usr/lib/modules/*/vmlinuz target/image/modules.cpio.zst $(musl)/agent/hercules >$@
+$(build)/herculesos.versions: $(build)/modules.cpio.zst $(musl)/agent/hercules $(packages) image/versions
+	image/versions herculesos $(packages) dist/herculesos-$(arch).vmlinuz $(build)/modules.cpio.zst $(musl)/agent/hercules >$@
 
-dist/%-x86_64.versions: target/image/%.versions
+dist/%-$(arch).versions: $(build)/%.versions
 	mkdir -p $(@D)
 	cp $< $@
 
-target/image/sunshineos.cpio.zst: $(musl)/agent/sunshine target/image/sunshineos.versions image/pack-system $(pack)
-	image/pack-system sunshineos $< $@ $(parts)/etc/ssl/certs/ca-certificates.crt
+$(build)/sunshineos.cpio.zst: $(musl)/agent/sunshine $(build)/sunshineos.versions image/pack-system $(pack)
+	image/pack-system sunshineos $< $@ target/image/parts/etc/ssl/certs/ca-certificates.crt
 
-target/image/herculesos.cpio.zst: $(musl)/agent/hercules target/image/herculesos.versions image/pack-system $(pack)
+$(build)/herculesos.cpio.zst: $(musl)/agent/hercules $(build)/herculesos.versions image/pack-system $(pack)
 	image/pack-system herculesos $< $@
 
-target/image/empty-init.cpio.zst: $(musl)/agent/empty-init image/pack-system $(pack)
+$(build)/empty-init.cpio.zst: $(musl)/agent/empty-init image/pack-system $(pack)
 	image/pack-system empty-init $< $@
 
 # With every network driver, since nobody adds what one machine needs.
-dist/%-x86_64-all.efi: dist/%-x86_64.initrd dist/packages.txt image/join $(wildcard image/unify/src/*)
-	image/join $* 2048 $@ $< dist/pack-x86_64/network.cpio
+dist/%-$(arch)-all.efi: dist/%-$(arch).initrd $(packages) image/join image/architecture $(wildcard image/unify/src/*)
+	image/join $(arch) $* 2048 $@ $< dist/pack-$(arch)/network.cpio
 
 # Made anew each time: nobody remembers which pin is inside.
-dist/%-x86_64-signed.efi: dist/%-x86_64.initrd dist/packages.txt FORCE
-	image/sign $* "$(SIGN)" "$(PIN)" "$(SERVER)" $@ $< dist/pack-x86_64/network.cpio
+dist/%-$(arch)-signed.efi: dist/%-$(arch).initrd $(packages) FORCE
+	image/sign $(arch) $* "$(SIGN)" "$(PIN)" "$(SERVER)" $@ $< dist/pack-$(arch)/network.cpio
 
 # cargo knows what is out of date; make only asks it.
-$(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: FORCE
-	image/build-static $(@F) agent
+$(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: $(if $(foreign),$(build)/parts.stamp) FORCE
+	image/build-static $(arch) $(@F) agent
 
-$(musl)/release/drydock: FORCE
-	image/build-static drydock release
+$(musl)/release/drydock: $(if $(foreign),$(build)/parts.stamp) FORCE
+	image/build-static $(arch) drydock release
 
 # What an image names in the store is there before the image. Old boot programs and stubs put the next archive right behind
 # it, where the kernel looks for one at multiples of four only.
-dist/%-x86_64.initrd: target/image/modules.cpio.zst target/image/%.cpio.zst dist/pack-x86_64/cards
+dist/%-$(arch).initrd: $(build)/modules.cpio.zst $(build)/%.cpio.zst dist/pack-$(arch)/cards
 	cat $(filter %.zst,$^) >$@.new
 	truncate --size=%4 $@.new
 	mv $@.new $@
 
 # What is in the files, and of whom: kernel, initramfs and both in one program.
 from_debian := firmware-.*|linux-image-[0-9].*|systemd-boot-efi
-dist/sunshineos-x86_64.spdx.json: dist/sunshineos-x86_64.initrd dist/sunshineos-x86_64-all.efi dist/packages.txt image/bill image/bill.jq Cargo.lock
-	image/bill sunshineos-x86_64 sunshine $(notdir $(musl)) $(parts) dist/packages.txt 'ca-certificates|$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
+dist/sunshineos-$(arch).spdx.json: dist/sunshineos-$(arch).initrd dist/sunshineos-$(arch)-all.efi $(packages) image/bill image/bill.jq Cargo.lock
+	image/bill sunshineos-$(arch) sunshine $(notdir $(musl)) target/image/parts $(packages) 'ca-certificates|$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
 
-dist/herculesos-x86_64.spdx.json: dist/herculesos-x86_64.initrd dist/herculesos-x86_64-all.efi dist/packages.txt image/bill image/bill.jq Cargo.lock
-	image/bill herculesos-x86_64 hercules $(notdir $(musl)) $(parts) dist/packages.txt '$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
+dist/herculesos-$(arch).spdx.json: dist/herculesos-$(arch).initrd dist/herculesos-$(arch)-all.efi $(packages) image/bill image/bill.jq Cargo.lock
+	image/bill herculesos-$(arch) hercules $(notdir $(musl)) target/image/parts $(packages) '$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
 
-dist/drydock-%.spdx.json: dist/drydock-% dist/packages.txt image/bill image/bill.jq Cargo.lock
-	image/bill drydock-$* drydock $*-unknown-linux-musl $(parts) dist/packages.txt '' $< >$@
+dist/drydock-$(arch).spdx.json: dist/drydock-$(arch) $(packages) image/bill image/bill.jq Cargo.lock
+	image/bill drydock-$(arch) drydock $(notdir $(musl)) target/image/parts $(packages) '' $< >$@
 
-dist/drydock-x86_64: $(musl)/release/drydock
+dist/drydock-$(arch): $(musl)/release/drydock
 	mkdir -p $(@D)
 	install -m 755 $< $@
 	image/checksums
 
-dist/packages.txt: target/image/parts.stamp image/collect-parts
-	image/collect-parts
+$(packages): $(build)/parts.stamp $(if $(foreign),$(build)/vmlinuz) image/collect-parts
+	image/collect-parts $(arch)
 
-dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) $(versions) $(bills)
+dist/SHA256SUMS: $(packages) dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(versions) $(bills)
 	image/checksums
 
 empty-initrd: target/bench/empty.initrd ## builds what boot times are compared with
 
-target/bench/empty.initrd: target/image/empty-init.cpio.zst
+target/bench/empty.initrd: $(build)/empty-init.cpio.zst
 	mkdir -p $(@D)
 	cp $< $@
 
@@ -154,7 +170,7 @@ target/image/workshop.cpio.zst: image/workshop/mkosi.conf image/workshop/mkosi.e
 # Debian's /lib is a link, whose place a directory of that name would take.
 target/workshop/initrd: target/image/workshop.cpio.zst image/select-modules $(pack) $(wildcard image/modules/* image/store/*.list image/workshop/*.list)
 	mkdir -p $(@D)
-	image/select-modules $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/workshop/root image/{modules,store,workshop}/*.list
+	image/select-modules x86_64 $$PWD/$(parts)/usr/lib/modules/* $$PWD/target/workshop/root image/{modules,store,workshop}/*.list
 	mkdir target/workshop/root/usr
 	mv target/workshop/root/lib target/workshop/root/usr/lib
 	image/pack target/workshop/root target/workshop/modules.cpio.zst
@@ -176,6 +192,7 @@ check: ## format, lints, tests without virtual machines, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --exclude qemu --locked
+	cargo test --manifest-path image/unpacker/Cargo.toml --target-dir target/unpacker --locked --lib
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	shellcheck $(scripts)
 	image/check-settle

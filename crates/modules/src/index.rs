@@ -172,9 +172,9 @@ fn key(pattern: &str) -> &str {
     first.unwrap_or_else(|| bus(pattern))
 }
 
-/// Returns what stands before the first colon, which no pattern has a wildcard in.
+/// Returns what stands before the first colon, in which no pattern has a wildcard but the star that ends it: `acpi*:`.
 fn bus(text: &str) -> &str {
-    text.split_once(':').map_or(text, |(bus, _)| bus)
+    text.split_once(':').map_or(text, |(bus, _)| bus.trim_end_matches('*'))
 }
 
 /// Returns a module's name by its file: `nvme-core.ko.xz` is `nvme_core`.
@@ -202,6 +202,7 @@ mod tests {
                 alias usb:v*p*d*dc*dsc*dp*ic08isc06ip50in* usb_storage\n\
                 alias cpu:type:x86,ven0000fam0006mod00[4-9a]*:feature:*0099* crc32c_intel\n\
                 alias crc32c crc32c_generic\n\
+                alias acpi*:PNP0C0C:* button\n\
                 broken\n"
                 .to_owned(),
             dep: "kernel/drivers/net/virtio_net.ko: kernel/drivers/net/net_failover.ko kernel/net/core/failover.ko\n\
@@ -239,6 +240,7 @@ mod tests {
         check_drivers("pci:v00008086d000010D3sv00001AF4sd00001100bc02sc00i00", &["e1000e"]);
         check_drivers("pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02", &["nvme"]);
         check_drivers("usb:v46F4p0001d0000dc00dsc00dp00ic08isc06ip50in00", &["usb_storage"]);
+        check_drivers("acpi:QEMU0001:PNP0C0C:", &["button"]);
         check_drivers("virtio:d00000002v00001AF4", &[]);
         check_drivers("", &[]);
     }

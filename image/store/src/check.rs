@@ -36,7 +36,7 @@ pub(crate) struct Built {
 }
 
 /// Checks everything, and returns what was looked at. Fails with all that is wrong.
-pub(crate) fn check(layout: &Layout, cards: &Path) -> Result<Built> {
+pub(crate) fn check(layout: &Layout, cards: &str) -> Result<Built> {
     let built = Built::open(layout)?;
     let index = Index::new(&built.kernel.texts);
     let mut wrong = built.modules();
@@ -44,7 +44,7 @@ pub(crate) fn check(layout: &Layout, cards: &Path) -> Result<Built> {
     wrong.extend(built.firmware()?);
     wrong.extend(built.network_storage());
     wrong.extend(built.packs(&layout.packs(), &index)?);
-    wrong.extend(samples::check(&text(cards)?, &built, &index)?);
+    wrong.extend(samples::check(cards, &built, &index)?);
     ensure!(wrong.is_empty(), "core and store:\n{}", wrong.join("\n"));
     Ok(built)
 }

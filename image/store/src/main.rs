@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `store divide BUILD` reads `BUILD/union` and `BUILD/union.named` (image/select-modules) and the firmware of Debian's
-//! packages in `BUILD/parts`. `store check BUILD CARDS` looks at what came of it, and prints one table.
+//! packages in `BUILD/parts`. `store check BUILD CARDS...` looks at what came of it, and prints one table.
 #![forbid(unsafe_code)]
 
 mod cards;
@@ -41,10 +41,12 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["divide", build] => divide::divide(&Layout::new(build)),
-        ["check", build, cards] => {
+        ["check", build, ref cards @ ..] => {
             let layout = Layout::new(build);
-            table::print(&check::check(&layout, Path::new(cards))?, &layout)
+            let texts: Result<Vec<String>, _> =
+                cards.iter().map(|cards| kernel::text(Path::new(cards))).collect();
+            table::print(&check::check(&layout, &texts?.concat())?, &layout)
         }
-        _ => bail!("usage: store divide BUILD; store check BUILD CARDS"),
+        _ => bail!("usage: store divide BUILD; store check BUILD CARDS..."),
     }
 }

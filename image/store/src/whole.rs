@@ -5,7 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{check, compression, divide, kernel::bytes, layout::Layout, modinfo::tests::elf};
+use crate::{
+    check, compression, divide,
+    kernel::{self, bytes},
+    layout::Layout,
+    modinfo::tests::elf,
+};
 
 const UNION: &str = "union/lib/modules/6.12/";
 const CORE: &str = "modules/lib/modules/6.12/";
@@ -52,7 +57,8 @@ fn built() -> tempfile::TempDir {
 
 fn checked(directory: &Path) -> Result<(), String> {
     let layout = Layout::new(directory);
-    check::check(&layout, &directory.join("cards")).map(drop).map_err(|error| format!("{error:#}"))
+    let cards = kernel::text(&directory.join("cards")).unwrap();
+    check::check(&layout, &cards).map(drop).map_err(|error| format!("{error:#}"))
 }
 
 /// Does something to what was made, and expects the check to say that.

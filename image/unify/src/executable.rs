@@ -14,6 +14,8 @@ const OPTIONAL_AT: usize = 24;
 const INITIALISED_SIZE_AT: usize = 8;
 const SECTION_ALIGNMENT_AT: usize = 32;
 const FILE_ALIGNMENT_AT: usize = 36;
+/// Major and minor, 16 bits each: kernels say there what their start from firmware can do.
+const IMAGE_VERSION_AT: usize = 44;
 const IMAGE_SIZE_AT: usize = 56;
 const HEADERS_SIZE_AT: usize = 60;
 const CHECKSUM_AT: usize = 64;
@@ -108,6 +110,28 @@ pub(crate) fn size_in_memory(program: &[u8]) -> anyhow::Result<usize> {
     long(program, header(program)? + OPTIONAL_AT + IMAGE_SIZE_AT)
 }
 
+/// Gives a program the version that another one has.
+pub(crate) fn take_version(program: &mut [u8], of: &[u8]) -> anyhow::Result<()> {
+    let version = four_bytes(long(of, header(of)? + OPTIONAL_AT + IMAGE_VERSION_AT)?)?;
+    let at = header(program)? + OPTIONAL_AT + IMAGE_VERSION_AT;
+    let place = program.get_mut(at..at + 4).context("the program is cut short")?;
+    place.copy_from_slice(&version);
+    Ok(())
+}
+
+/// Holds when a program is in memory what it is in its file, from its first byte to its last.
+pub(crate) fn is_flat(program: &[u8]) -> anyhow::Result<bool> {
+    let header = header(program)?;
+    let count = usize::from(short(program, header + SECTIONS_AT)?);
+    let table = header + OPTIONAL_AT + usize::from(short(program, header + OPTIONAL_SIZE_AT)?);
+    for entry in (0..count).map(|number| table + number * ENTRY_BYTES) {
+        if long(program, entry + 12)? != long(program, entry + 20)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Returns where the PE header is.
 fn header(program: &[u8]) -> anyhow::Result<usize> {
     ensure!(program.starts_with(b"MZ"), "no program for UEFI firmware: no DOS header");
@@ -144,11 +168,11 @@ fn put(bytes: &mut [u8], at: usize, number: usize) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A program of one section at address 0x1000, with room for sixteen more.
-    fn stub() -> Vec<u8> {
+    pub(crate) fn stub() -> Vec<u8> {
         let mut stub = vec![0; 0x400];
         stub[..2].copy_from_slice(b"MZ");
         stub[HEADER_AT] = 0x40;

@@ -2,6 +2,7 @@
 //! one program for UEFI firmware, which one signature covers.
 //!
 //! `unify STUB KERNEL RELEASE OS-RELEASE COMMAND-LINE ROOM INITRD... >image.efi`
+//! `unify --wrap UNPACKER KERNEL PACKED >kernel.efi` (`wrap.rs`)
 //!
 //! `ROOM` is how many bytes the command line has at least, filled up with spaces, so that a server can write another one
 //! into it. Written here and not by `ukify`, which needs Python.
@@ -9,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod executable;
+mod wrap;
 
 use std::{
     env, fs,
@@ -21,12 +23,18 @@ use crate::executable::{Section, join, size_in_memory};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    let read = |path: &String| fs::read(path).with_context(|| format!("reading {path}"));
+    if let [mode, unpacker, kernel, packed] = &arguments[..]
+        && mode == "--wrap"
+    {
+        let image = wrap::wrap(&read(unpacker)?, &read(kernel)?, &read(packed)?)?;
+        return io::stdout().lock().write_all(&image).context("writing the kernel");
+    }
     let [stub, kernel, release, os_release, command_line, room, initrds @ ..] = &arguments[..]
     else {
         bail!("usage: unify STUB KERNEL RELEASE OS-RELEASE COMMAND-LINE ROOM INITRD... >image.efi");
     };
     let room: usize = room.parse().with_context(|| format!("reading ROOM: {room}"))?;
-    let read = |path: &String| fs::read(path).with_context(|| format!("reading {path}"));
     let kernel = read(kernel)?;
     let memory = size_in_memory(&kernel).context("reading the kernel's headers")?;
     let initrds: Vec<Vec<u8>> = initrds.iter().map(read).collect::<Result<_, _>>()?;

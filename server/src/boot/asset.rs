@@ -141,11 +141,9 @@ impl Image {
     /// Returns all images that there can be.
     pub fn all() -> impl Iterator<Item = Self> {
         [System::Sunshine, System::Hercules].into_iter().flat_map(|system| {
-            [Architecture::X86_64, Architecture::Aarch64].into_iter().flat_map(
-                move |architecture| {
-                    [Part::Kernel, Part::Initrd].map(|part| Self { system, architecture, part })
-                },
-            )
+            Architecture::ALL.into_iter().flat_map(move |architecture| {
+                [Part::Kernel, Part::Initrd].map(|part| Self { system, architecture, part })
+            })
         })
     }
 
@@ -170,6 +168,9 @@ impl Image {
 }
 
 impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+
     /// Returns the name that `uname -m` has for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -180,7 +181,7 @@ impl Architecture {
 
     /// Finds one by the name that `uname -m` has for it.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::X86_64, Self::Aarch64].into_iter().find(|known| known.name() == name)
+        Self::ALL.into_iter().find(|known| known.name() == name)
     }
 
     /// Reads iPXE's `${buildarch}`. That says what iPXE was built for: an `i386` one runs on 64-bit processors.

@@ -14,7 +14,7 @@ use super::{
     asset::{Architecture, Image, Part},
     script::{Cargo, Extras},
     settings::Settings,
-    unified::command_line,
+    unified::{Seal, Unified, command_line},
 };
 use crate::decision::{Boot, System};
 
@@ -50,7 +50,9 @@ fn load(
     mac: Option<MacAddress>,
     extras: Extras,
 ) {
-    let file = |part| Image { system, architecture: Architecture::X86_64, part }.file_name();
+    let architecture = Architecture::X86_64;
+    let file = |part| Image { system, architecture, part }.file_name();
+    let kind = Unified { system, architecture, seal: Seal::Open };
     let Cargo { build, pack } = extras.cargo;
     let build = build.map(|build| format!("/build/{build}")).unwrap_or_default();
     let base = format!("(http,{}){build}", settings.http_server());
@@ -58,7 +60,7 @@ fn load(
     let initrd = format!("{base}/image/{}", file(Part::Initrd));
     let pack =
         pack.map(|pack| format!(" {base}/pack/{}/{}", pack.architecture.name(), pack.file_name()));
-    let line = command_line(settings, system, mac, extras.network_storage);
+    let line = command_line(settings, kind, mac, extras.network_storage);
     let tries: Vec<String> = (1..=TRIES).map(|number| number.to_string()).collect();
     let name = system.name();
     let lines = [

@@ -125,7 +125,8 @@ pub fn exported(settings: &Settings, beginning: Beginning, fallback: Fallback<'_
             initrd_name: "sunshineos-${architecture}.initrd".to_owned(),
             pack: has_pack.then(|| (format!("{root}pack/${{architecture}}/{all}"), all)),
         };
-        system(&mut script, &settings.kernel_arguments(System::Sunshine, false), &files);
+        let arguments = settings.kernel_arguments(System::Sunshine, Architecture::X86_64, false);
+        system(&mut script, &arguments, &files);
     }
     script.own_disk(None);
     script.text
@@ -211,7 +212,8 @@ fn ours(
         pack,
     };
     script.line("set attempt:int32 0");
-    self::system(script, &settings.kernel_arguments(system, extras.network_storage), &files);
+    let arguments = settings.kernel_arguments(system, architecture, extras.network_storage);
+    self::system(script, &arguments, &files);
 }
 
 /// Loads and starts a kernel; goes on to `own_disk` where that fails.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use protocol::{CommandLine, Pin};
 
-use super::pack::NAME_LIMIT;
+use super::{asset::Architecture, pack::NAME_LIMIT};
 use crate::decision::System;
 
 /// The longest kernel command line, the terminating NUL included (`COMMAND_LINE_SIZE` on x86 and arm64).
@@ -99,7 +99,8 @@ impl Settings {
             return Err(SettingsError::Console(console.chars().take(80).collect()));
         }
         let settings = Self { address, http_port, agents_port, pins, consoles, network_storage };
-        let arguments = settings.kernel_arguments(System::Sunshine, true).len();
+        let arguments =
+            settings.kernel_arguments(System::Sunshine, Architecture::Aarch64, true).len();
         let longest = [arguments, LONGEST_INITRD.len(), LONGEST_PACK, LONGEST_LEASE];
         let length = longest.iter().sum::<usize>() + " drydock.lease=".len() + 1;
         if length > COMMAND_LINE_LIMIT {
@@ -123,14 +124,32 @@ impl Settings {
         format!("{}:{}", self.address, self.http_port)
     }
 
+    /// Returns the console of machines for 64-bit Arm beside those that are named: their first serial port, where the first of
+    /// PCs is named and not theirs. What a machine does not have its kernel leaves out.
+    fn first_port_of_arm(&self) -> Option<String> {
+        if self.consoles.iter().any(|console| console.starts_with(FIRST_PORT_OF_ARM)) {
+            return None;
+        }
+        let port = self.consoles.iter().find_map(|console| console.strip_prefix(FIRST_PORT))?;
+        Some(format!("console={FIRST_PORT_OF_ARM}{port}"))
+    }
+
     /// Returns the kernel arguments of a system, but for what iPXE puts in: those of a machine that looks for disks on a network
     /// because that was said of it, or of one of which nothing was said.
     ///
     /// What holds for every machine does so in SunshineOS only: HerculesOS sees other machines' disks only where an order says
     /// so (SAFETY.md 11).
-    pub fn kernel_arguments(&self, system: System, network_storage: bool) -> String {
+    pub fn kernel_arguments(
+        &self,
+        system: System,
+        architecture: Architecture,
+        network_storage: bool,
+    ) -> String {
         let mut words: Vec<String> =
             self.consoles.iter().map(|console| format!("console={console}")).collect();
+        if architecture == Architecture::Aarch64 {
+            words.extend(self.first_port_of_arm());
+        }
         let server = Some(format!("https://{}:{}", self.address, self.agents_port));
         let ours = CommandLine {
             server,
@@ -144,6 +163,10 @@ impl Settings {
         words.join(" ")
     }
 }
+
+/// How Linux names the first serial port: of PCs, and of Arm's own kind, which most machines of that kind have.
+const FIRST_PORT: &str = "ttyS0";
+const FIRST_PORT_OF_ARM: &str = "ttyAMA0";
 
 /// Has the kernel not try its ciphers on known answers: a third of its time on a slow processor, before anything else runs.
 /// Nothing that is written rests on them. Where FIPS mode is on, they are tried all the same.
@@ -169,11 +192,27 @@ mod tests {
     #[test]
     fn the_agent_reads_what_is_rendered() {
         let settings = Settings::check(usual()).unwrap();
-        let arguments = settings.kernel_arguments(System::Sunshine, false);
+        let arguments = settings.kernel_arguments(System::Sunshine, Architecture::X86_64, false);
         let read = CommandLine::parse(&arguments).unwrap();
         assert_eq!(read.server.as_deref(), Some("https://10.0.0.1:7443"));
         assert_eq!(read.pins, [Pin([1; 32])]);
         assert!(arguments.starts_with("console=tty0 console=ttyS0,115200n8 "));
+    }
+
+    #[test]
+    fn machines_for_arm_have_their_own_first_serial_port_too() {
+        let of = |consoles: &[&str]| {
+            let consoles = consoles.iter().map(ToString::to_string).collect();
+            let settings = Settings::check(SettingsAsWritten { consoles, ..usual() }).unwrap();
+            let arguments =
+                settings.kernel_arguments(System::Sunshine, Architecture::Aarch64, false);
+            let (consoles, _) = arguments.split_once(" drydock.").unwrap();
+            consoles.to_owned()
+        };
+        let both = "console=tty0 console=ttyS0,9600 console=ttyAMA0,9600";
+        assert_eq!(of(&["tty0", "ttyS0,9600"]), both);
+        assert_eq!(of(&["ttyAMA0", "ttyS0"]), "console=ttyAMA0 console=ttyS0");
+        assert_eq!(of(&["ttyS1"]), "console=ttyS1");
     }
 
     #[test]
@@ -182,7 +221,7 @@ mod tests {
             let written = SettingsAsWritten { network_storage: of_all, ..usual() };
             let settings = Settings::check(written).unwrap();
             let looks = |system| {
-                let arguments = settings.kernel_arguments(system, of_one);
+                let arguments = settings.kernel_arguments(system, Architecture::X86_64, of_one);
                 CommandLine::parse(&arguments).unwrap().network_storage
             };
             assert_eq!(looks(System::Sunshine), of_all || of_one);

@@ -45,6 +45,8 @@ pub enum PxeBoot {
 pub struct Unified {
     /// Which system.
     pub system: System,
+    /// For which processors.
+    pub architecture: Architecture,
     /// Whether it is signed.
     pub seal: Seal,
 }
@@ -104,19 +106,26 @@ impl HttpBoot {
             Self::Unified => Seal::Open,
             Self::Signed => Seal::Signed,
         };
-        // x64 firmware that boots by HTTP says 16; some says what it says for PXE.
-        matches!(architecture, 7..=9 | 16).then_some(Unified { system, seal })
+        // Firmware that boots by HTTP says 16, for Arm 19; some says what it says for PXE.
+        let architecture = match architecture {
+            7..=9 | 16 => Architecture::X86_64,
+            11 | 19 => Architecture::Aarch64,
+            _ => return None,
+        };
+        Some(Unified { system, architecture, seal })
     }
 
-    /// Fails where an image of either system is missing, or cannot be given the command line of these settings.
+    /// Fails where an image of either system is missing, or cannot be given the command line of these settings. Those for
+    /// 64-bit Arm may all be missing: most have no such machine.
     pub fn check(self, assets: &Assets, settings: &Settings) -> Result<(), AssetError> {
-        let images = [System::Sunshine, System::Hercules].map(|system| self.image(system, 16));
-        for image in images.into_iter().flatten() {
-            open(
-                assets,
-                image,
-                &command_line(settings, image.system, Some(MacAddress([0xff; 6])), true),
-            )?;
+        let both = [System::Sunshine, System::Hercules];
+        let usual = both.map(|system| self.image(system, 16));
+        let arm = both.map(|system| self.image(system, 19));
+        let has = |image: &Unified| assets.path(Asset::Unified(*image)).exists();
+        let has_arm = arm.iter().flatten().any(has);
+        let images = usual.into_iter().chain(arm.into_iter().filter(|_| has_arm));
+        for image in images.flatten() {
+            open(assets, image, &command_line(settings, image, Some(MacAddress([0xff; 6])), true))?;
         }
         if self == Self::Shim { PxeBoot::Shim.check(assets) } else { Ok(()) }
     }
@@ -142,9 +151,11 @@ impl PxeBoot {
 impl Unified {
     /// Returns all that there can be.
     pub fn all() -> impl Iterator<Item = Self> {
-        [System::Sunshine, System::Hercules]
-            .into_iter()
-            .flat_map(|system| [Seal::Open, Seal::Signed].map(|seal| Self { system, seal }))
+        [System::Sunshine, System::Hercules].into_iter().flat_map(|system| {
+            Architecture::ALL.into_iter().flat_map(move |architecture| {
+                [Seal::Open, Seal::Signed].map(|seal| Self { system, architecture, seal })
+            })
+        })
     }
 
     /// Returns its file name: `sunshineos-x86_64-all.efi`, with all network drivers; `-signed.efi`.
@@ -154,7 +165,7 @@ impl Unified {
             Seal::Open => "all",
             Seal::Signed => "signed",
         };
-        format!("{system}-{}-{seal}.efi", Architecture::X86_64.name())
+        format!("{system}-{}-{seal}.efi", self.architecture.name())
     }
 
     /// Finds an image by its file name.
@@ -190,7 +201,7 @@ impl Context {
             Asset::Unified(image) => {
                 let traveller = Traveller { mac, ..Traveller::default() };
                 let storage = (self.has_network_storage)(&traveller, image.system);
-                open(&assets, image, &command_line(&self.settings, image.system, mac, storage))
+                open(&assets, image, &command_line(&self.settings, image, mac, storage))
             }
             Asset::Program(_) | Asset::Image(_) | Asset::Pack(_) => assets.read(asset),
         }
@@ -220,12 +231,13 @@ fn open(assets: &Assets, image: Unified, line: &str) -> Result<Opened, AssetErro
 /// What the kernel is told: as by iPXE, but for the lease, which firmware keeps to itself.
 pub(super) fn command_line(
     settings: &Settings,
-    system: System,
+    Unified { system, architecture, .. }: Unified,
     mac: Option<MacAddress>,
     network_storage: bool,
 ) -> String {
     let ours = CommandLine { port: mac, ..CommandLine::default() };
-    format!("{} {ours}", settings.kernel_arguments(system, network_storage)).trim_end().to_owned()
+    let arguments = settings.kernel_arguments(system, architecture, network_storage);
+    format!("{arguments} {ours}").trim_end().to_owned()
 }
 
 fn overlay(opened: &Opened, path: &Path, line: &str) -> Result<Overlay, AssetError> {

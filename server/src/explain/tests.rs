@@ -523,3 +523,18 @@ fn a_unified_image_that_firmware_does_not_start_is_a_silent_agent() {
     assert_eq!(silent.cause, Cause::AgentSilent);
     assert!(silent.advice.iter().any(|words| words.contains("Secure Boot")), "{:?}", silent.advice);
 }
+
+#[test]
+fn an_image_that_is_not_there_is_made_for_the_machines_own_architecture() {
+    for (architecture, make) in
+        [("x86_64", "make image, or"), ("aarch64", "make image ARCH=aarch64, or")]
+    {
+        let path = format!("image/sunshineos-{architecture}.vmlinuz");
+        let mut story = program_loaded();
+        story.push((7_000, What::Script { boots: "sunshine".to_owned() }));
+        story.push((7_100, requested(FileProtocol::Http, &path)));
+        let explanation = explained(Mode::Proxy, &story);
+        assert_eq!(explanation.cause, Cause::ImageInterrupted);
+        assert!(explanation.advice.iter().any(|words| words.starts_with(make)), "{make}");
+    }
+}

@@ -164,9 +164,10 @@ fn agent_silent(traces: &Traces<'_>) -> Verdict {
 fn image_interrupted(traces: &Traces<'_>) -> Verdict {
     let (path, why) = traces.unfinished_image().unwrap_or(("the image", None));
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let make = if path.contains("-aarch64") { "make image ARCH=aarch64" } else { "make image" };
     say(format!("{path} was asked for and did not arrive whole{why}"))
         .next("the rest of it, then the kernel's start")
-        .attempt("make image, or point --assets at dist/: the file must be there")
+        .attempt(format!("{make}, or point --assets at dist/: the file must be there"))
         .attempt("a cable or switch that loses packets shows here first: try another one")
         .attempt("give the machine 256 MiB of memory or more")
 }

@@ -1,5 +1,6 @@
 //! Every case by its name.
 
+mod arm;
 mod boot;
 mod decision;
 mod explain;
@@ -50,7 +51,7 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns all cases.
 pub(crate) fn all() -> Vec<Case> {
-    [CASES, wipe::beside::CASES, unified::CASES].concat()
+    [CASES, wipe::beside::CASES, unified::CASES, arm::CASES].concat()
 }
 
 /// The cases, the long ones first, so that no processor waits for them in the end.

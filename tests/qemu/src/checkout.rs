@@ -41,6 +41,14 @@ pub(crate) fn unified() -> Result<PathBuf> {
     image()
 }
 
+/// Returns the directory with what machines boot, that for 64-bit Arm among it, and their firmware and QEMU there too.
+pub(crate) fn arm() -> Result<PathBuf> {
+    for name in ["sunshineos-aarch64.initrd", "sunshineos-aarch64-all.efi"] {
+        built(name, "make image ARCH=aarch64")?;
+    }
+    unified()
+}
+
 /// Returns the directory of what was packed into both systems as kernel modules.
 pub(crate) fn modules() -> Result<PathBuf> {
     there("target/image/modules", "make image")

@@ -3,6 +3,7 @@
 //! A description can be switched on again and again: its identity, its disks and its firmware's variables stay.
 
 mod acceleration;
+mod arm;
 mod booted;
 pub(crate) mod chance;
 mod disk;
@@ -132,6 +133,7 @@ pub(crate) struct Machine {
     ipv6: bool,
     fitted: Vec<(String, String)>,
     trusted: Option<Trusted>,
+    is_arm: bool,
 }
 
 impl Port {
@@ -235,6 +237,7 @@ impl Machine {
             ipv6: true,
             fitted: Vec::new(),
             trusted: None,
+            is_arm: false,
         }
     }
 
@@ -332,8 +335,14 @@ impl Machine {
         let mut line = Arguments::default();
         line.add("-name", format!("{},debug-threads=on", self.name));
         line.words(&["-nodefaults", "-no-user-config", "-display", "none"]);
-        line.add("-machine", "q35,graphics=off");
-        line.words(&acceleration::arguments());
+        if self.is_arm {
+            line.words(&arm::MACHINE);
+        } else {
+            line.add("-machine", "q35,graphics=off");
+            line.words(&acceleration::arguments());
+            line.add("-chardev", format!("file,id=beacon,path={}", files.beacon.display()));
+            line.add("-device", "isa-debugcon,iobase=0xe9,chardev=beacon");
+        }
         line.add("-m", self.memory_mib.to_string());
         line.add("-boot", "strict=on");
         line.add(
@@ -345,8 +354,6 @@ impl Machine {
         );
         line.add("-device", "virtio-rng-pci");
         line.add("-serial", format!("file:{}", files.serial.display()));
-        line.add("-chardev", format!("file,id=beacon,path={}", files.beacon.display()));
-        line.add("-device", "isa-debugcon,iobase=0xe9,chardev=beacon");
         line.add("-qmp", format!("unix:{},server=on,wait=off", files.control.display()));
         if let Some(clock) = &self.clock {
             line.add("-rtc", format!("base={clock}"));
@@ -372,8 +379,12 @@ impl Machine {
         if !self.is_uefi() {
             return Ok(());
         }
-        let code = if self.trusted.is_some() { OVMF_SECURE_CODE } else { OVMF_CODE };
-        ensure!(Path::new(code).exists(), "{code} is missing: install the package ovmf");
+        let code = match self.trusted {
+            _ if self.is_arm => arm::CODE,
+            Some(_) => OVMF_SECURE_CODE,
+            None => OVMF_CODE,
+        };
+        ensure!(Path::new(code).exists(), "{code} is missing: install the firmware's package");
         if self.trusted.is_some() {
             line.add("-machine", "smm=on");
             line.add("-global", "driver=cfi.pflash01,property=secure,value=on");
@@ -416,6 +427,7 @@ impl Machine {
         if !variables.exists() {
             let blank = match self.trusted {
                 Some(Trusted::Microsoft) => OVMF_MICROSOFT_VARIABLES,
+                Some(Trusted::Own(_)) | None if self.is_arm => arm::VARIABLES,
                 Some(Trusted::Own(_)) | None => OVMF_VARIABLES,
             };
             let mut flash = fs::read(blank).context("reading the firmware's variables")?;

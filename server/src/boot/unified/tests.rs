@@ -6,7 +6,8 @@ use crate::{
     decision::Boot,
 };
 
-const IMAGE: Unified = Unified { system: System::Sunshine, seal: Seal::Open };
+const IMAGE: Unified =
+    Unified { system: System::Sunshine, architecture: Architecture::X86_64, seal: Seal::Open };
 const AT: usize = 0x600;
 
 /// An image of two sections, the second a command line with room for so many bytes, and more behind it.
@@ -125,11 +126,16 @@ fn a_server_does_not_start_without_the_images_that_it_is_to_serve() {
 }
 
 #[test]
-fn only_firmware_for_x64_gets_one() {
-    for number in [7, 9, 16] {
-        assert!(HttpBoot::Unified.image(System::Sunshine, number).is_some(), "{number}");
+fn firmware_gets_the_one_for_its_processors_or_none() {
+    let image = |number| HttpBoot::Unified.image(System::Sunshine, number);
+    for (numbers, architecture) in
+        [([7, 9, 16].as_slice(), Architecture::X86_64), (&[11, 19], Architecture::Aarch64)]
+    {
+        for number in numbers {
+            assert_eq!(image(*number).map(|image| image.architecture), Some(architecture));
+        }
     }
-    for number in [0, 6, 11, 15, 19, 20] {
-        assert_eq!(HttpBoot::Unified.image(System::Sunshine, number), None, "{number}");
+    for number in [0, 6, 15, 20] {
+        assert_eq!(image(number), None, "{number}");
     }
 }

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::{
-    Disk, Files, Machine,
+    Disk, Files, Machine, arm,
     frozen::{self, Security},
     qmp::Qmp,
     watchdog,
@@ -52,7 +52,7 @@ impl Booted {
             control: lab.scratch(&format!("{name}.qmp")),
         };
         let arguments: Vec<OsString> = machine.arguments(lab, &taps, &files)?;
-        let qemu = Path::new("qemu-system-x86_64");
+        let qemu = Path::new(if machine.is_arm { arm::PROGRAM } else { "qemu-system-x86_64" });
         let log = lab.log(&format!("{name}.qemu.log"));
         let show = lab.shows_serial().then(|| Show::start(name, &files.serial));
         let mut process = Process::start(&lab.switch(), name, qemu, &arguments, &log)?;

@@ -65,7 +65,7 @@ impl Known {
         self.says("/kind", "Hardware")?;
         self.says("/metadata/name", self.name.as_str())?;
         self.says("/spec/interfaces/0/dhcp/mac", machine.ports[0].mac.as_str())?;
-        self.says("/spec/interfaces/0/dhcp/arch", "x86_64")?;
+        self.says("/spec/interfaces/0/dhcp/arch", machine.architecture())?;
         self.says("/spec/interfaces/0/dhcp/uefi", machine.is_uefi())?;
         let text = self.record.to_string();
         ensure!(text.contains(&machine.serial), "the serial {} is not in it", machine.serial);

@@ -37,14 +37,28 @@ fn firmware_that_boots_by_http_gets_what_the_configuration_says() {
 }
 
 #[test]
+fn firmware_of_arm_that_boots_by_http_gets_the_image_of_its_own_processors() {
+    let arm = firmware(MessageType::Discover, "HTTPClient:Arch:00019:UNDI:003000", 19);
+    let url = "http://10.77.0.1:7480/boot/52-54-00-12-34-56";
+    for (http_boot, expected) in [
+        (HttpBoot::Ipxe, "ipxe-arm64.efi"),
+        (HttpBoot::Unified, "sunshineos-aarch64-all.efi"),
+        (HttpBoot::Signed, "sunshineos-aarch64-signed.efi"),
+    ] {
+        let mut server = serving(Server::authoritative(), http_boot);
+        assert_eq!(file(&mut server, &arm), format!("{url}/{expected}"));
+    }
+}
+
+#[test]
 fn all_other_firmware_gets_ipxe() {
     let mut server = serving(Server::proxy(), HttpBoot::Unified);
     let folder = "boot/52-54-00-12-34-56";
     assert_eq!(file(&mut server, &uefi(MessageType::Discover)), format!("{folder}/snponly.efi"));
     assert_eq!(file(&mut server, &bios(MessageType::Discover)), format!("{folder}/undionly.kpxe"));
-    let arm = firmware(MessageType::Discover, "HTTPClient:Arch:00019:UNDI:003000", 19);
     let url = format!("http://10.77.0.1:7480/{folder}");
-    assert_eq!(file(&mut server, &arm), format!("{url}/ipxe-arm64.efi"));
+    let arm = firmware(MessageType::Discover, "PXEClient:Arch:00011:UNDI:003000", 11);
+    assert_eq!(file(&mut server, &arm), format!("{folder}/ipxe-arm64.efi"));
     assert_eq!(file(&mut server, &ipxe(MessageType::Discover)), format!("{url}/boot.ipxe"));
 }
 

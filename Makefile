@@ -15,6 +15,8 @@ parts := target/image/parts
 pack := target/image/parts.stamp image/pack image/from-parts $(wildcard image/initramfs/src/*)
 # One program each, for firmware that boots by HTTP; with SIGN also one that only your own machines trust.
 unified := $(foreach system,sunshineos herculesos,$(foreach form,all $(if $(SIGN),signed),dist/$(system)-x86_64-$(form).efi))
+# What machines start from a CD or a stick; with PIN also one that knows whom to trust.
+media := $(foreach system,sunshineos herculesos,dist/$(system)-x86_64.iso $(if $(PIN),dist/$(system)-x86_64-pinned.iso))
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
 help: ## lists the commands
@@ -26,9 +28,10 @@ deps: ## installs what the others need, on Debian 12 and 13
 deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
-image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) dist/SHA256SUMS ## builds dist/; SIGN=DIRECTORY PIN=sha256:…: signed too
+image: dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) $(media) dist/SHA256SUMS ## builds dist/; SIGN=DIRECTORY PIN=sha256:…: signed too
 	@image/check-image
 	@image/check-unified
+	@image/check-media
 
 keys: target/image/parts.stamp ## makes your own keys for Secure Boot; KEYS=DIRECTORY
 	image/make-keys $(or $(KEYS),keys)
@@ -74,6 +77,12 @@ dist/%-x86_64-all.efi: dist/%-x86_64.initrd dist/packages.txt image/join $(wildc
 dist/%-x86_64-signed.efi: dist/%-x86_64.initrd dist/packages.txt FORCE
 	image/sign $* "$(SIGN)" "$(PIN)" "$(SERVER)" $@ $< dist/pack-x86_64/network.cpio
 
+dist/%-x86_64.iso: dist/%-x86_64.initrd dist/packages.txt image/iso image/join $(wildcard image/unify/src/*)
+	image/iso $* $@
+
+dist/%-x86_64-pinned.iso: dist/%-x86_64.initrd dist/packages.txt FORCE
+	image/iso $* $@ "$(PIN)" "$(SERVER)"
+
 # cargo knows what is out of date; make only asks it.
 $(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: FORCE
 	image/build-static $(@F) agent
@@ -96,7 +105,7 @@ dist/drydock-x86_64: $(musl)/release/drydock
 dist/packages.txt: target/image/parts.stamp image/collect-parts
 	image/collect-parts
 
-dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified)
+dist/SHA256SUMS: dist/packages.txt dist/sunshineos-x86_64.initrd dist/herculesos-x86_64.initrd $(unified) $(media)
 	image/checksums
 
 empty-initrd: target/bench/empty.initrd ## builds what boot times are compared with

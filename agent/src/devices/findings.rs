@@ -19,6 +19,8 @@ pub struct Findings(Arc<(Mutex<Found>, Condvar)>);
 struct Found {
     gaps: Vec<Gap>,
     read_only: BTreeMap<String, bool>,
+    /// Disks that the machine started from, or could have.
+    boot_media: BTreeSet<String>,
     /// Drivers of ports and disks that are to be fetched or loaded, by name.
     awaited: BTreeSet<String>,
     /// Those of them that drive disks and did not come. They stay awaited: what they would show, nobody knows.
@@ -28,7 +30,7 @@ struct Found {
 }
 
 impl Findings {
-    /// Adds the gaps and what is awaited; says of each disk whether it was read-only before this system made it so, and
+    /// Adds the gaps and what is awaited; says of each disk whether it was read-only before this system made it so, and whether it is a boot medium; and
     /// of each device without a driver which modules are made for it.
     pub fn complete(&self, inventory: &mut Inventory) {
         let found = self.found();
@@ -41,6 +43,7 @@ impl Findings {
             if let Some(before) = found.read_only.get(&disk.name) {
                 disk.read_only = Some(*before);
             }
+            disk.boot_medium |= found.boot_media.contains(&disk.name);
         }
         for device in &mut inventory.undriven {
             device.modules = found.drivers.get(&device.modalias).cloned().unwrap_or_default();
@@ -121,8 +124,14 @@ impl Findings {
         self.found().read_only.insert(disk, before);
     }
 
+    pub(super) fn note_boot_medium(&self, disk: String) {
+        self.found().boot_media.insert(disk);
+    }
+
     pub(super) fn forget(&self, disk: &str) {
-        self.found().read_only.remove(&belt::in_sysfs(disk));
+        let mut found = self.found();
+        found.read_only.remove(&belt::in_sysfs(disk));
+        found.boot_media.remove(&belt::in_sysfs(disk));
     }
 
     /// Returns the disks that this system has made read-only.

@@ -1,0 +1,195 @@
+//! Media that the machine started from, a CD or a stick: their store stands in for the server's, before there is one.
+//!
+//! They are looked for only where the command line says so, on whole disks. Each file is found anew, read on a thread of
+//! its own, and checked as one of the server's is: a medium that hangs, is half written or was pulled out costs a gap.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use protocol::inventory::Gap;
+use signature::medium;
+use tracing::{debug, info};
+
+use super::{
+    Findings,
+    fetch::{self, Failure},
+    stock::{Parcel, Stock},
+};
+
+/// How long a file may take: the largest over a BMC's virtual media, with a drive that has to start first.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The media of this machine.
+pub(super) static MEDIA: Media = Media::none();
+
+/// What became of reading a file, on its way from the thread that reads it.
+type Reading = (Mutex<Option<io::Result<Vec<u8>>>>, Condvar);
+
+/// Media that were found.
+#[derive(Debug)]
+pub(super) struct Media(Mutex<Found>);
+
+#[derive(Debug)]
+struct Found {
+    /// Whether disks are looked at: the machine started from a medium.
+    is_wanted: bool,
+    /// The disks that are one, where they stand below `/dev`.
+    disks: Vec<PathBuf>,
+    /// How many times one was found.
+    count: usize,
+}
+
+impl Media {
+    pub(super) const fn none() -> Self {
+        Self(Mutex::new(Found { is_wanted: false, disks: Vec::new(), count: 0 }))
+    }
+
+    /// Has disks be looked at that come from now on.
+    pub(super) fn want(&self) {
+        self.found().is_wanted = true;
+    }
+
+    /// Holds where disks are looked at.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.found().is_wanted
+    }
+
+    /// Returns how many times one was found; 0 where none is there now.
+    pub(super) fn count(&self) -> usize {
+        let found = self.found();
+        if found.disks.is_empty() { 0 } else { found.count }
+    }
+
+    /// Looks on a thread of its own whether a disk is one, by its name in `/sys/block` or in an event.
+    pub(super) fn look(&'static self, disk: &str, findings: &Findings) {
+        if !self.is_wanted() {
+            return;
+        }
+        let findings = findings.clone();
+        let disk = disk.replace('!', "/");
+        let work = move || {
+            let place = Path::new("/dev").join(&disk);
+            match is_ours(&place) {
+                Ok(true) => {
+                    findings.note_boot_medium(disk);
+                    self.add(place);
+                }
+                Ok(false) => {}
+                // A drive without a medium. What else is wrong with a disk is told where it is described.
+                Err(error) => debug!(disk, %error, "is it a medium?"),
+            }
+        };
+        // Where there is no thread there is no medium, which is said where something is missing.
+        let _looked_at = super::aside("medium".to_owned(), Box::new(work));
+    }
+
+    pub(super) fn add(&self, place: PathBuf) {
+        let mut found = self.found();
+        if !found.disks.contains(&place) {
+            info!(?place, "its store is used");
+            found.disks.push(place);
+            found.count += 1;
+        }
+    }
+
+    /// Forgets a disk that is gone, by its name in an event or its path.
+    pub(super) fn forget(&self, disk: &str) {
+        let place = Path::new("/dev").join(disk);
+        self.found().disks.retain(|known| *known != place);
+    }
+
+    /// Takes a file from one of the media, and puts it in its place; nothing where none has it as it should be, which is
+    /// reported. Blocks, for [`PATIENCE`] on each of them.
+    pub(super) fn fetch(
+        &self,
+        parcel: &Parcel,
+        stock: &Stock,
+        report: &dyn Fn(Gap),
+    ) -> Option<Result<(), Failure>> {
+        self.fetch_within(PATIENCE, parcel, stock, report)
+    }
+
+    fn fetch_within(
+        &self,
+        limit: Duration,
+        parcel: &Parcel,
+        stock: &Stock,
+        report: &dyn Fn(Gap),
+    ) -> Option<Result<(), Failure>> {
+        let disks = self.found().disks.clone();
+        for place in disks {
+            if let Some(already) = fetch::already(parcel, stock) {
+                return Some(already);
+            }
+            let (path, name, length) = (place.clone(), parcel.digest.to_string(), parcel.length);
+            let came = patiently(limit, Box::new(move || read(&path, &name, length)));
+            let why = match came {
+                Ok(bytes) => match fetch::accept(parcel, stock, &bytes) {
+                    Err(altered @ Failure::Altered(_)) => altered.to_string(),
+                    came => return Some(came),
+                },
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::TimedOut {
+                        // The next file would take as long.
+                        self.forget(&place.to_string_lossy());
+                    }
+                    error.to_string()
+                }
+            };
+            let reason = format!("{}: {why}", parcel.place);
+            report(super::gap("medium", &place.to_string_lossy(), &reason));
+        }
+        None
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does that on a thread of its own, and returns what comes of it in time.
+fn patiently(
+    limit: Duration,
+    work: Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send>,
+) -> io::Result<Vec<u8>> {
+    let reading = Arc::new(Reading::default());
+    let told = Arc::clone(&reading);
+    let work = move || {
+        let came = work();
+        *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
+        told.1.notify_all();
+    };
+    super::aside("reading".to_owned(), Box::new(work))?;
+    let (came, changed) = &*reading;
+    let came = came.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = changed.wait_timeout_while(came, limit, |came| came.is_none());
+    let came = waited.unwrap_or_else(PoisonError::into_inner).0.take();
+    came.unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::TimedOut)))
+}
+
+fn is_ours(place: &Path) -> io::Result<bool> {
+    let mut descriptor = [0; medium::DESCRIPTOR_LENGTH];
+    File::open(place)?.read_exact_at(&mut descriptor, medium::DESCRIPTOR_AT)?;
+    Ok(medium::is_ours(&descriptor))
+}
+
+/// Reads a file of a medium's store. It has this length, or is altered: no more is read than that.
+fn read(place: &Path, name: &str, length: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(place)?;
+    let range = medium::find(&mut |buffer, offset| file.read_exact_at(buffer, offset), name)?;
+    // Another build's then: what belongs to this image is on its media.
+    let range = range.ok_or_else(|| io::Error::other("not on this medium"))?;
+    let length = length.min(range.end - range.start);
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, range.start)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -17,7 +17,7 @@ use signature::medium;
 use tracing::{debug, info};
 
 use super::{
-    Findings,
+    Findings, belt,
     fetch::{self, Failure},
     stock::{Parcel, Stock},
 };
@@ -72,9 +72,9 @@ impl Media {
             return;
         }
         let findings = findings.clone();
-        let disk = disk.replace('!', "/");
+        let disk = belt::in_sysfs(disk);
         let work = move || {
-            let place = Path::new("/dev").join(&disk);
+            let place = Path::new("/dev").join(disk.replace('!', "/"));
             match is_ours(&place) {
                 Ok(true) => {
                     findings.note_boot_medium(disk);

@@ -72,7 +72,7 @@ fn a_file_is_taken_from_the_medium_that_has_it() {
     assert_eq!(take(&[right()]), (Some(Ok(())), vec![]));
     let other = medium(&parcel(b"else").digest.to_string(), b"else");
     let reason = format!("{PLACE}: not on this medium");
-    assert_eq!(take(&[other.clone()]), (None, vec![reason.clone()]));
+    assert_eq!(take(std::slice::from_ref(&other)), (None, vec![reason.clone()]));
     assert_eq!(take(&[other, right()]), (Some(Ok(())), vec![reason]));
 }
 

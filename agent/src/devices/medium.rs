@@ -14,7 +14,7 @@ use std::{
 
 use protocol::inventory::Gap;
 use signature::medium;
-use tracing::{debug, info};
+use tracing::info;
 
 use super::{
     Findings, belt,
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub(super) static MEDIA: Media = Media::none();
 
 /// What became of reading a file, on its way from the thread that reads it.
-type Reading = (Mutex<Option<io::Result<Vec<u8>>>>, Condvar);
+type Reading = (Mutex<Option<Result<Vec<u8>, String>>>, Condvar);
 
 /// Media that were found.
 #[derive(Debug)]
@@ -75,14 +75,10 @@ impl Media {
         let disk = belt::in_sysfs(disk);
         let work = move || {
             let place = Path::new("/dev").join(disk.replace('!', "/"));
-            match is_ours(&place) {
-                Ok(true) => {
-                    findings.note_boot_medium(disk);
-                    self.add(place);
-                }
-                Ok(false) => {}
-                // A drive without a medium. What else is wrong with a disk is told where it is described.
-                Err(error) => debug!(disk, %error, "is it a medium?"),
+            // A drive without a medium is none. What else is wrong with a disk is told where it is described.
+            if is_ours(&place).unwrap_or(false) {
+                findings.note_boot_medium(disk);
+                self.add(place);
             }
         };
         // Where there is no thread there is no medium, which is said where something is missing.
@@ -130,16 +126,15 @@ impl Media {
             let (path, name, length) = (place.clone(), parcel.digest.to_string(), parcel.length);
             let came = patiently(limit, Box::new(move || read(&path, &name, length)));
             let why = match came {
-                Ok(bytes) => match fetch::accept(parcel, stock, &bytes) {
+                Some(Ok(bytes)) => match fetch::accept(parcel, stock, &bytes) {
                     Err(altered @ Failure::Altered(_)) => altered.to_string(),
                     came => return Some(came),
                 },
-                Err(error) => {
-                    if error.kind() == io::ErrorKind::TimedOut {
-                        // The next file would take as long.
-                        self.forget(&place.to_string_lossy());
-                    }
-                    error.to_string()
+                Some(Err(why)) => why,
+                None => {
+                    // The next file would take as long.
+                    self.forget(&place.to_string_lossy());
+                    "it does not answer".to_owned()
                 }
             };
             let reason = format!("{}: {why}", parcel.place);
@@ -156,8 +151,8 @@ impl Media {
 /// Does that on a thread of its own, and returns what comes of it in time.
 fn patiently(
     limit: Duration,
-    work: Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send>,
-) -> io::Result<Vec<u8>> {
+    work: Box<dyn FnOnce() -> Result<Vec<u8>, String> + Send>,
+) -> Option<Result<Vec<u8>, String>> {
     let reading = Arc::new(Reading::default());
     let told = Arc::clone(&reading);
     let work = move || {
@@ -165,12 +160,11 @@ fn patiently(
         *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
         told.1.notify_all();
     };
-    super::aside("reading".to_owned(), Box::new(work))?;
+    super::aside("reading".to_owned(), Box::new(work)).ok()?;
     let (came, changed) = &*reading;
     let came = came.lock().unwrap_or_else(PoisonError::into_inner);
     let waited = changed.wait_timeout_while(came, limit, |came| came.is_none());
-    let came = waited.unwrap_or_else(PoisonError::into_inner).0.take();
-    came.unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    waited.unwrap_or_else(PoisonError::into_inner).0.take()
 }
 
 fn is_ours(place: &Path) -> io::Result<bool> {
@@ -180,14 +174,13 @@ fn is_ours(place: &Path) -> io::Result<bool> {
 }
 
 /// Reads a file of a medium's store. It has this length, or is altered: no more is read than that.
-fn read(place: &Path, name: &str, length: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(place)?;
+fn read(place: &Path, name: &str, length: u64) -> Result<Vec<u8>, String> {
+    let words = |error: io::Error| error.to_string();
+    let file = File::open(place).map_err(words)?;
     let range = medium::find(&mut |buffer, offset| file.read_exact_at(buffer, offset), name)?;
-    // Another build's then: what belongs to this image is on its media.
-    let range = range.ok_or_else(|| io::Error::other("not on this medium"))?;
     let length = length.min(range.end - range.start);
-    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, range.start)?;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, range.start).map_err(words)?;
     Ok(bytes)
 }
 

@@ -17,8 +17,8 @@ pub const DESCRIPTOR_AT: u64 = 16 * BLOCK;
 /// How long it is, in bytes.
 pub const DESCRIPTOR_LENGTH: usize = 2048;
 
-/// The largest directory that is read, in bytes: ten thousand files.
-const DIRECTORY_LIMIT: u32 = 4 << 20;
+/// The most blocks of a directory that are read: ten thousand files.
+const MOST_BLOCKS: usize = 2048;
 
 /// The directory of the store, as its identifier has it.
 const STORE: &[u8] = b"STORE";
@@ -40,92 +40,65 @@ pub fn is_ours(descriptor: &[u8]) -> bool {
         && descriptor.get(574..).is_some_and(|rest| rest.starts_with(APPLICATION))
 }
 
-/// Returns where a file of the store lies on a medium, in bytes; nothing where there is none of that name.
-/// `InvalidData` where the medium is not ours, or makes no sense.
-pub fn find(read: &mut ReadAt<'_>, name: &str) -> io::Result<Option<Range<u64>>> {
+/// Returns where a file of the store lies on a medium, in bytes; else says why it is not found: there is none of that name,
+/// or the medium is not ours, makes no sense, or cannot be read.
+pub fn find(read: &mut ReadAt<'_>, name: &str) -> Result<Range<u64>, String> {
     let mut descriptor = [0; DESCRIPTOR_LENGTH];
-    read(&mut descriptor, DESCRIPTOR_AT)?;
+    read(&mut descriptor, DESCRIPTOR_AT).map_err(|error| error.to_string())?;
     if !is_ours(&descriptor) {
-        return Err(nonsense("not a medium of ours"));
+        return Err("not a medium of ours".to_owned());
     }
-    let root = Record::read(&descriptor[156..190]).ok_or_else(|| nonsense("no root directory"))?;
-    let top = root.directory(read)?;
-    let store = records(&top).find(|record| record.identifier == STORE);
-    let store = store.ok_or_else(|| nonsense("no store"))?;
-    let files = store.directory(read)?;
-    let file = records(&files).find(|record| record.has_name(name.as_bytes()));
-    Ok(file.map(|file| file.range()))
+    let root = range(&descriptor[156..]).ok_or("no root directory")?;
+    let store = search(read, root, &|record| record.get(33..38) == Some(STORE))?;
+    let store = store.ok_or("no store")?;
+    let file = search(read, store, &|record| has_name(record, name.as_bytes()))?;
+    Ok(file.ok_or("not on this medium")?)
 }
 
-/// An entry of a directory. ECMA-119 §9.1.
-struct Record<'d> {
-    block: u32,
-    length: u32,
-    is_directory: bool,
-    identifier: &'d [u8],
-    /// The area of Rock Ridge's fields.
-    system: &'d [u8],
-}
-
-impl<'d> Record<'d> {
-    fn read(bytes: &'d [u8]) -> Option<Self> {
-        let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-        let end = 33 + usize::from(*bytes.get(32)?);
-        Some(Self {
-            block: word(2)?,
-            length: word(10)?,
-            is_directory: bytes.get(25)? & 2 != 0,
-            identifier: bytes.get(33..end)?,
-            // An identifier of even length is followed by a zero.
-            system: bytes.get(end + (end & 1)..).unwrap_or_default(),
-        })
-    }
-
-    /// Holds for a file of that name in Rock Ridge (IEEE P1282 §4.1.4), which is whole in one field.
-    fn has_name(&self, name: &[u8]) -> bool {
-        let mut fields = self.system;
-        while let [_, _, length @ 4..=u8::MAX, _, ..] = *fields
-            && let Some((field, rest)) = fields.split_at_checked(length.into())
+/// Looks through a directory, and returns where the bytes of the entry are that is meant. ECMA-119 §9.1.
+fn search(
+    read: &mut ReadAt<'_>,
+    directory: Range<u64>,
+    is_meant: &dyn Fn(&[u8]) -> bool,
+) -> Result<Option<Range<u64>>, String> {
+    // None crosses the border of a block: what is left of it is zeros.
+    let mut block = [0; 2048];
+    for place in directory.step_by(block.len()).take(MOST_BLOCKS) {
+        read(&mut block, place).map_err(|error| error.to_string())?;
+        let mut rest = &block[..];
+        while let [length @ 1..=u8::MAX, ..] = *rest
+            && let Some((record, after)) = rest.split_at_checked(length.into())
         {
-            if field.starts_with(b"NM") && field.get(5..) == Some(name) {
-                return !self.is_directory;
+            if is_meant(record) {
+                return Ok(range(record));
             }
-            fields = rest;
-        }
-        false
-    }
-
-    /// Returns where its bytes are.
-    fn range(&self) -> Range<u64> {
-        let start = u64::from(self.block) * BLOCK;
-        start..start + u64::from(self.length)
-    }
-
-    fn directory(&self, read: &mut ReadAt<'_>) -> io::Result<Vec<u8>> {
-        if !self.is_directory || self.length > DIRECTORY_LIMIT {
-            return Err(nonsense("no directory"));
-        }
-        let mut bytes = vec![0; usize::try_from(self.length).map_err(io::Error::other)?];
-        read(&mut bytes, u64::from(self.block) * BLOCK)?;
-        Ok(bytes)
-    }
-}
-
-/// Returns the entries of a directory. None crosses the border of a block: what is left of it is zeros.
-fn records(directory: &[u8]) -> impl Iterator<Item = Record<'_>> {
-    directory.chunks(2048).flat_map(|block| {
-        let mut rest = block;
-        std::iter::from_fn(move || {
-            let length = usize::from(*rest.first()?);
-            let (record, after) = rest.split_at_checked(length).filter(|_| length > 0)?;
             rest = after;
-            Record::read(record)
-        })
-    })
+        }
+    }
+    Ok(None)
 }
 
-fn nonsense(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+/// Returns where the bytes of an entry are.
+fn range(record: &[u8]) -> Option<Range<u64>> {
+    let word = |at: usize| Some(u64::from(u32::from_le_bytes(*record.get(at..)?.first_chunk()?)));
+    let start = word(2)? * BLOCK;
+    Some(start..start + word(10)?)
+}
+
+/// Holds for an entry of that name in Rock Ridge (IEEE P1282 §4.1.4), which is whole in one field.
+fn has_name(record: &[u8], name: &[u8]) -> bool {
+    // An identifier of even length is followed by a zero, so that the fields begin at an even place.
+    let identifier = record.get(32).copied().map_or(0, usize::from);
+    let mut fields = record.get((33 + identifier).next_multiple_of(2)..).unwrap_or_default();
+    while let [_, _, length @ 4..=u8::MAX, _, ..] = *fields
+        && let Some((field, rest)) = fields.split_at_checked(length.into())
+    {
+        if field.starts_with(b"NM") && field.get(5..) == Some(name) {
+            return true;
+        }
+        fields = rest;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -174,7 +147,7 @@ mod tests {
         bytes
     }
 
-    fn search(bytes: &[u8], name: &str) -> io::Result<Option<Range<u64>>> {
+    fn found(bytes: &[u8], name: &str) -> Result<Range<u64>, String> {
         let mut read = |buffer: &mut [u8], offset| {
             let start = usize::try_from(offset).map_err(io::Error::other)?;
             let part = start.checked_add(buffer.len()).and_then(|end| bytes.get(start..end));
@@ -187,23 +160,22 @@ mod tests {
     #[test]
     fn the_files_of_a_store_are_found_by_their_names() {
         let medium = medium();
-        let found = |name: &str| search(&medium, &name.repeat(32)).unwrap();
-        assert_eq!(found("ab"), Some(43_008..43_013));
-        assert_eq!(found("cd"), Some(43_008..43_015));
-        assert_eq!(found("ef"), None);
-        assert_eq!(search(&medium, "").unwrap(), None);
+        let found = |name: &str| found(&medium, &name.repeat(32));
+        assert_eq!(found("ab"), Ok(43_008..43_013));
+        assert_eq!(found("cd"), Ok(43_008..43_015));
+        assert_eq!(found("ef"), Err("not on this medium".to_owned()));
+        assert_eq!(found(""), Err("not on this medium".to_owned()));
     }
 
     #[test]
     fn another_medium_is_not_ours_and_one_of_ours_without_a_store_is_an_error() {
-        let words = |medium: &[u8]| search(medium, "a").unwrap_err().to_string();
         let mut other = medium();
         other[16 * 2048 + 574..16 * 2048 + 581].copy_from_slice(b"MKISOFS");
-        assert_eq!(words(&other), "not a medium of ours");
-        assert_eq!(words(&vec![0; 64 << 10]), "not a medium of ours");
+        assert_eq!(found(&other, "a").unwrap_err(), "not a medium of ours");
+        assert_eq!(found(&vec![0; 64 << 10], "a").unwrap_err(), "not a medium of ours");
         let mut bare = medium();
         bare[18 * 2048..19 * 2048].fill(0);
-        assert_eq!(words(&bare), "no store");
+        assert_eq!(found(&bare, "a").unwrap_err(), "no store");
     }
 
     #[test]
@@ -211,14 +183,14 @@ mod tests {
     {
         let whole = medium();
         for length in (0..whole.len()).step_by(7) {
-            let _read = search(&whole[..length], "a");
+            let _read = found(&whole[..length], "a");
         }
         for place in 16 * 2048..21 * 2048 {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut changed = whole.clone();
                 if changed[place] != value && (changed[place] != 0 || place % 64 == 0) {
                     changed[place] = value;
-                    let _read = search(&changed, "a");
+                    let _read = found(&changed, "a");
                 }
             }
         }

@@ -112,7 +112,7 @@ fn a_medium_that_was_pulled_out_is_said_and_one_that_hangs_costs_its_time_once()
     assert_eq!(media.fetch_within(short, &parcel(BYTES), &stock, &told), None);
     assert!(begun.elapsed() < Duration::from_secs(10));
     let gone = format!("{PLACE}: No such file or directory (os error 2)");
-    let hangs = format!("{PLACE}: timed out");
+    let hangs = format!("{PLACE}: it does not answer");
     assert_eq!(gaps.into_inner(), [gone.clone(), hangs]);
     let gaps = RefCell::new(Vec::new());
     let told = |gap: Gap| gaps.borrow_mut().push(gap.reason);

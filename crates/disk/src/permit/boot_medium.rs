@@ -1,7 +1,6 @@
 //! The medium that the machine started from, as far as its firmware or its command line tells.
 
 use inventory::Root;
-use protocol::CommandLine;
 use signature::medium;
 
 /// Where the kernel shows the firmware's variables, and the GUID of those that UEFI itself defines.
@@ -21,10 +20,10 @@ pub(super) enum Signature {
 pub(super) const DESCRIPTOR_AT: u64 = medium::DESCRIPTOR_AT;
 
 /// Holds where the machine was started from a medium of ours. Which of them that was nobody tells, with BIOS above all:
-/// each that is there may be it. A command line that cannot be read rules nothing out.
+/// each that is there may be it.
 pub(super) fn is_ours(root: &Root) -> bool {
     let line = root.text("proc/cmdline").ok().flatten().unwrap_or_default();
-    CommandLine::parse(&line).map_or(true, |line| line.medium)
+    line.split_ascii_whitespace().any(|word| word == "drydock.medium=1")
 }
 
 /// Holds when a disk that has these bytes at [`DESCRIPTOR_AT`] is a medium of ours.

@@ -427,7 +427,6 @@ fn a_medium_of_ours_is_refused_where_the_machine_started_from_one_also_with_bios
     assert_eq!(order(&machine, 1), "permitted");
     // Booted over the network, it is a disk like others.
     assert_eq!(order(&with_medium("console=ttyS0\n"), 0), "permitted");
-    assert_eq!(order(&with_medium("drydock.pin=broken\n"), 0), "boot-medium");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{
 
 /// Every case of this kind.
 pub(super) const CASES: &[Case] = &[
-    // Not yet seen red.
+    // Not yet seen red. To be: `drydock.medium=1` is not said on the medium.
     Case {
         name: "medium",
         claim: "a BIOS machine that starts from our CD and a UEFI machine that starts from it as a stick, with cards that do not boot and disks behind controllers that the store alone has drivers for, have records that list them, beside a server without a store; they wait, and the stick keeps every byte",

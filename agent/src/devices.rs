@@ -430,7 +430,7 @@ fn look_everywhere(queue: &Queue<'_>, findings: &Findings) {
     for disk in names(Path::new("/sys/block")) {
         if let Ok(place) = fs::read_link(Path::new("/sys/block").join(&disk)) {
             belt::fasten(&disk, &place.to_string_lossy(), belt::Occasion::Found, findings);
-            MEDIA.look(&disk, findings);
+            MEDIA.look(&disk);
         }
     }
     watchdog::arm_all();
@@ -457,7 +457,7 @@ fn react(event: &Event<'_>, queue: &Queue<'_>, findings: &Findings) -> bool {
             };
             if let Some(disk) = event.device_name {
                 belt::fasten(disk, event.path, occasion, findings);
-                MEDIA.look(disk, findings);
+                MEDIA.look(disk);
             }
             action == event::Action::Add
         }

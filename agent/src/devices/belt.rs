@@ -91,7 +91,7 @@ pub(super) fn in_sysfs(name: &str) -> String {
 }
 
 /// Returns where the disk of that name in `/sys/block` stands below `/dev`.
-fn device(disk: &str) -> PathBuf {
+pub(super) fn device(disk: &str) -> PathBuf {
     Path::new("/dev").join(disk.replace('!', "/"))
 }
 

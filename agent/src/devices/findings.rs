@@ -9,7 +9,7 @@ use std::{
 use protocol::{Inventory, inventory::Gap};
 use tracing::{info, warn};
 
-use super::belt;
+use super::{belt, medium::MEDIA};
 
 /// What was noticed on the way, for the inventory.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +19,6 @@ pub struct Findings(Arc<(Mutex<Found>, Condvar)>);
 struct Found {
     gaps: Vec<Gap>,
     read_only: BTreeMap<String, bool>,
-    /// Disks that the machine started from, or could have.
-    boot_media: BTreeSet<String>,
     /// Drivers of ports and disks that are to be fetched or loaded, by name.
     awaited: BTreeSet<String>,
     /// Those of them that drive disks and did not come. They stay awaited: what they would show, nobody knows.
@@ -43,7 +41,7 @@ impl Findings {
             if let Some(before) = found.read_only.get(&disk.name) {
                 disk.read_only = Some(*before);
             }
-            disk.boot_medium |= found.boot_media.contains(&disk.name);
+            disk.boot_medium = MEDIA.has(&disk.name);
         }
         for device in &mut inventory.undriven {
             device.modules = found.drivers.get(&device.modalias).cloned().unwrap_or_default();
@@ -124,14 +122,8 @@ impl Findings {
         self.found().read_only.insert(disk, before);
     }
 
-    pub(super) fn note_boot_medium(&self, disk: String) {
-        self.found().boot_media.insert(disk);
-    }
-
     pub(super) fn forget(&self, disk: &str) {
-        let mut found = self.found();
-        found.read_only.remove(&belt::in_sysfs(disk));
-        found.boot_media.remove(&belt::in_sysfs(disk));
+        self.found().read_only.remove(&belt::in_sysfs(disk));
     }
 
     /// Returns the disks that this system has made read-only.

@@ -7,17 +7,16 @@ use std::{
     fs::File,
     io,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use protocol::inventory::Gap;
 use signature::medium;
-use tracing::info;
 
 use super::{
-    Findings, belt,
+    belt,
     fetch::{self, Failure},
     stock::{Parcel, Stock},
 };
@@ -39,8 +38,8 @@ pub(super) struct Media(Mutex<Found>);
 struct Found {
     /// Whether disks are looked at: the machine started from a medium.
     is_wanted: bool,
-    /// The disks that are one, where they stand below `/dev`.
-    disks: Vec<PathBuf>,
+    /// The disks that are one, as `/sys/block` names them.
+    disks: Vec<String>,
     /// How many times one was found.
     count: usize,
 }
@@ -67,37 +66,41 @@ impl Media {
     }
 
     /// Looks on a thread of its own whether a disk is one, by its name in `/sys/block` or in an event.
-    pub(super) fn look(&'static self, disk: &str, findings: &Findings) {
+    pub(super) fn look(&'static self, disk: &str) {
         if !self.is_wanted() {
             return;
         }
-        let findings = findings.clone();
         let disk = belt::in_sysfs(disk);
+        // A drive without a medium is none. What else is wrong with a disk is told where it is described.
         let work = move || {
-            let place = Path::new("/dev").join(disk.replace('!', "/"));
-            // A drive without a medium is none. What else is wrong with a disk is told where it is described.
-            if is_ours(&place).unwrap_or(false) {
-                findings.note_boot_medium(disk);
-                self.add(place);
+            if is_ours(&belt::device(&disk)).unwrap_or(false) {
+                self.add(disk);
             }
         };
         // Where there is no thread there is no medium, which is said where something is missing.
         let _looked_at = super::aside("medium".to_owned(), Box::new(work));
     }
 
-    pub(super) fn add(&self, place: PathBuf) {
+    pub(super) fn add(&self, disk: String) {
         let mut found = self.found();
-        if !found.disks.contains(&place) {
-            info!(?place, "its store is used");
-            found.disks.push(place);
+        if !found.disks.contains(&disk) {
+            found.disks.push(disk);
             found.count += 1;
         }
     }
 
-    /// Forgets a disk that is gone, by its name in an event or its path.
+    /// Holds for a disk that is one, by its name in `/sys/block`.
+    pub(super) fn has(&self, disk: &String) -> bool {
+        self.found().disks.contains(disk)
+    }
+
+    /// Forgets a disk that is gone, by its name in an event.
     pub(super) fn forget(&self, disk: &str) {
-        let place = Path::new("/dev").join(disk);
-        self.found().disks.retain(|known| *known != place);
+        self.remove(&belt::in_sysfs(disk));
+    }
+
+    fn remove(&self, disk: &str) {
+        self.found().disks.retain(|known| known != disk);
     }
 
     /// Takes a file from one of the media, and puts it in its place; nothing where none has it as it should be, which is
@@ -119,11 +122,12 @@ impl Media {
         report: &dyn Fn(Gap),
     ) -> Option<Result<(), Failure>> {
         let disks = self.found().disks.clone();
-        for place in disks {
+        for disk in disks {
             if let Some(already) = fetch::already(parcel, stock) {
                 return Some(already);
             }
-            let (path, name, length) = (place.clone(), parcel.digest.to_string(), parcel.length);
+            let (path, name, length) =
+                (belt::device(&disk), parcel.digest.to_string(), parcel.length);
             let came = patiently(limit, Box::new(move || read(&path, &name, length)));
             let why = match came {
                 Some(Ok(bytes)) => match fetch::accept(parcel, stock, &bytes) {
@@ -133,12 +137,12 @@ impl Media {
                 Some(Err(why)) => why,
                 None => {
                     // The next file would take as long.
-                    self.forget(&place.to_string_lossy());
+                    self.remove(&disk);
                     "it does not answer".to_owned()
                 }
             };
             let reason = format!("{}: {why}", parcel.place);
-            report(super::gap("medium", &place.to_string_lossy(), &reason));
+            report(super::gap("medium", &disk, &reason));
         }
         None
     }

@@ -80,6 +80,8 @@ enum Fate {
     Here,
     /// On no medium: left to the server, once it knows this machine.
     Left,
+    /// To be asked for once more.
+    Free,
     Failed(Failure),
 }
 
@@ -194,7 +196,9 @@ impl<'t> Supply<'t> {
 
     /// Has what was left be asked for once more: there is somebody else to ask.
     fn ask_again(&self, state: &mut State<'t>) {
-        state.files.retain(|_, fate| *fate != Fate::Left);
+        for fate in state.files.values_mut().filter(|fate| **fate == Fate::Left) {
+            *fate = Fate::Free;
+        }
         self.changed.notify_all();
     }
 
@@ -405,10 +409,12 @@ impl<'t> Supply<'t> {
 }
 
 impl<'t> State<'t> {
-    /// Returns the first file that nobody has begun to fetch.
+    /// Returns the first file that nobody has begun to fetch, or that is to be asked for once more.
     fn next(&self) -> Option<Parcel> {
         let mut parcels = self.wants.iter().flat_map(|want| &want.parcels);
-        parcels.find(|parcel| !self.files.contains_key(&parcel.place)).cloned()
+        let is_free =
+            |parcel: &&Parcel| matches!(self.files.get(&parcel.place), None | Some(Fate::Free));
+        parcels.find(is_free).cloned()
     }
 
     /// Takes the wants that nothing is to come for any more; they stay among the others.

@@ -17,8 +17,8 @@ pub const DESCRIPTOR_AT: u64 = 16 * BLOCK;
 /// How long it is, in bytes.
 pub const DESCRIPTOR_LENGTH: usize = 2048;
 
-/// The most blocks of a directory that are read: ten thousand files.
-const MOST_BLOCKS: usize = 2048;
+/// The most of a directory that is read, in bytes: ten thousand files.
+const MOST: u64 = 4 << 20;
 
 /// The directory of the store, as its identifier has it.
 const STORE: &[u8] = b"STORE";
@@ -63,8 +63,10 @@ fn search(
 ) -> Result<Option<Range<u64>>, String> {
     // None crosses the border of a block: what is left of it is zeros.
     let mut block = [0; 2048];
-    for place in directory.step_by(block.len()).take(MOST_BLOCKS) {
+    let mut place = directory.start;
+    while place < directory.end.min(directory.start + MOST) {
         read(&mut block, place).map_err(|error| error.to_string())?;
+        place += BLOCK;
         let mut rest = &block[..];
         while let [length @ 1..=u8::MAX, ..] = *rest
             && let Some((record, after)) = rest.split_at_checked(length.into())

@@ -23,6 +23,8 @@ unified := $(foreach system,sunshineos herculesos,$(foreach form,all $(if $(SIGN
 versions := dist/sunshineos-$(arch).versions dist/herculesos-$(arch).versions
 arches := $(or $(ARCHES),x86_64)
 bills := dist/sunshineos-$(arch).spdx.json dist/herculesos-$(arch).spdx.json
+# What machines start from a CD or a stick; with PIN also one that knows whom to trust.
+media := $(if $(foreign),,$(foreach system,sunshineos herculesos,dist/$(system)-x86_64.iso $(if $(PIN),dist/$(system)-x86_64-pinned.iso)))
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
 help: ## lists the commands
@@ -37,9 +39,10 @@ deps-bill: deps ## installs what bills of materials are validated with
 deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
-image: dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(versions) $(bills) dist/SHA256SUMS ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
+image: dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(media) $(versions) $(bills) dist/SHA256SUMS ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
 	@image/check-image $(arch)
 	@image/check-unified $(arch)
+	@$(if $(media),image/check-media,:)
 	@image/settle $(if $(SIGN),signed)
 
 update: ## builds dist/ anew where Debian has newer packages; the server serves it to the next boot without a restart
@@ -119,6 +122,12 @@ dist/%-$(arch)-all.efi: dist/%-$(arch).initrd $(packages) image/join image/archi
 dist/%-$(arch)-signed.efi: dist/%-$(arch).initrd $(packages) FORCE
 	image/sign $(arch) $* "$(SIGN)" "$(PIN)" "$(SERVER)" $@ $< dist/pack-$(arch)/network.cpio
 
+dist/%-x86_64.iso: dist/%-x86_64.initrd dist/packages.txt image/iso image/join $(wildcard image/unify/src/*)
+	image/iso $* $@
+
+dist/%-x86_64-pinned.iso: dist/%-x86_64.initrd dist/packages.txt FORCE
+	image/iso $* $@ "$(PIN)" "$(SERVER)"
+
 # cargo knows what is out of date; make only asks it.
 $(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: $(if $(foreign),$(build)/parts.stamp) FORCE
 	image/build-static $(arch) $(@F) agent
@@ -152,7 +161,7 @@ dist/drydock-$(arch): $(musl)/release/drydock
 $(packages): $(build)/parts.stamp $(if $(foreign),$(build)/vmlinuz) image/collect-parts
 	image/collect-parts $(arch)
 
-dist/SHA256SUMS: $(packages) dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(versions) $(bills)
+dist/SHA256SUMS: $(packages) dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(media) $(versions) $(bills)
 	image/checksums
 
 empty-initrd: target/bench/empty.initrd ## builds what boot times are compared with

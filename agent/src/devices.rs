@@ -14,6 +14,7 @@ mod fetch;
 mod findings;
 mod lists;
 mod load;
+mod medium;
 mod reprobe;
 mod stock;
 mod supply;
@@ -40,7 +41,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 pub use self::findings::Findings;
-use self::{class::Class, event::Event, fetch::Line, load::Queue, stock::Stock, supply::Supply};
+use self::{
+    class::Class, event::Event, fetch::Line, load::Queue, medium::MEDIA, stock::Stock,
+    supply::Supply,
+};
 use crate::watchdog;
 
 /// Nothing came for so long: what the machine has at this time is there.
@@ -76,6 +80,9 @@ const HANG_PATIENCE: Duration = Duration::from_mins(2);
 /// How long drivers that nothing waits for keep out of the way of the announcement.
 const REST_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long drivers of disks wait for firmware that nobody sends: slow switches take 30 s to forward.
+const FIRMWARE_PATIENCE: Duration = Duration::from_secs(45);
+
 /// Where modules and firmware are.
 const LIBRARY: &str = "/lib";
 
@@ -103,24 +110,36 @@ pub fn load(module: &str) -> io::Result<()> {
         warn!(what = gap.what, source = gap.source, reason = gap.reason, "gap");
     });
     let line = Line::default();
-    fetch::bring(&index, &stock, module, &|digest| line.get(digest))?;
+    fetch::bring(&index, &stock, module, &MEDIA, &|digest| line.get(digest))?;
     load::load_alone(&index, &stock, module)
+}
+
+/// What somebody said of the devices.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// Drivers of storage on a network are loaded too.
+    pub network_storage: bool,
+    /// The machine started from a medium, whose store is used.
+    pub medium: bool,
 }
 
 /// Starts the thread that drives devices. It lives as long as the machine is up.
 ///
-/// What can wait, waits until `announced`, or for `REST_PATIENCE`; what has to be fetched, until `announced`. Drivers of
-/// storage on a network are loaded only where that is said.
+/// What can wait, waits until `announced`, or for `REST_PATIENCE`; what has to be fetched, until `announced`, but for what
+/// is on a medium that the machine started from.
 pub fn start(
     findings: Findings,
     news: UnboundedSender<News>,
     announced: Arc<AtomicBool>,
-    network_storage: bool,
+    told: Told,
 ) -> io::Result<()> {
+    if told.medium {
+        MEDIA.want();
+    }
     let run = move || {
         // What is to be computed meanwhile, the key of this boot above all, has time while drivers wait for hardware.
         linux::thread::go(Turn::First);
-        if let Err(error) = run(&findings, &news, &announced, network_storage) {
+        if let Err(error) = run(&findings, &news, &announced, told.network_storage) {
             findings.add_gap(gap("devices", "uevents", &error));
             let _nobody_left = news.send(News::Settled);
         }
@@ -146,7 +165,7 @@ fn run(
     let stock = Stock::read(&directory, Path::new(LIBRARY), network_storage, |gap| {
         findings.add_gap(gap);
     });
-    let supply = Supply::new(stock, findings.clone());
+    let supply = Supply::new(stock, findings.clone(), &MEDIA);
     let queue = Queue::new(&index, &supply);
     let line = Line::default();
     look_everywhere(&queue, findings);
@@ -310,12 +329,20 @@ fn listen(
                 let _nobody_left = news.send(News::Unsettled);
                 Stage::Late
             }
-            Stage::Settled if is_known || start.elapsed() > REST_PATIENCE => {
+            // A medium may be in a drive, and those come with the rest.
+            Stage::Settled if is_known || MEDIA.is_wanted() || start.elapsed() > REST_PATIENCE => {
                 queue.open(Class::Rest);
                 Stage::Resting
             }
             stage => stage,
         };
+        if !is_known && start.elapsed() > FIRMWARE_PATIENCE {
+            queue.want_without_firmware();
+            if MEDIA.is_wanted() && MEDIA.count() == 0 && !supply.is_idle() {
+                let reason = "no medium of this system is found, or none answers any more";
+                findings.add_quietly(gap("medium", "ISO 9660", &reason));
+            }
+        }
         if matches!(stage, Stage::Settled | Stage::Resting) {
             // In this order: what has come is passed on before it is no longer wanted.
             over = supply.is_over().then(|| over.unwrap_or_else(Instant::now));
@@ -403,6 +430,7 @@ fn look_everywhere(queue: &Queue<'_>, findings: &Findings) {
     for disk in names(Path::new("/sys/block")) {
         if let Ok(place) = fs::read_link(Path::new("/sys/block").join(&disk)) {
             belt::fasten(&disk, &place.to_string_lossy(), belt::Occasion::Found, findings);
+            MEDIA.look(&disk);
         }
     }
     watchdog::arm_all();
@@ -416,7 +444,10 @@ fn react(event: &Event<'_>, queue: &Queue<'_>, findings: &Findings) -> bool {
     }
     match (event.subsystem, event.action) {
         ("block", event::Action::Remove) if event.is_whole_disk => {
-            event.device_name.inspect(|disk| findings.forget(disk));
+            if let Some(disk) = event.device_name {
+                findings.forget(disk);
+                MEDIA.forget(disk);
+            }
             true
         }
         ("block", action) if event.is_whole_disk => {
@@ -426,6 +457,7 @@ fn react(event: &Event<'_>, queue: &Queue<'_>, findings: &Findings) -> bool {
             };
             if let Some(disk) = event.device_name {
                 belt::fasten(disk, event.path, occasion, findings);
+                MEDIA.look(disk);
             }
             action == event::Action::Add
         }
@@ -436,6 +468,11 @@ fn react(event: &Event<'_>, queue: &Queue<'_>, findings: &Findings) -> bool {
         }
         _ => false,
     }
+}
+
+/// Does something on a thread of its own that nobody waits for.
+fn aside(name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    thread::Builder::new().name(name).spawn(work).map(drop)
 }
 
 fn names(directory: &Path) -> Vec<String> {

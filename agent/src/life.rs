@@ -136,10 +136,11 @@ fn live(
     let findings = devices::Findings::default();
     let (tell_news, news) = mpsc::unbounded_channel();
     let announced = Arc::new(AtomicBool::new(false));
-    let network_storage = settings.network_storage;
-    let started = devices::start(findings.clone(), tell_news, announced.clone(), network_storage);
+    let told = devices::Told { network_storage: settings.network_storage, medium: settings.medium };
+    let started = devices::start(findings.clone(), tell_news, announced.clone(), told);
     started.map_err(|source| LifeError::Start { what: "the devices' thread", source })?;
-    let painter = Painter { system, version, boot_port: settings.port, findings, phases };
+    let (boot_port, from_medium) = (settings.port, settings.medium);
+    let painter = Painter { system, version, boot_port, from_medium, findings, phases };
     let engine =
         Engine::start().map_err(|source| LifeError::Start { what: "the runtime", source })?;
     engine.block_on(converse(settings, painter, news, &announced, worker))

@@ -51,6 +51,8 @@ pub struct Painter {
     pub version: &'static str,
     /// The port that the machine booted through.
     pub boot_port: Option<MacAddress>,
+    /// Whether it started from a medium.
+    pub from_medium: bool,
     /// What the devices' thread noticed.
     pub findings: Findings,
     /// The phases of this boot.
@@ -158,6 +160,7 @@ impl Painter {
             boot: BootReport {
                 mac: self.boot_port,
                 clock_unix_seconds: Some(linux::clock::unix_milliseconds() / 1000),
+                from_medium: self.from_medium,
                 phases: self.phases.all(),
             },
             inventory,

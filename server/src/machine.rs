@@ -295,6 +295,9 @@ pub struct Boot {
     /// Which of our systems it was; absent for one that this server does not know.
     #[serde(default = "boots_of_old")]
     pub system: Option<System>,
+    /// Whether it started from a CD or stick.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_medium: bool,
 }
 
 /// Boots of older servers' databases were all of SunshineOS.
@@ -434,9 +437,9 @@ impl KnownDisk {
         !self.identity.starts_with(UNNAMED)
     }
 
-    /// Takes over what decisions need; nothing for a reader without a medium.
+    /// Takes over what decisions need; nothing for a reader without a medium, and for what the machine was started from.
     pub fn of(disk: &Disk) -> Option<Self> {
-        if disk.size_bytes == Bytes(0) {
+        if disk.size_bytes == Bytes(0) || disk.boot_medium {
             return None;
         }
         let unnamed = || {

@@ -4,7 +4,6 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    thread,
 };
 
 use linux::{belt, block::Access};
@@ -58,8 +57,7 @@ pub(super) fn fasten(name: &str, path: &str, occasion: Occasion, findings: &Find
             ));
         }
     };
-    let started = thread::Builder::new().name(format!("belt {name}")).spawn(work);
-    if let Err(failure) = started {
+    if let Err(failure) = super::aside(format!("belt {name}"), Box::new(work)) {
         error!(disk = name, error = %failure, "disk cannot be made read-only");
     }
 }
@@ -93,7 +91,7 @@ pub(super) fn in_sysfs(name: &str) -> String {
 }
 
 /// Returns where the disk of that name in `/sys/block` stands below `/dev`.
-fn device(disk: &str) -> PathBuf {
+pub(super) fn device(disk: &str) -> PathBuf {
     Path::new("/dev").join(disk.replace('!', "/"))
 }
 

@@ -18,7 +18,10 @@ use modules::{Digest, Index};
 use ring::digest::{SHA256, digest};
 use tracing::{debug, warn};
 
-use super::stock::{Parcel, Stock};
+use super::{
+    medium::Media,
+    stock::{Parcel, Stock},
+};
 use crate::{
     life,
     session::{Bulk, BulkError},
@@ -72,11 +75,9 @@ pub(super) fn fetch(
     source: &Source<'_>,
     deadline: Instant,
 ) -> Result<(), Failure> {
-    let target = stock.target(&parcel.place);
-    if target.exists() {
-        return Ok(());
+    if let Some(already) = already(parcel, stock) {
+        return already;
     }
-    room(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), parcel.length)?;
     let deadline = deadline.min(Instant::now() + FILE_PATIENCE);
     let mut why = "it was never asked for".to_owned();
     for attempt in 0..ATTEMPTS {
@@ -91,7 +92,7 @@ pub(super) fn fetch(
             thread::park_timeout(left);
         }
         match read(parcel, source, deadline) {
-            Ok(bytes) => return put(&target, &bytes),
+            Ok(bytes) => return accept(parcel, stock, &bytes),
             Err(Attempt::Again(words)) => why = words,
             Err(Attempt::Over(failure)) => return Err(failure),
         }
@@ -100,11 +101,39 @@ pub(super) fn fetch(
     Err(Failure::Other(why))
 }
 
-/// Fetches what a module needs that is not here, for whoever waits for it. Blocks for at most [`BRING_PATIENCE`].
+/// Returns what is to be said of a file before anything comes: it is here, or there is no room for it.
+pub(super) fn already(parcel: &Parcel, stock: &Stock) -> Option<Result<(), Failure>> {
+    if stock.target(&parcel.place).exists() {
+        return Some(Ok(()));
+    }
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    room(&meminfo, parcel.length).err().map(Err)
+}
+
+/// Puts a file in its place that came, where it is the one that the image was made with.
+pub(super) fn accept(parcel: &Parcel, stock: &Stock, bytes: &[u8]) -> Result<(), Failure> {
+    has_length(parcel, bytes.len().try_into().unwrap_or(u64::MAX))?;
+    let found = digest(&SHA256, bytes);
+    if found.as_ref() != parcel.digest.0.as_slice() {
+        let found = found.as_ref().try_into().map(Digest).expect("SHA-256 has 32 bytes");
+        return Err(Failure::Altered(format!("SHA-256 {found} instead of {}", parcel.digest)));
+    }
+    put(&stock.target(&parcel.place), bytes)
+}
+
+fn has_length(parcel: &Parcel, length: u64) -> Result<(), Failure> {
+    if length == parcel.length {
+        return Ok(());
+    }
+    Err(Failure::Altered(format!("{length} bytes instead of {}", parcel.length)))
+}
+
+/// Takes what a module needs that is not here from a medium, or fetches it, for whoever waits for it. Blocks for at most [`BRING_PATIENCE`].
 pub(super) fn bring(
     index: &Index<'_>,
     stock: &Stock,
     module: &str,
+    media: &Media,
     source: &Source<'_>,
 ) -> io::Result<()> {
     let essentials = index.essentials(module);
@@ -114,7 +143,9 @@ pub(super) fn bring(
     }
     let deadline = Instant::now() + BRING_PATIENCE;
     for parcel in lack.parcels {
-        let came = fetch(&parcel, stock, source, deadline);
+        let came = media
+            .fetch(&parcel, stock, &|gap| warn!(what = gap.source, reason = gap.reason, "gap"))
+            .unwrap_or_else(|| fetch(&parcel, stock, source, deadline));
         if let Err(failure) = came {
             let words = format!("{}: {failure}", parcel.place);
             if essentials.contains(&parcel.place.as_str()) {
@@ -133,7 +164,7 @@ enum Attempt {
     Over(Failure),
 }
 
-/// Reads a file, and checks it.
+/// Reads a file of the length that it should have.
 fn read(parcel: &Parcel, source: &Source<'_>, deadline: Instant) -> Result<Vec<u8>, Attempt> {
     let (length, mut coming) = source(&parcel.digest).map_err(|error| match error {
         BulkError::Again(words) => Attempt::Again(words),
@@ -141,10 +172,7 @@ fn read(parcel: &Parcel, source: &Source<'_>, deadline: Instant) -> Result<Vec<u
         BulkError::Never(words) => Attempt::Over(Failure::Other(words)),
         error @ BulkError::Thread(_) => Attempt::Over(Failure::Other(error.to_string())),
     })?;
-    let altered = |words: String| Err(Attempt::Over(Failure::Altered(words)));
-    if length != parcel.length {
-        return altered(format!("{length} bytes instead of {}", parcel.length));
-    }
+    has_length(parcel, length).map_err(Attempt::Over)?;
     // No more than the list says, whatever comes.
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     let mut filled = 0;
@@ -159,13 +187,7 @@ fn read(parcel: &Parcel, source: &Source<'_>, deadline: Instant) -> Result<Vec<u
             Err(error) => return Err(Attempt::Again(error.to_string())),
         }
     }
-    let found = digest(&SHA256, &bytes);
-    if found.as_ref() == parcel.digest.0.as_slice() {
-        Ok(bytes)
-    } else {
-        let found = found.as_ref().try_into().map(Digest).expect("SHA-256 has 32 bytes");
-        altered(format!("SHA-256 {found} instead of {}", parcel.digest))
-    }
+    Ok(bytes)
 }
 
 /// Puts a file in its place, whole or not at all.

@@ -9,7 +9,7 @@ use std::{
 use protocol::{Inventory, inventory::Gap};
 use tracing::{info, warn};
 
-use super::belt;
+use super::{belt, medium::MEDIA};
 
 /// What was noticed on the way, for the inventory.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,7 @@ struct Found {
 }
 
 impl Findings {
-    /// Adds the gaps and what is awaited; says of each disk whether it was read-only before this system made it so, and
+    /// Adds the gaps and what is awaited; says of each disk whether it was read-only before this system made it so, and whether it is a boot medium; and
     /// of each device without a driver which modules are made for it.
     pub fn complete(&self, inventory: &mut Inventory) {
         let found = self.found();
@@ -41,6 +41,7 @@ impl Findings {
             if let Some(before) = found.read_only.get(&disk.name) {
                 disk.read_only = Some(*before);
             }
+            disk.boot_medium = MEDIA.has(&disk.name);
         }
         for device in &mut inventory.undriven {
             device.modules = found.drivers.get(&device.modalias).cloned().unwrap_or_default();

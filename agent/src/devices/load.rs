@@ -134,6 +134,16 @@ impl<'t> Queue<'t> {
         is_here
     }
 
+    /// Asks for drivers that are here while the server that has their firmware does not answer: some do without. They are
+    /// offered their devices again when it comes.
+    pub(super) fn want_without_firmware(&self) {
+        for file in self.supply.held_back() {
+            if self.want_again(file) {
+                self.supply.note_loaded(file);
+            }
+        }
+    }
+
     fn want_file(&self, file: &'t str) {
         self.state().wanted.entry(class::of(file)).or_default().insert(file);
         self.changed.notify_all();

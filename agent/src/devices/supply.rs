@@ -2,7 +2,7 @@
 //! is said where it does not come.
 //!
 //! ```text
-//!   a device's driver is absent ──► wanted ──► fetched, when the machine was announced ──► loaded, or a gap
+//!   a device's driver is absent ──► wanted ──► fetched, from a medium or once the machine was announced ──► loaded, or a gap
 //! ```
 
 use std::{
@@ -20,6 +20,7 @@ use super::{
     class::Class,
     fetch::{self, Failure, Source},
     findings::Findings,
+    medium::Media,
     stock::{Parcel, Stock},
 };
 
@@ -37,6 +38,7 @@ const MOST_NAMES: usize = 24;
 pub(super) struct Supply<'t> {
     stock: Stock,
     findings: Findings,
+    media: &'t Media,
     state: Mutex<State<'t>>,
     changed: Condvar,
 }
@@ -54,6 +56,8 @@ struct State<'t> {
     /// Whether the server ever sent a file.
     has_come: bool,
     door: Door,
+    /// How many times a medium had been found when it was asked for last.
+    media: usize,
     /// Whether the last want has ended since somebody asked.
     has_ended: bool,
 }
@@ -74,6 +78,10 @@ enum Door {
 enum Fate {
     Busy,
     Here,
+    /// On no medium: left to the server, once it knows this machine.
+    Left,
+    /// To be asked for once more.
+    Free,
     Failed(Failure),
 }
 
@@ -114,8 +122,8 @@ impl<'t> Want<'t> {
 
 impl<'t> Supply<'t> {
     /// Begins with nothing wanted, and with nobody to ask.
-    pub(super) fn new(stock: Stock, findings: Findings) -> Self {
-        Self { stock, findings, state: Mutex::default(), changed: Condvar::new() }
+    pub(super) fn new(stock: Stock, findings: Findings, media: &'t Media) -> Self {
+        Self { stock, findings, media, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Returns what is here.
@@ -182,8 +190,16 @@ impl<'t> Supply<'t> {
         let mut state = self.state();
         if state.door == Door::Shut {
             state.door = Door::Open;
-            self.changed.notify_all();
+            self.ask_again(&mut state);
         }
+    }
+
+    /// Has what was left be asked for once more: there is somebody else to ask.
+    fn ask_again(&self, state: &mut State<'t>) {
+        for fate in state.files.values_mut().filter(|fate| **fate == Fate::Left) {
+            *fate = Fate::Free;
+        }
+        self.changed.notify_all();
     }
 
     /// Lets every [`Supply::work`] return.
@@ -194,11 +210,32 @@ impl<'t> Supply<'t> {
 
     /// Returns how many threads have something to fetch.
     pub(super) fn hands(&self) -> usize {
-        let state = self.state();
-        if state.door != Door::Open {
+        let mut state = self.state();
+        let media = self.media.count();
+        if media > state.media {
+            state.media = media;
+            self.ask_again(&mut state);
+        }
+        if state.door != Door::Open && media == 0 {
             return 0;
         }
         state.wants.iter().map(|want| want.parcels.len()).sum::<usize>().min(HANDS)
+    }
+
+    /// Returns the drivers of disks that are held back for nothing but firmware.
+    pub(super) fn held_back(&self) -> Vec<&'t str> {
+        let state = self.state();
+        let only_firmware =
+            |want: &&Want<'t>| want.parcels.iter().all(|parcel| parcel.place.is_firmware());
+        let held = |want: &&Want<'t>| want.class == Class::Disk && !want.is_loaded;
+        state.wants.iter().filter(held).filter(only_firmware).map(|want| want.file).collect()
+    }
+
+    /// Notes that a driver was loaded without its firmware: what comes makes it better.
+    pub(super) fn note_loaded(&self, file: &str) {
+        for want in &mut self.state().wants {
+            want.is_loaded |= want.file == file;
+        }
     }
 
     /// Holds when nothing is wanted.
@@ -219,9 +256,15 @@ impl<'t> Supply<'t> {
     /// Fetches what is wanted, until the supply is closed, and passes on each driver that lacks nothing more that can be had:
     /// with the firmware that came for it. Any number of threads may do so.
     pub(super) fn work(&self, source: &Source<'_>, load: impl Fn(&Want<'t>, &[Place])) {
-        while let Some((parcel, deadline)) = self.take() {
+        while let Some(parcel) = self.take() {
             let begun = Instant::now();
-            let came = fetch::fetch(&parcel, &self.stock, source, deadline);
+            let on_medium =
+                self.media.fetch(&parcel, &self.stock, &|gap| self.findings.add_gap(gap));
+            let came = on_medium.or_else(|| {
+                let deadline = self.deadline_or_left(&parcel)?;
+                Some(fetch::fetch(&parcel, &self.stock, source, deadline))
+            });
+            let Some(came) = came else { continue };
             let milliseconds = begun.elapsed().as_millis();
             match &came {
                 Ok(()) => info!(file = %parcel.place, milliseconds, "fetched"),
@@ -232,21 +275,30 @@ impl<'t> Supply<'t> {
     }
 
     /// Takes the next file to be fetched. Waits until there is one; nothing when the supply is closed.
-    fn take(&self) -> Option<(Parcel, Instant)> {
+    fn take(&self) -> Option<Parcel> {
         let mut state = self.state();
         loop {
             if state.door == Door::Closed {
                 return None;
             }
-            if state.door == Door::Open
+            if (state.door == Door::Open || self.media.count() > 0)
                 && let Some(parcel) = state.next()
             {
-                let deadline = *state.deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
                 state.files.insert(parcel.place.clone(), Fate::Busy);
-                return Some((parcel, deadline));
+                return Some(parcel);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Returns until when the server may be asked for a file. Where it does not know this machine, the file is left to it.
+    fn deadline_or_left(&self, parcel: &Parcel) -> Option<Instant> {
+        let mut state = self.state();
+        if state.door == Door::Open {
+            return Some(*state.deadline.get_or_insert_with(|| Instant::now() + PATIENCE));
+        }
+        state.files.insert(parcel.place.clone(), Fate::Left);
+        None
     }
 
     /// Notes what came of a file, and ends the wants that it was the last one for.
@@ -357,17 +409,20 @@ impl<'t> Supply<'t> {
 }
 
 impl<'t> State<'t> {
-    /// Returns the first file that nobody has begun to fetch.
+    /// Returns the first file that nobody has begun to fetch, or that is to be asked for once more.
     fn next(&self) -> Option<Parcel> {
         let mut parcels = self.wants.iter().flat_map(|want| &want.parcels);
-        parcels.find(|parcel| !self.files.contains_key(&parcel.place)).cloned()
+        let is_free =
+            |parcel: &&Parcel| matches!(self.files.get(&parcel.place), None | Some(Fate::Free));
+        parcels.find(is_free).cloned()
     }
 
     /// Takes the wants that nothing is to come for any more; they stay among the others.
     fn complete(&mut self) -> Vec<Want<'t>> {
         let files = &self.files;
-        let is_settled =
-            |parcel: &Parcel| files.get(&parcel.place).is_some_and(|fate| *fate != Fate::Busy);
+        let is_settled = |parcel: &Parcel| {
+            matches!(files.get(&parcel.place), Some(Fate::Here | Fate::Failed(_)))
+        };
         let mut complete = Vec::new();
         for want in &mut self.wants {
             if !want.is_ending && want.parcels.iter().all(is_settled) {

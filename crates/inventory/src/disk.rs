@@ -77,6 +77,7 @@ pub(crate) fn disk(survey: &mut Survey<'_>, name: String) -> Option<Disk> {
         read_only: survey.flag(&found.what("readOnly"), found.class.join("ro")),
         removable,
         transport: found.transport,
+        boot_medium: false,
         by_id: identity.by_id,
         by_path: place::by_path(survey.root, &found),
         vendor: identity.vendor,

@@ -40,6 +40,9 @@ pub struct BootReport {
     /// The agent's clock when it announced, before the server corrected it: seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_unix_seconds: Option<i64>,
+    /// Whether the machine started from a CD or stick: one that restarts starts from it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_medium: bool,
     /// Phases in the order in which they ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Phase>,

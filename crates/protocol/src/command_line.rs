@@ -18,6 +18,8 @@ pub struct CommandLine {
     /// `drydock.network-storage=1`: drivers of Fibre Channel, iSCSI and other storage on a network are loaded too, because
     /// somebody ordered it for this machine. Any other value is none.
     pub network_storage: bool,
+    /// `drydock.medium=1`: the machine started from a CD or stick of ours, which has the whole store. Any other value is none.
+    pub medium: bool,
 }
 
 /// The lease that iPXE hands over, so that the agent is online before it has asked DHCP itself.
@@ -77,6 +79,7 @@ impl CommandLine {
                     }
                     read.pins = pins;
                 }
+                "drydock.medium" => read.medium |= value == "1",
                 "drydock.network-storage" => read.network_storage |= value == "1",
                 _ => {}
             }
@@ -109,6 +112,7 @@ impl fmt::Display for CommandLine {
         }
         words.extend(self.lease.as_ref().map(|lease| format!("drydock.lease={lease}")));
         words.extend(self.port.map(|port| format!("drydock.port={port}")));
+        words.extend(self.medium.then(|| "drydock.medium=1".to_owned()));
         words.extend(self.network_storage.then(|| "drydock.network-storage=1".to_owned()));
         f.write_str(&words.join(" "))
     }
@@ -169,6 +173,7 @@ mod tests {
             }),
             port: Some(MacAddress([0x52, 0x54, 0, 1, 2, 4])),
             network_storage: true,
+            medium: true,
         }
     }
 

@@ -258,6 +258,10 @@ pub struct Disk {
     /// Whether the medium can be taken out (`removable`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removable: Option<bool>,
+    /// Whether the machine started from it, or could have: it is a medium of ours, and the machine started from one. Absent
+    /// is false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub boot_medium: bool,
     /// How it is attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,

@@ -23,6 +23,7 @@ mod filesystem;
 mod gpt;
 mod lvm;
 mod mbr;
+pub mod medium;
 mod region;
 mod remnant;
 pub mod survey;

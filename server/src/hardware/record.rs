@@ -133,9 +133,10 @@ fn disks(machine: &Machine, inventory: &Inventory, names: DiskNames) -> Vec<Disk
     disks.into_iter().filter_map(|disk| device(disk, names)).collect()
 }
 
-/// Never USB, never over a network, nothing that can be taken out or only be read (SAFETY.md 2).
+/// Never USB, never over a network, nothing that can be taken out or only be read, no boot medium (SAFETY.md 2).
 fn is_own(disk: &Disk) -> bool {
     !evidence::is_portable(disk)
+        && !disk.boot_medium
         && !matches!(disk.transport, Some(Transport::Network | Transport::Usb))
         && disk.read_only != Some(true)
         && disk.size_bytes > Bytes(0)

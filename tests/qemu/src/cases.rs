@@ -8,6 +8,7 @@ mod foreign;
 mod harness;
 mod install;
 mod life;
+mod medium;
 mod neighbour;
 mod store;
 mod unified;
@@ -51,7 +52,7 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns all cases.
 pub(crate) fn all() -> Vec<Case> {
-    [CASES, wipe::beside::CASES, unified::CASES, arm::CASES].concat()
+    [CASES, wipe::beside::CASES, unified::CASES, arm::CASES, medium::CASES].concat()
 }
 
 /// The cases, the long ones first, so that no processor waits for them in the end.

@@ -49,6 +49,11 @@ pub(crate) fn arm() -> Result<PathBuf> {
     unified()
 }
 
+/// Checks that everything is there that media are made of.
+pub(crate) fn medium() -> Result<()> {
+    built("sunshineos-x86_64.iso", "make image").map(drop)
+}
+
 /// Returns the directory of what was packed into both systems as kernel modules.
 pub(crate) fn modules() -> Result<PathBuf> {
     there("target/image/modules", "make image")

@@ -464,8 +464,10 @@ impl Machine {
                     "usb-net"
                 }
             };
-            // A kernel that QEMU loads is first by itself.
-            let loads = |(option, _): &(String, String)| option == "-kernel";
+            // A kernel that QEMU loads is first by itself; and something may be fitted to be it.
+            let loads = |(option, value): &(String, String)| {
+                option == "-kernel" || value.ends_with(",bootindex=0")
+            };
             let has_kernel = self.kernel.is_some() || self.fitted.iter().any(loads);
             let boots = number == self.boots_through && !has_kernel;
             let order = if boots && port.card != Card::Usb { ",bootindex=0" } else { "" };

@@ -113,7 +113,7 @@ fn open(dist: &Path, system: &str) -> PathBuf {
 }
 
 /// Runs a script of the checkout, as `make` does.
-fn run(script: &str, words: &[&OsStr]) -> Result<()> {
+pub(crate) fn run(script: &str, words: &[&OsStr]) -> Result<()> {
     let output = Command::new(checkout::root().join(script))
         .args(words)
         .current_dir(checkout::root())

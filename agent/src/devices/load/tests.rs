@@ -3,11 +3,13 @@ use std::{fs, time::Duration};
 use modules::Texts;
 
 use super::*;
-use crate::devices::findings::Findings;
+use crate::devices::{findings::Findings, medium::Media};
+
+static NONE: Media = Media::none();
 
 /// A machine whose image has everything.
 fn supply<'t>(directory: &Path) -> Supply<'t> {
-    Supply::new(Stock::whole(directory), Findings::default())
+    Supply::new(Stock::whole(directory), Findings::default(), &NONE)
 }
 
 /// Runs the queue over files that are no modules: the kernel refuses each, and each refusal is reported.

@@ -5,7 +5,12 @@ use protocol::Inventory;
 use ring::digest::{SHA256, digest};
 
 use super::*;
-use crate::{devices::fetch::Coming, session::BulkError};
+use crate::{
+    devices::{fetch::Coming, medium::tests::medium},
+    session::BulkError,
+};
+
+static NONE: Media = Media::none();
 
 /// A driver of disks that needs a library, one of ports with firmware, and one that nobody waits for.
 const DEP: &str = "kernel/drivers/scsi/disk.ko: kernel/drivers/scsi/library.ko\n\
@@ -53,7 +58,7 @@ fn play(here: &[&str], marks: &str, answer: Answer) -> (Vec<bool>, Vec<String>, 
     let findings = Findings::default();
     let root = directory.path();
     let stock = Stock::read(root, root, false, |gap| panic!("{gap:?}"));
-    let supply = Supply::new(stock, findings.clone());
+    let supply = Supply::new(stock, findings.clone(), &NONE);
     let want = |name: &str| {
         let plan = index.plan(name);
         let file = *plan.last().unwrap();
@@ -196,7 +201,7 @@ fn everything_is_given_up_when_its_time_is_over() {
     let stock =
         Stock::read(directory.path(), Path::new("/nowhere"), false, |gap| panic!("{gap:?}"));
     let findings = Findings::default();
-    let supply = Supply::new(stock, findings.clone());
+    let supply = Supply::new(stock, findings.clone(), &NONE);
     let plan = index.plan("port");
     assert!(!supply.is_ready(&index, plan[0], &plan, "test:port"));
     supply.open();
@@ -219,4 +224,110 @@ fn everything_is_given_up_when_its_time_is_over() {
         "kernel/drivers/net/port.ko: the store did not send it in time: it was never asked for";
     assert_eq!(inventory.gaps[0].reason, reason);
     assert!(findings.end_wait(), "whoever loads it ends the wait");
+}
+
+/// A supply whose driver of disks needs a library, both of them absent; the store's list of it.
+fn with_media<'t>(root: &Path, media: &'t Media, findings: &Findings) -> Supply<'t> {
+    let files = ["kernel/drivers/scsi/disk.ko", "kernel/drivers/scsi/library.ko"];
+    let line = |path: &&str| {
+        let sha256 = digest(&SHA256, path.as_bytes()).as_ref().try_into().map(Digest).unwrap();
+        format!("{sha256} {} {path}\n", path.len())
+    };
+    fs::write(root.join("modules.store"), files.iter().map(line).collect::<String>()).unwrap();
+    let stock = Stock::read(root, root, false, |gap| panic!("{gap:?}"));
+    Supply::new(stock, findings.clone(), media)
+}
+
+#[test]
+fn what_is_on_a_medium_comes_before_there_is_a_server_and_what_is_not_is_left_to_it() {
+    let texts = Texts { dep: DEP.to_owned(), ..Texts::default() };
+    let index = Index::new(&texts);
+    let directory = tempfile::tempdir().unwrap();
+    let (findings, media) = (Findings::default(), Media::none());
+    let supply = with_media(directory.path(), &media, &findings);
+    let plan = index.plan("disk");
+    assert!(!supply.is_ready(&index, plan[1], &plan, "test:disk"));
+    assert_eq!(supply.hands(), 0, "there is nobody to ask");
+
+    let driver = "kernel/drivers/scsi/disk.ko";
+    let name = digest(&SHA256, driver.as_bytes()).as_ref().try_into().map(Digest).unwrap();
+    let disk = directory.path().join("sdx");
+    fs::write(&disk, medium(&name.to_string(), driver.as_bytes())).unwrap();
+    media.add(disk.display().to_string());
+    assert_eq!(supply.hands(), 2);
+    let asked = Mutex::new(Vec::new());
+    let source = |wanted: &Digest| -> Result<Coming, BulkError> {
+        asked.lock().unwrap().push(*wanted);
+        let bytes = b"kernel/drivers/scsi/library.ko";
+        Ok((bytes.len().try_into().unwrap(), Box::new(&bytes[..])))
+    };
+    let loads = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            supply.work(&source, |_, _| {
+                loads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        });
+        let until = |what: &dyn Fn() -> bool| {
+            let end = Instant::now() + Duration::from_secs(20);
+            while !what() && Instant::now() < end {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            assert!(what());
+        };
+        let fate = |path: &str| supply.state().files.get(path).cloned();
+        until(&|| fate(driver) == Some(Fate::Here));
+        until(&|| fate("kernel/drivers/scsi/library.ko") == Some(Fate::Left));
+        assert!(asked.lock().unwrap().is_empty() && !supply.is_idle());
+        assert_eq!(findings.awaited(), ["disk"]);
+        supply.open();
+        until(&|| supply.is_idle());
+        supply.close();
+    });
+    assert_eq!((loads.into_inner(), asked.into_inner().unwrap().len()), (1, 1));
+    let mut inventory = Inventory::default();
+    findings.complete(&mut inventory);
+    let reasons: Vec<&str> = inventory.gaps.iter().map(|gap| gap.reason.as_str()).collect();
+    assert_eq!(reasons, ["kernel/drivers/scsi/library.ko: not on this medium"]);
+}
+
+#[test]
+fn another_medium_is_asked_for_what_the_first_one_has_not() {
+    let texts = Texts { dep: DEP.to_owned(), ..Texts::default() };
+    let index = Index::new(&texts);
+    let directory = tempfile::tempdir().unwrap();
+    let (findings, media) = (Findings::default(), Media::none());
+    let supply = with_media(directory.path(), &media, &findings);
+    let plan = index.plan("library");
+    assert!(!supply.is_ready(&index, plan[0], &plan, "test:library"));
+    let path = "kernel/drivers/scsi/library.ko";
+    supply.state().files.insert(path.parse().unwrap(), Fate::Left);
+    assert!(supply.state().next().is_none());
+    media.add("sdx".to_owned());
+    assert_eq!(supply.hands(), 1);
+    assert!(supply.state().next().is_some());
+}
+
+#[test]
+fn a_driver_of_disks_that_lacks_only_firmware_does_not_wait_for_ever() {
+    let texts = Texts { dep: "kernel/drivers/scsi/disk.ko:\n".to_owned(), ..Texts::default() };
+    let index = Index::new(&texts);
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let driver = "kernel/drivers/scsi/disk.ko";
+    fs::create_dir_all(root.join(driver).parent().unwrap()).unwrap();
+    fs::write(root.join(driver), "here").unwrap();
+    fs::write(root.join("modules.firmware"), format!("{driver}: disk.fw\n")).unwrap();
+    let line = format!("{} 1 firmware/disk.fw\n", "ab".repeat(32));
+    fs::write(root.join("modules.store"), line).unwrap();
+    let stock = Stock::read(root, root, false, |gap| panic!("{gap:?}"));
+    let supply = Supply::new(stock, Findings::default(), &NONE);
+    let queue = crate::devices::load::Queue::new(&index, &supply);
+    queue.want_module("disk", "test:disk");
+    assert_eq!(supply.held_back(), [driver]);
+    queue.open(Class::Disk);
+    assert!(queue.is_idle(), "it waits for its firmware");
+    queue.want_without_firmware();
+    assert!(!queue.is_idle() && supply.held_back().is_empty());
+    assert!(!supply.is_idle() && supply.is_over(), "its firmware is still wanted");
 }

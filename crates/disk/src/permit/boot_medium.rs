@@ -1,6 +1,7 @@
-//! The medium that the machine started from, as far as its firmware tells.
+//! The medium that the machine started from, as far as its firmware or its command line tells.
 
 use inventory::Root;
+use signature::medium;
 
 /// Where the kernel shows the firmware's variables, and the GUID of those that UEFI itself defines.
 const VARIABLES: &str = "sys/firmware/efi/efivars";
@@ -13,6 +14,21 @@ pub(super) enum Signature {
     Guid([u8; 16]),
     /// An MBR's disk signature.
     Mbr([u8; 4]),
+}
+
+/// Where a medium of ours says that it is one, in bytes.
+pub(super) const DESCRIPTOR_AT: u64 = medium::DESCRIPTOR_AT;
+
+/// Holds where the machine was started from a medium of ours. Which of them that was nobody tells, with BIOS above all:
+/// each that is there may be it.
+pub(super) fn is_ours(root: &Root) -> bool {
+    let line = root.text("proc/cmdline").ok().flatten().unwrap_or_default();
+    line.split_ascii_whitespace().any(|word| word == "drydock.medium=1")
+}
+
+/// Holds when a disk that has these bytes at [`DESCRIPTOR_AT`] is a medium of ours.
+pub(super) fn is_one(descriptor: &[u8]) -> bool {
+    medium::is_ours(descriptor)
 }
 
 /// Returns the partition that the firmware started this system from; `None` where it was no partition, or the firmware

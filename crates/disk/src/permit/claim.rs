@@ -207,12 +207,9 @@ impl Claim {
         let disk = disk.to_owned();
         let despite = |obstacle| purpose.is_despite(&self.ordered.identity, obstacle);
         if !despite(Obstacle::BootMedium)
-            && let Some(signature) = boot_medium::signature(&machine.root)
+            && self.is_boot_medium(machine).map_err(unanswered(&disk, "first sectors"))?
         {
-            let start = self.start().map_err(unanswered(&disk, "first sectors"))?;
-            if boot_medium::is_on(&signature, &start) {
-                return Err(Refusal::BootMedium { disk });
-            }
+            return Err(Refusal::BootMedium { disk });
         }
         let shared = self.look.shared();
         if !shared.is_empty() && !despite(Obstacle::SharedStorage) {
@@ -230,13 +227,27 @@ impl Claim {
         Ok(())
     }
 
-    /// Reads as much of the start as a partition table of the usual size takes.
-    fn start(&self) -> io::Result<AlignedBuffer> {
-        let length = (6 * u64::from(self.facts.sector_bytes)).max(34 * 512);
+    /// Holds when the machine was, or may have been, started from this disk.
+    fn is_boot_medium(&self, machine: &Machine) -> io::Result<bool> {
+        let sector = u64::from(self.facts.sector_bytes);
+        if let Some(signature) = boot_medium::signature(&machine.root) {
+            // As much as a partition table of the usual size takes.
+            let start = self.part(0, (6 * sector).max(34 * 512))?;
+            if boot_medium::is_on(&signature, &start) {
+                return Ok(true);
+            }
+        }
+        let place = boot_medium::DESCRIPTOR_AT;
+        Ok(boot_medium::is_ours(&machine.root)
+            && boot_medium::is_one(&self.part(place, sector.max(2048))?))
+    }
+
+    /// Reads that many bytes at an offset, or as many as there are.
+    fn part(&self, offset: u64, length: u64) -> io::Result<AlignedBuffer> {
         let length = length.next_multiple_of(u64::from(self.facts.sector_bytes));
-        let length = length.min(self.facts.size_bytes);
+        let length = length.min(self.facts.size_bytes.saturating_sub(offset));
         let mut buffer = AlignedBuffer::zeroed(usize::try_from(length).map_err(io::Error::other)?);
-        self.file.read_exact_at(&mut buffer, 0)?;
+        self.file.read_exact_at(&mut buffer, offset)?;
         Ok(buffer)
     }
 }

@@ -409,6 +409,26 @@ fn the_medium_that_the_firmware_started_is_refused() {
     assert_eq!(code(&machine, &machine.order(&[1], true)), "permitted");
 }
 
+/// Makes a machine that says this on its command line, whose first disk is a medium of ours.
+pub(super) fn with_medium(line: &str) -> Simulated {
+    let mut spec = spec();
+    let descriptor = [&b"\x01CD001"[..], &[b' '; 568], b"DRYDOCK  "].concat();
+    spec.disks[0].content = vec![(32_768, descriptor)];
+    let machine = Simulated::new(&spec);
+    std::fs::write(machine.directory().join("proc/cmdline"), line).unwrap();
+    machine
+}
+
+#[test]
+fn a_medium_of_ours_is_refused_where_the_machine_started_from_one_also_with_bios() {
+    let order = |machine: &Simulated, disk| code(machine, &machine.order(&[disk], true));
+    let machine = with_medium("console=ttyS0 drydock.medium=1\n");
+    assert_eq!(order(&machine, 0), "boot-medium");
+    assert_eq!(order(&machine, 1), "permitted");
+    // Booted over the network, it is a disk like others.
+    assert_eq!(order(&with_medium("console=ttyS0\n"), 0), "permitted");
+}
+
 #[test]
 fn every_reason_is_explained_to_users_and_nothing_else_is() {
     let text = include_str!("../../../../docs/imaging.md");

@@ -237,6 +237,7 @@ fn disks_with_data_on_usb_san_or_read_only_media_are_never_listed() {
     assert_eq!(keep(&mut sample, |disk| disk.transport = Some(Transport::Usb)), none);
     assert_eq!(keep(&mut sample, |disk| disk.removable = Some(true)), none);
     assert_eq!(keep(&mut sample, |disk| disk.read_only = Some(true)), none);
+    assert_eq!(keep(&mut sample, |disk| disk.boot_medium = true), none);
     assert_eq!(keep(&mut sample, |disk| disk.size_bytes = Bytes(0)), none);
     assert_eq!(keep(&mut sample, |disk| disk.content = None), none);
     assert_eq!(keep(&mut sample, |disk| disk.content = Some(Content::default())), none);

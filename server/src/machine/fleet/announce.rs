@@ -422,6 +422,7 @@ impl Machine {
             mac: picture.booted_through,
             complete,
             system,
+            from_medium: picture.announce.boot.from_medium,
         };
         if let Some(old) = self.session.replace(boot.clone()) {
             push(&mut self.replaced, old.session);

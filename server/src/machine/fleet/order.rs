@@ -298,7 +298,7 @@ impl Machine {
         if self.claimed_by.is_some() {
             // Its owner's boot server gets it.
             Verb::Reboot {}
-        } else if self.open_order().or(self.lost_order()).is_some() {
+        } else if self.open_order().or(self.lost_order()).is_some() || self.started_from_medium() {
             Verb::Wait {}
         } else if (reported || self.is_overdue())
             && self.told_to_wait.is_none()
@@ -316,6 +316,11 @@ impl Machine {
         } else {
             Verb::Wait {}
         }
+    }
+
+    /// Holds where somebody put a medium in: the machine would start from it again and again.
+    fn started_from_medium(&self) -> bool {
+        self.session.as_ref().is_some_and(|boot| boot.from_medium)
     }
 
     /// Returns what a person at the console should read.

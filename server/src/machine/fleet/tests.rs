@@ -20,6 +20,7 @@ use crate::{
 mod awaited;
 mod bounds;
 mod installs;
+mod medium;
 mod orders;
 mod succeeded;
 mod unheard;

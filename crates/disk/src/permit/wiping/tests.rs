@@ -11,7 +11,7 @@ use protocol::{
 use super::{
     super::{
         simulation::{Bus, DiskSpec, Simulated, Spec},
-        tests::{Setting, btrfs, spec, started_from_the_first},
+        tests::{Setting, btrfs, spec, started_from_the_first, with_medium},
     },
     *,
 };
@@ -308,6 +308,7 @@ fn what_is_refused_unless_it_is_named_is_refused_unless_it_is_named() {
         ("multipath", with(Obstacle::Multipath, &|disk| disk.bus = Bus::TwoWays)),
         ("removable", with(Obstacle::Removable, &|disk| disk.bus = Bus::Usb)),
         ("boot-medium", despite(&started_from_the_first(), Obstacle::BootMedium)),
+        ("boot-medium", despite(&with_medium("drydock.medium=1"), Obstacle::BootMedium)),
     ];
     for (expected, found) in cases {
         assert_eq!(found, [expected, "permitted", expected]);

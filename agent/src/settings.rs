@@ -22,6 +22,8 @@ pub struct Settings {
     pub port: Option<MacAddress>,
     /// Whether drivers of storage on a network may be loaded.
     pub network_storage: bool,
+    /// Whether the machine started from a CD or a stick.
+    pub medium: bool,
 }
 
 /// The command line names another server key than the image.
@@ -42,12 +44,12 @@ pub enum SettingsError {
 
 /// Reads the command line. Pins of the image beat it, and a different one on it stops the boot.
 pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, SettingsError> {
-    let CommandLine { server, pins, lease, port, network_storage } =
+    let CommandLine { server, pins, lease, port, network_storage, medium } =
         CommandLine::parse(command_line).map_err(SettingsError::CommandLine)?;
     let port = lease.as_ref().map(|lease| lease.mac).or(port);
     let Some(image_pins) = image_pins else {
         let contradiction = None;
-        return Ok(Settings { server, pins, contradiction, lease, port, network_storage });
+        return Ok(Settings { server, pins, contradiction, lease, port, network_storage, medium });
     };
     let image_pins: Vec<Pin> = image_pins
         .split(|character: char| character == ',' || character.is_whitespace())
@@ -56,7 +58,7 @@ pub fn read(command_line: &str, image_pins: Option<&str>) -> Result<Settings, Se
         .collect::<Result<_, _>>()
         .map_err(SettingsError::ImagePins)?;
     let contradiction = pins.into_iter().find(|pin| !image_pins.contains(pin)).map(Contradiction);
-    Ok(Settings { server, pins: image_pins, contradiction, lease, port, network_storage })
+    Ok(Settings { server, pins: image_pins, contradiction, lease, port, network_storage, medium })
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub struct CommandLine {
     /// `drydock.network-storage=1`: drivers of Fibre Channel, iSCSI and other storage on a network are loaded too, because
     /// somebody ordered it for this machine. Any other value is none.
     pub network_storage: bool,
+    /// `drydock.medium=1`: the machine started from a CD or a stick, so that a person may be at its console. Any other value
+    /// is none.
+    pub medium: bool,
 }
 
 /// The lease that iPXE hands over, so that the agent is online before it has asked DHCP itself.
@@ -78,6 +81,7 @@ impl CommandLine {
                     read.pins = pins;
                 }
                 "drydock.network-storage" => read.network_storage |= value == "1",
+                "drydock.medium" => read.medium |= value == "1",
                 _ => {}
             }
         }
@@ -110,6 +114,7 @@ impl fmt::Display for CommandLine {
         words.extend(self.lease.as_ref().map(|lease| format!("drydock.lease={lease}")));
         words.extend(self.port.map(|port| format!("drydock.port={port}")));
         words.extend(self.network_storage.then(|| "drydock.network-storage=1".to_owned()));
+        words.extend(self.medium.then(|| "drydock.medium=1".to_owned()));
         f.write_str(&words.join(" "))
     }
 }
@@ -169,14 +174,17 @@ mod tests {
             }),
             port: Some(MacAddress([0x52, 0x54, 0, 1, 2, 4])),
             network_storage: true,
+            medium: true,
         }
     }
 
     #[test]
-    fn storage_on_a_network_is_ordered_by_one_word_only() {
+    fn storage_on_a_network_and_a_medium_are_said_by_one_word_only() {
         for (text, expected) in [("", false), ("=0", false), ("=1", true), ("=yes", false)] {
             let read = CommandLine::parse(&format!("drydock.network-storage{text}")).unwrap();
             assert_eq!(read.network_storage, expected, "{text}");
+            let read = CommandLine::parse(&format!("drydock.medium{text}")).unwrap();
+            assert_eq!(read.medium, expected, "{text}");
         }
     }
 

@@ -8,6 +8,7 @@ mod harness;
 mod install;
 mod life;
 mod neighbour;
+mod offline;
 mod store;
 mod unified;
 mod wipe;
@@ -50,7 +51,7 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns all cases.
 pub(crate) fn all() -> Vec<Case> {
-    [CASES, wipe::beside::CASES, unified::CASES].concat()
+    [CASES, wipe::beside::CASES, unified::CASES, offline::CASES].concat()
 }
 
 /// The cases, the long ones first, so that no processor waits for them in the end.

@@ -14,8 +14,9 @@ use protocol::{
     inventory::{Content, Disk, Signature},
 };
 
-/// The directory on the stick.
-const DIRECTORY: &str = "drydock";
+/// What names of files begin with. They lie in the root: the library gives the entries `.` and `..` of a directory that it
+/// makes long names, which `fsck.vfat` takes for damage.
+const PREFIX: &str = "drydock-";
 
 /// The longest name of a machine that becomes one of a file.
 const LONGEST_NAME: usize = 63;
@@ -90,6 +91,7 @@ pub(super) fn machine_name(inventory: &Inventory) -> String {
 
 /// Puts a file on a stick, and reads it back from there. Returns where it is. Blocks.
 pub(super) fn save(stick: &Stick, name: &str, content: &[u8]) -> Result<String, String> {
+    let name = &format!("{PREFIX}{name}");
     let mut device = stick::Stick::open(&stick.disk, stick.start, stick.length)
         .map_err(|error| chain(&error))?;
     put(&mut device, name, content).map_err(|error| format!("writing: {error}"))?;
@@ -99,7 +101,7 @@ pub(super) fn save(stick: &Stick, name: &str, content: &[u8]) -> Result<String, 
     if found != content {
         return Err("it reads back otherwise than it was written".to_owned());
     }
-    Ok(format!("{DIRECTORY}/{name} on {}", stick.disk.name))
+    Ok(format!("{name} on {}", stick.disk.name))
 }
 
 fn put(mut device: impl Read + Write + Seek, name: &str, content: &[u8]) -> io::Result<()> {
@@ -107,8 +109,7 @@ fn put(mut device: impl Read + Write + Seek, name: &str, content: &[u8]) -> io::
     device.rewind()?;
     let filesystem = FileSystem::new(device, FsOptions::new())?;
     {
-        let directory = filesystem.root_dir().create_dir(DIRECTORY)?;
-        let mut file = directory.create_file(name)?;
+        let mut file = filesystem.root_dir().create_file(name)?;
         file.truncate()?;
         file.write_all(content)?;
         file.flush()?;
@@ -122,7 +123,7 @@ fn get(mut device: impl Read + Write + Seek, name: &str, length: usize) -> io::R
     device.rewind()?;
     let filesystem = FileSystem::new(device, FsOptions::new())?;
     let mut content = Vec::new();
-    let file = filesystem.root_dir().open_dir(DIRECTORY)?.open_file(name)?;
+    let file = filesystem.root_dir().open_file(name)?;
     let most = u64::try_from(length).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut content)?;
     Ok(content)

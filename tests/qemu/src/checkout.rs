@@ -23,6 +23,14 @@ pub(crate) fn image() -> Result<PathBuf> {
     Ok(root().join("dist"))
 }
 
+/// Returns the initramfs of `SunshineOS` with a console for media, where it was made: its agent has the feature `offline`.
+pub(crate) fn medium_initrd() -> Result<PathBuf> {
+    built(
+        "sunshineos-medium-x86_64.initrd",
+        "image/build-static sunshine agent offline, and pack it",
+    )
+}
+
 /// Returns the same directory, where the system that wipes is in it.
 pub(crate) fn hercules() -> Result<PathBuf> {
     built("herculesos-x86_64.initrd", "make image")?;

@@ -21,6 +21,9 @@ use crate::{
 /// What the kernel is told on a medium: the keyboard belongs to the screen, and the harness reads the serial line.
 const LINE: &str = "console=tty0 console=ttyS0 drydock.medium=1";
 
+/// What `HerculesOS` is loaded from; its agent always has the menu.
+const HERCULES: &str = "herculesos-x86_64.initrd";
+
 /// As much as is wiped in a moment.
 const SMALL: u64 = 64 << 20;
 
@@ -34,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
         name: "offline_inventory",
         claim: "a machine that started from a medium, where no server is, shows its inventory and saves it to a stick, and no byte of its disk changes",
         machines: 1,
-        when: When::Test,
+        when: When::Soak,
         run: inventory,
     },
     // Seen red: the answer to the question for a disk's name is not looked at.
@@ -50,7 +53,8 @@ pub(super) const CASES: &[Case] = &[
 fn inventory(lab: &Lab) -> Result<()> {
     let disk = Disk { size_bytes: SMALL, ..Disk::of_ones(Bus::Sata) };
     let stick = stick(lab)?;
-    let machine = on_medium(Machine::bios("dinghy").disk(disk), "sunshineos", &stick)?;
+    let machine = Machine::bios("dinghy").disk(disk);
+    let machine = on_medium(machine, "sunshineos", checkout::medium_initrd()?, &stick)?;
     let serial = machine.serial.clone();
     let mut booted = machine.boot(lab)?;
     booted
@@ -74,7 +78,7 @@ fn wipe(lab: &Lab) -> Result<()> {
     let disk = || Disk { size_bytes: SMALL, ..Disk::of_ones(Bus::Sata) };
     let stick = stick(lab)?;
     let machine = Machine::bios("dredger").disk(disk()).disk(disk());
-    let machine = on_medium(machine, "herculesos", &stick)?;
+    let machine = on_medium(machine, "herculesos", checkout::hercules()?.join(HERCULES), &stick)?;
     let mut booted = machine.boot(lab)?;
     booted
         .says("its menu", BOOT_PATIENCE, |console| console.contains("is off-line. Type a key"))?;
@@ -124,7 +128,7 @@ fn save(booted: &mut Booted, what: &str) -> Result<()> {
     answer(booted, "s")?;
     waits(booted, "number of the stick", before + 1)?;
     answer(booted, "1")?;
-    waits(booted, "saved and read back: drydock/", 1).with_context(|| format!("saving the {what}"))
+    waits(booted, "saved and read back: drydock-", 1).with_context(|| format!("saving the {what}"))
 }
 
 /// Waits until something was said so many times.
@@ -148,11 +152,11 @@ fn answer(booted: &mut Booted, line: &str) -> Result<()> {
 }
 
 /// Describes a machine that starts a system as from a medium, with a stick in it.
-fn on_medium(machine: Machine, system: &str, stick: &Path) -> Result<Machine> {
-    let dist = checkout::hercules()?;
+fn on_medium(machine: Machine, system: &str, initrd: PathBuf, stick: &Path) -> Result<Machine> {
+    let dist = checkout::image()?;
     let kernel = Kernel {
         image: dist.join(format!("{system}-x86_64.vmlinuz")),
-        initrd: dist.join(format!("{system}-x86_64.initrd")),
+        initrd,
         command_line: LINE.to_owned(),
     };
     let drive = format!("if=none,id=stick,format=raw,file={}", stick.display());
@@ -175,6 +179,6 @@ fn stick(lab: &Lab) -> Result<PathBuf> {
 fn read(stick: &Path, name: &str) -> Result<Value> {
     let image = stick.to_string_lossy();
     run("fsck.vfat", &["-n", &image])?;
-    let text = run("mtype", &["-i", &image, &format!("::drydock/{name}")])?;
+    let text = run("mtype", &["-i", &image, &format!("::drydock-{name}")])?;
     serde_json::from_str(&text).with_context(|| format!("reading {name}"))
 }

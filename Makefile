@@ -122,11 +122,30 @@ dist/%-$(arch)-all.efi: dist/%-$(arch).initrd $(packages) image/join image/archi
 dist/%-$(arch)-signed.efi: dist/%-$(arch).initrd $(packages) FORCE
 	image/sign $(arch) $* "$(SIGN)" "$(PIN)" "$(SERVER)" $@ $< dist/pack-$(arch)/network.cpio
 
-dist/%-x86_64.iso: dist/%-x86_64.initrd dist/packages.txt image/iso image/join $(wildcard image/unify/src/*)
-	image/iso $* $@
+dist/%-x86_64.iso: target/image/%-medium.initrd dist/packages.txt dist/pack-x86_64/cards image/iso image/join $(wildcard image/unify/src/*)
+	image/iso $* $@ $<
 
-dist/%-x86_64-pinned.iso: dist/%-x86_64.initrd dist/packages.txt FORCE
-	image/iso $* $@ "$(PIN)" "$(SERVER)"
+dist/%-x86_64-pinned.iso: target/image/%-medium.initrd dist/packages.txt dist/pack-x86_64/cards FORCE
+	image/iso $* $@ $< "$(PIN)" "$(SERVER)"
+
+# On a medium SunshineOS can be used without a server; over a network it is smaller. HerculesOS is the same.
+target/image/sunshineos-medium.initrd: target/image/modules.cpio.zst target/image/sunshineos-medium.cpio.zst
+	image/together $@ $^
+
+target/image/herculesos-medium.initrd: target/image/modules.cpio.zst target/image/herculesos.cpio.zst
+	image/together $@ $^
+
+target/image/sunshineos-medium.versions: target/image/modules.cpio.zst $(musl)/agent/sunshine-medium dist/packages.txt image/versions
+	image/versions sunshineos dist/packages.txt dist/sunshineos-x86_64.vmlinuz target/image/modules.cpio.zst $(musl)/agent/sunshine-medium >$@
+
+target/image/sunshineos-medium.cpio.zst: $(musl)/agent/sunshine-medium target/image/sunshineos-medium.versions image/pack-system $(pack)
+	image/pack-system sunshineos $< $@ target/image/parts/etc/ssl/certs/ca-certificates.crt
+
+# Cargo has one place for both: the one for networks goes back into it.
+$(musl)/agent/sunshine-medium: $(musl)/agent/sunshine FORCE
+	image/build-static x86_64 sunshine agent offline
+	cmp --silent $< $@ || install -m 755 $< $@
+	image/build-static x86_64 sunshine agent
 
 # cargo knows what is out of date; make only asks it.
 $(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: $(if $(foreign),$(build)/parts.stamp) FORCE
@@ -135,12 +154,9 @@ $(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: $(if $(f
 $(musl)/release/drydock: $(if $(foreign),$(build)/parts.stamp) FORCE
 	image/build-static $(arch) drydock release
 
-# What an image names in the store is there before the image. Old boot programs and stubs put the next archive right behind
-# it, where the kernel looks for one at multiples of four only.
+# What an image names in the store is there before the image.
 dist/%-$(arch).initrd: $(build)/modules.cpio.zst $(build)/%.cpio.zst dist/pack-$(arch)/cards
-	cat $(filter %.zst,$^) >$@.new
-	truncate --size=%4 $@.new
-	mv $@.new $@
+	image/together $@ $(filter %.zst,$^)
 
 # What is in the files, and of whom: kernel, initramfs and both in one program.
 from_debian := firmware-.*|linux-image-[0-9].*|systemd-boot-efi

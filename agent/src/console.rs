@@ -41,6 +41,13 @@ struct Outputs {
     log: Option<KernelLog>,
 }
 
+#[cfg(feature = "offline")]
+/// Returns the devices that people may type at, as far as they are there.
+pub(crate) fn keyboards() -> Vec<std::path::PathBuf> {
+    let names = fs::read_to_string(ACTIVE).unwrap_or_default();
+    names.split_whitespace().map(device).filter(|device| device.exists()).collect()
+}
+
 /// Opens all consoles and the kernel's log, and has everything that is traced written there. To be called once.
 pub fn open() {
     let names = fs::read_to_string(ACTIVE).unwrap_or_default();

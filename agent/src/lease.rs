@@ -33,10 +33,11 @@ const MAXIMUM_SIZE: u16 = 1500;
 const BROADCAST: u16 = 0x8000;
 
 /// Options that are asked for.
-const PARAMETERS: [u8; 7] = [
+const PARAMETERS: [u8; 8] = [
     code::SUBNET_MASK,
     code::ROUTERS,
     code::NAME_SERVERS,
+    code::DOMAIN_NAME,
     code::LEASE_TIME,
     code::RENEWAL_TIME,
     code::REBINDING_TIME,
@@ -79,6 +80,8 @@ pub struct Lease {
     pub gateway: Option<Ipv4Addr>,
     /// Best first.
     pub name_servers: Vec<Ipv4Addr>,
+    /// The network's domain, as the server wrote it.
+    pub domain: Option<String>,
     /// The server that lent it.
     pub server: Ipv4Addr,
     /// How long it is lent for; absent for ever.
@@ -118,6 +121,8 @@ pub struct Client {
     fickle: Vec<Ipv4Addr>,
     /// What one of those offered again, address and server: better than nothing.
     reserve: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The transaction in which is only asked where our server is.
+    inquiry: Option<u32>,
 }
 
 /// An address that the port uses.
@@ -153,6 +158,7 @@ impl Client {
             due: None,
             fickle: Vec::new(),
             reserve: None,
+            inquiry: None,
         }
     }
 
@@ -220,17 +226,32 @@ impl Client {
         self.ask(now, random)
     }
 
+    /// Asks where our server is, beside a lease that is held: whoever lent it may not know, and one that was down then
+    /// says so only where somebody looks for servers. What is offered is not taken.
+    pub fn inquire(&mut self, random: u32) -> Vec<Action> {
+        if !matches!(self.phase, Phase::Bound { .. }) {
+            // It is asked for with the lease.
+            return Vec::new();
+        }
+        self.inquiry = Some(random);
+        let message = self.message(random, MessageType::Discover);
+        vec![Action::Broadcast(Box::new(message))]
+    }
+
     /// A message came. What is not an answer to this client's last question is ignored.
     pub fn receive(&mut self, now: Instant, random: u32, message: &Message) -> Vec<Action> {
-        let is_ours =
-            message.op == Operation::Reply && message.xid == self.xid && message.chaddr == self.mac;
-        if !is_ours {
+        let is_answer = message.op == Operation::Reply && message.chaddr == self.mac;
+        let is_inquired = self.inquiry == Some(message.xid) && message.xid != self.xid;
+        if !is_answer || !(is_inquired || message.xid == self.xid) {
             return Vec::new();
         }
         let server = message.options.address(code::SERVER_IDENTIFIER);
         // A proxy says it too, which offers nothing else, and may be later than the router.
         let heard = message.options.text(code::DRYDOCK_SERVER).filter(|door| is_door(door));
         let mut actions: Vec<Action> = heard.map(Action::Hear).into_iter().collect();
+        if is_inquired {
+            return actions;
+        }
         actions.extend(self.follow(now, random, message, server));
         actions
     }
@@ -317,6 +338,7 @@ impl Client {
             prefix_bits: mask.and_then(prefix_bits).unwrap_or(24),
             gateway: options.addresses(code::ROUTERS).first().copied().filter(|at| is_usable(*at)),
             name_servers: options.addresses(code::NAME_SERVERS),
+            domain: options.text(code::DOMAIN_NAME),
             server,
             duration,
         };
@@ -366,17 +388,14 @@ impl Client {
 
     /// Sends the question of this phase, and sets the time to ask again.
     fn ask(&mut self, now: Instant, random: u32) -> Vec<Action> {
-        let mut message = Message::request(self.mac, self.xid);
+        let kind = match self.phase {
+            Phase::Discovering => MessageType::Discover,
+            _ => MessageType::Request,
+        };
+        let mut message = self.message(self.xid, kind);
         message.secs =
             u16::try_from(now.saturating_duration_since(self.began).as_secs()).unwrap_or(u16::MAX);
         let options = &mut message.options;
-        options.set_message_type(match self.phase {
-            Phase::Discovering => MessageType::Discover,
-            _ => MessageType::Request,
-        });
-        let mut identifier = vec![1];
-        identifier.extend(self.mac.0);
-        options.set(code::CLIENT_IDENTIFIER, identifier);
         match (self.phase, self.held) {
             (Phase::Requesting { address, server }, _) => {
                 options.set_address(code::REQUESTED_ADDRESS, address);
@@ -387,14 +406,9 @@ impl Client {
             }
             (Phase::Renewing { .. } | Phase::Rebinding, Some(held)) => {
                 message.ciaddr = held.address;
+                message.flags = 0;
             }
             _ => {}
-        }
-        options.set_maximum_size(MAXIMUM_SIZE);
-        options.set_text(code::VENDOR_CLASS, VENDOR_CLASS);
-        options.set(code::PARAMETER_REQUEST_LIST, PARAMETERS);
-        if message.ciaddr.is_unspecified() {
-            message.flags = BROADCAST;
         }
         self.attempts += 1;
         self.due = Some(now + self.wait(now, random));
@@ -402,6 +416,21 @@ impl Client {
             Phase::Renewing { server, .. } => Action::Unicast(Box::new(message), server),
             _ => Action::Broadcast(Box::new(message)),
         }]
+    }
+
+    /// Makes what every message of this client has, with an answer to everybody.
+    fn message(&self, xid: u32, kind: MessageType) -> Message {
+        let mut message = Message::request(self.mac, xid);
+        message.flags = BROADCAST;
+        let options = &mut message.options;
+        options.set_message_type(kind);
+        let mut identifier = vec![1];
+        identifier.extend(self.mac.0);
+        options.set(code::CLIENT_IDENTIFIER, identifier);
+        options.set_maximum_size(MAXIMUM_SIZE);
+        options.set_text(code::VENDOR_CLASS, VENDOR_CLASS);
+        options.set(code::PARAMETER_REQUEST_LIST, PARAMETERS);
+        message
     }
 
     /// Returns how long to wait for the answer to what was just asked.

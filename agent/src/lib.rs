@@ -15,12 +15,15 @@ pub mod console;
 pub mod devices;
 mod engine;
 pub mod farewell;
+pub mod finding;
 pub mod installed;
 pub mod kexec;
 pub mod lease;
 pub mod life;
 pub mod machine;
 pub mod network;
+#[cfg(feature = "offline")]
+pub mod offline;
 pub mod orders;
 pub mod panel;
 pub mod pin;

@@ -1,5 +1,7 @@
 //! The life of PID 1, from the first mount to the restart.
 
+mod talk;
+
 use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,17 +13,24 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Announce, EventKind, Level, Pin};
+use protocol::{EventKind, Level, Pin};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
 use tracing::{debug, error, info, warn};
 
+#[cfg(feature = "offline")]
+pub(crate) use self::talk::Talk;
+use self::talk::Talker;
+#[cfg(feature = "offline")]
+use crate::offline::{self, Topic};
 use crate::{
     boot, console, devices,
     engine::Engine,
-    farewell, kexec,
+    farewell,
+    finding::{self, Offer, Offers, Source},
+    kexec,
     machine::{Painter, Phases},
     network, panel,
     session::{ClientError, End, Said, Session},
@@ -60,8 +69,18 @@ pub(crate) fn session() -> Option<&'static Session> {
     SESSION.get()
 }
 
+/// What one of the two programs can do beyond waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Craft {
+    /// What it does for the server.
+    pub worker: Worker,
+    #[cfg(feature = "offline")]
+    /// What it does for a person at the console of a machine that started from a medium.
+    pub topic: Option<Topic>,
+}
+
 /// Is PID 1 until the machine restarts. To be called after [`boot::check`].
-pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) -> ! {
+pub fn run(name: &'static str, version: &'static str, craft: Craft) -> ! {
     gather_chance();
     let failures = boot::prepare();
     console::open();
@@ -70,7 +89,7 @@ pub fn run(name: &'static str, version: &'static str, worker: Option<Worker>) ->
     for failure in failures {
         error!("{failure}");
     }
-    let end = match catch_unwind(AssertUnwindSafe(|| live(name, version, worker))) {
+    let end = match catch_unwind(AssertUnwindSafe(|| live(name, version, craft))) {
         Ok(Ok(end)) => end,
         Ok(Err(error)) => fail(&chain(&error)),
         Err(payload) => {
@@ -122,11 +141,7 @@ fn go_down(end: End) -> ! {
     }
 }
 
-fn live(
-    system: &'static str,
-    version: &'static str,
-    worker: Option<Worker>,
-) -> Result<End, LifeError> {
+fn live(system: &'static str, version: &'static str, craft: Craft) -> Result<End, LifeError> {
     let phases = Phases::default();
     phases.end("kernel");
     if let Err(error) = linux::power::catch_ctrl_alt_del() {
@@ -143,7 +158,7 @@ fn live(
     let painter = Painter { system, version, boot_port, from_medium, findings, phases };
     let engine =
         Engine::start().map_err(|source| LifeError::Start { what: "the runtime", source })?;
-    engine.block_on(converse(settings, painter, news, &announced, worker))
+    engine.block_on(converse(settings, painter, news, &announced, craft))
 }
 
 fn read_settings() -> Result<Settings, LifeError> {
@@ -169,7 +184,7 @@ async fn converse(
     painter: Painter,
     news: mpsc::UnboundedReceiver<devices::News>,
     announced: &AtomicBool,
-    worker: Option<Worker>,
+    craft: Craft,
 ) -> Result<End, LifeError> {
     let mut signals =
         Signals::open().map_err(|source| LifeError::Start { what: "signals", source })?;
@@ -179,22 +194,44 @@ async fn converse(
     let (ask, asked) = mpsc::unbounded_channel();
     let (say, mut said) = mpsc::unbounded_channel();
 
-    let (tell_server, heard) = watch::channel(None);
+    let has_console = settings.medium && cfg!(feature = "offline");
+    let way = finding::way(settings.server.as_deref(), &settings.pins, has_console);
+    let mut known = Offers::default();
+    if let (finding::Way::Ask, Some(server)) = (&way, settings.server.clone()) {
+        known.hear(Offer { server, source: Source::Said });
+    }
+    let (tell_servers, heard) = watch::channel(known);
+    let (seeks, is_sought) =
+        watch::channel(matches!(way, finding::Way::Search(_) | finding::Way::Ask));
     let phases = painter.phases.clone();
-    let tell_online = network::Online { times: tell_online, server: tell_server, phases };
+    let tell_online =
+        network::Online { times: tell_online, servers: tell_servers, seeks: is_sought, phases };
     let network = tokio::spawn(network::run(settings.lease, tell_online, tell_happening));
     let (phases, findings) = (painter.phases.clone(), painter.findings.clone());
+    #[cfg(feature = "offline")]
+    let system = painter.system;
     tokio::spawn(painter.run(news, asked, show));
-    let door = Door { server: settings.server.clone(), pins: settings.pins, worker, findings };
+    let worker = Some(craft.worker);
+    let talker = Talker { worker, findings, heard, picture: picture.clone(), online, say, seeks };
     let talk = async {
         match settings.contradiction {
-            Some(contradiction) => Err(stop(contradiction, door, online).await),
-            None => talk(door, heard.clone(), picture.clone(), online, say).await,
+            Some(contradiction) => {
+                let online = talker.online.clone();
+                Err(stop(contradiction, settings.server, settings.pins, online).await)
+            }
+            #[cfg(feature = "offline")]
+            None if has_console => {
+                let (topic, picture, offers) =
+                    (craft.topic, talker.picture.clone(), talker.heard.clone());
+                let seat = offline::Seat { system, topic, way, picture, offers };
+                offline::sit(seat, |way| talker.speak(way)).await
+            }
+            None => talker.speak(way).await,
         }
     };
     tokio::pin!(talk);
     tokio::pin!(network);
-    let server = || settings.server.clone().or_else(|| heard.borrow().clone()).unwrap_or_default();
+    let server = || SESSION.get().map(Session::server).unwrap_or_default();
     loop {
         tokio::select! {
             end = &mut talk => return end,
@@ -222,7 +259,7 @@ async fn converse(
                     debug!(resident = resident(), "memory");
                     info!(machine = welcome.machine, "the server knows this machine");
                     if let Some(announce) = &*picture.borrow() {
-                        console::show(&panel::draw(&announce.inventory, &server(), &welcome));
+                        console::show(&panel::draw(&announce.inventory, server(), &welcome));
                     }
                 }
                 Said::LookAgain => {
@@ -239,48 +276,12 @@ async fn converse(
     }
 }
 
-/// With whom to talk, whom to trust, and what can be done, once the drivers are there.
-struct Door {
-    server: Option<String>,
-    pins: Vec<Pin>,
-    worker: Option<Worker>,
-    findings: devices::Findings,
-}
-
-/// Talks to the server where it is known whom to trust; says so where not, and waits for ever.
-/// Where nobody said who the server is, DHCP is waited for to say it.
-async fn talk(
-    Door { server, pins, worker, findings }: Door,
-    mut heard: watch::Receiver<Option<String>>,
-    picture: watch::Receiver<Option<Announce>>,
-    online: watch::Receiver<u64>,
-    say: mpsc::UnboundedSender<Said>,
-) -> Result<End, LifeError> {
-    if pins.is_empty() {
-        warn!("the server is not spoken to: neither command line nor image has its pin");
-        return std::future::pending().await;
-    }
-    let server = if let Some(server) = server {
-        server
-    } else {
-        info!("neither image nor command line name a server: DHCP is to say where it is");
-        match heard.wait_for(Option::is_some).await.map(|said| said.clone()) {
-            Ok(Some(server)) => server,
-            _ => return std::future::pending().await,
-        }
-    };
-    // A thread of its own, because the key waits for randomness.
-    let made = tokio::task::spawn_blocking(move || Session::new(&server, pins)).await;
-    let session = made.map_err(|panicked| LifeError::Failed(panicked.to_string()))??;
-    let session = session.with_worker(worker).with_findings(findings);
-    Ok(SESSION.get_or_init(|| session).run(picture, online, say).await)
-}
-
 /// Makes ready to say why the boot stops, to whom the image trusts. A server with another key hears nothing
 /// but that it is refused, and can tell that.
 async fn stop(
     contradiction: settings::Contradiction,
-    Door { server, pins, .. }: Door,
+    server: Option<String>,
+    pins: Vec<Pin>,
     mut online: watch::Receiver<u64>,
 ) -> LifeError {
     let Some(server) = server else { return contradiction.into() };

@@ -18,7 +18,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::port::Port;
-use crate::machine::Phases;
+use crate::{
+    finding::{Offer, Offers},
+    machine::Phases,
+};
 
 /// How long to wait where the kernel does not say what happens to links.
 const BREATH: Duration = Duration::from_millis(100);
@@ -40,8 +43,10 @@ pub enum Happening {
 pub struct Online {
     /// Counts up each time.
     pub times: watch::Sender<u64>,
-    /// Where the server is, as DHCP said it first.
-    pub server: watch::Sender<Option<String>>,
+    /// Where servers may be, as far as it was heard.
+    pub servers: watch::Sender<Offers>,
+    /// Whether servers are looked for: nobody said who it is.
+    pub seeks: watch::Receiver<bool>,
     /// Where the first address is noted.
     pub phases: Phases,
 }
@@ -51,15 +56,11 @@ impl Online {
         self.times.send_modify(|times| *times += 1);
     }
 
-    fn heard_of(&self, port: &str, server: String) {
-        self.server.send_if_modified(|known| {
-            let is_first = known.is_none();
-            if is_first {
-                info!(port, server, "DHCP says where a server is");
-                *known = Some(server);
-            }
-            is_first
-        });
+    fn heard_of(&self, port: &str, offer: Offer) {
+        let (server, source) = (offer.server.clone(), offer.source);
+        if self.servers.send_if_modified(|known| known.hear(offer)) {
+            info!(port, server, by = source.words(), "where a server is");
+        }
     }
 
     fn gained_address(&self) {
@@ -160,7 +161,8 @@ impl Network {
         info!(port = link.name, %mac, "port");
         let used = handed.and_then(|lease| self.use_handed(link, &lease, metric));
         let (tell, carrier) = watch::channel(false);
-        let port = Port { index: link.index, name: link.name.clone(), mac, metric, used };
+        let (name, names) = (link.name.clone(), port::Names::default());
+        let port = Port { index: link.index, name, mac, metric, used, names };
         self.tasks.spawn(port::serve(port, carrier, self.online.clone()));
         self.ports.insert(link.index, tell);
     }

@@ -13,8 +13,10 @@ mod abridgement;
 mod bulk;
 mod client;
 mod http;
+mod key;
 mod outbox;
 mod patience;
+mod probe;
 
 use std::{
     sync::{
@@ -35,7 +37,9 @@ use tracing::{info, warn};
 pub use self::{
     bulk::{Body, Bulk, BulkError},
     client::ClientError,
+    key::{Key, NoRandomness},
     outbox::Ticket,
+    probe::key_of,
 };
 use self::{
     client::Client,
@@ -45,7 +49,7 @@ use self::{
 use crate::{
     devices::Findings,
     orders::{Act, Orders},
-    work::{self, After, Clock, Job, Worker},
+    work::{self, After, Clock, Job, Master, Worker},
 };
 
 /// How long the last words may take before the machine goes down.
@@ -126,9 +130,19 @@ impl Session {
         Self { findings, ..self }
     }
 
+    /// Holds where the server answers, and has one of the keys.
+    pub async fn is_answered(&self) -> bool {
+        self.client.greet().await.is_ok()
+    }
+
     /// Returns what the devices' thread noticed.
     pub fn findings(&self) -> &Findings {
         &self.findings
+    }
+
+    /// Returns where the server is.
+    pub fn server(&self) -> &str {
+        self.client.http.server()
     }
 
     /// Returns the keys that the server may have.
@@ -255,6 +269,7 @@ impl Session {
                         match step {
                             Step::Welcome(welcome) => {
                                 announced = true;
+                                Master::Server.take();
                                 *clock = set_clock(&welcome, *clock);
                                 let act = orders.welcome(Instant::now(), &welcome);
                                 let _nobody_left = said.send(Said::Welcome(welcome));
@@ -310,6 +325,9 @@ impl Session {
             Act::Refuse { sequence, reason } => self.refuse(sequence, &reason).await,
             Act::Restart => return Some(self.obey(sequence, End::Restart).await),
             Act::SwitchOff => return Some(self.obey(sequence, End::SwitchOff).await),
+            Act::Work(_) if !Master::Server.take() => {
+                self.refuse(Some(sequence), "a person at the console has this machine").await;
+            }
             Act::Work(verb) => {
                 let worker = self.worker.filter(|worker| (worker.order)(&verb).is_some());
                 if let Some(worker) = worker {

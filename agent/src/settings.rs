@@ -22,7 +22,7 @@ pub struct Settings {
     pub port: Option<MacAddress>,
     /// Whether drivers of storage on a network may be loaded.
     pub network_storage: bool,
-    /// Whether the machine started from a medium of ours.
+    /// Whether the machine started from a CD or stick of ours.
     pub medium: bool,
 }
 

@@ -2,7 +2,11 @@
 //!
 //! One at a time. While it runs, the session goes on: it asks for instructions, and refuses what would disturb the work.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    thread,
+    time::Duration,
+};
 
 use inventory::guard;
 use protocol::{EventKind, Level, OrderId, Verb};
@@ -13,6 +17,40 @@ use crate::session::{End, Session};
 
 /// How long an order waits for drivers that are on their way: they are given up before.
 const DRIVER_PATIENCE: Duration = Duration::from_mins(5);
+
+/// Who gives this machine orders in this boot, once somebody does: nobody else then ever does.
+static MASTER: AtomicU8 = AtomicU8::new(NOBODY);
+const NOBODY: u8 = 0;
+
+/// Who may give a machine orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Master {
+    /// The server, which knows the machine.
+    Server = 1,
+    /// A person at its console.
+    Person = 2,
+}
+
+impl Master {
+    /// Takes the machine, and says whether it is this one's: of two who try at once one gets it, for the whole boot.
+    pub fn take(self) -> bool {
+        Self::take_in(self, &MASTER)
+    }
+
+    fn take_in(self, master: &AtomicU8) -> bool {
+        let own = self as u8;
+        match master.compare_exchange(NOBODY, own, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => true,
+            Err(other) => other == own,
+        }
+    }
+
+    /// Holds where this one has taken it.
+    pub fn has_it(self) -> bool {
+        MASTER.load(Ordering::SeqCst) == self as u8
+    }
+}
 
 /// What a program can do.
 #[derive(Debug, Clone, Copy)]

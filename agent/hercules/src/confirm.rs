@@ -78,7 +78,7 @@ fn line(answers: &mut impl BufRead) -> Result<String, String> {
 }
 
 /// Names what stands on a disk's label and what a person can type.
-fn best_name(disk: &DiskIdentity) -> Option<&'static str> {
+pub(crate) fn best_name(disk: &DiskIdentity) -> Option<&'static str> {
     let names = [
         (&disk.serial, "serial number"),
         (&disk.wwn, "WWN"),
@@ -104,7 +104,7 @@ fn beside(extras: &[Extra]) -> String {
     text
 }
 
-fn shown(asked: &Asked<'_>) -> String {
+pub(crate) fn shown(asked: &Asked<'_>) -> String {
     let disk = asked.disk;
     let model = disk.model.as_deref().unwrap_or("no model");
     // Some models begin with it.

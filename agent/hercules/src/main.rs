@@ -13,15 +13,20 @@ mod command;
 mod confirm;
 mod extras;
 mod forecast;
+mod offline;
 mod refusal;
 mod wipe;
 
 use std::process::ExitCode;
 
+/// What this program can do.
+const CRAFT: agent::life::Craft =
+    agent::life::Craft { worker: wipe::WORKER, topic: Some(offline::TOPIC) };
+
 fn main() -> ExitCode {
     agent::cipher::install();
     match agent::boot::check() {
-        Ok(()) => agent::life::run("HerculesOS", env!("CARGO_PKG_VERSION"), Some(wipe::WORKER)),
+        Ok(()) => agent::life::run("HerculesOS", env!("CARGO_PKG_VERSION"), CRAFT),
         #[cfg(feature = "command")]
         Err(not_ours) => command::run(&not_ours),
         #[cfg(not(feature = "command"))]

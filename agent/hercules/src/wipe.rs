@@ -34,11 +34,15 @@ use wipe::{
     working::release,
 };
 
+pub(crate) use self::{
+    base64::encode as base64,
+    screen::{Screen, report as words},
+    units::facts,
+};
 #[cfg(feature = "command")]
 pub(crate) use self::{
     keeper::SLEEP_SECONDS,
-    screen::{Screen, report as words},
-    units::{Commands, NOT_ALONE, commands, facts},
+    units::{Commands, NOT_ALONE, commands},
 };
 use self::{keeper::SessionKeeper, result::Beside, units::Ordered};
 pub(crate) use self::{result::Clockwork, result::is_over_well};
@@ -147,7 +151,7 @@ pub(crate) fn perform(
 }
 
 /// Loads what installed filesystems are mounted with. One that cannot be loaded shows where it is missing.
-fn load_filesystems() {
+pub(crate) fn load_filesystems() {
     for module in ["loop", "ext4", "xfs", "btrfs"] {
         if let Err(error) = devices::load(module) {
             console::show(&format!("  the kernel's driver {module}: {error}\n"));

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     life,
     session::{Bulk, BulkError},
+    work::Master,
 };
 
 /// How often a file is asked for, with pauses between that double.
@@ -253,7 +254,13 @@ impl Line {
         if let Some(bulk) = &*line {
             return Ok(Arc::clone(bulk));
         }
-        let none = || BulkError::Again("there is no session".to_owned());
+        let none = || {
+            if Master::Person.has_it() {
+                BulkError::Never("no server is spoken to in this boot".to_owned())
+            } else {
+                BulkError::Again("there is no session".to_owned())
+            }
+        };
         let bulk = Arc::new(life::session().ok_or_else(none)?.bulk()?);
         *line = Some(Arc::clone(&bulk));
         Ok(bulk)

@@ -98,6 +98,7 @@ fn an_address_is_found_asked_for_and_used() {
         prefix_bits: 23,
         gateway: Some(OTHER),
         name_servers: Vec::new(),
+        domain: None,
         server: SERVER,
         duration: Some(Duration::from_hours(1)),
     };
@@ -437,4 +438,42 @@ proptest! {
             prop_assert!(waits || endless || client.phase == Phase::NoLink, "{:?}", client);
         }
     }
+}
+
+#[test]
+fn who_holds_a_lease_asks_again_where_the_server_is_and_takes_no_other_address() {
+    assert!(
+        Story::new(None).client.inquire(7).is_empty(),
+        "without a lease it is asked for anyway"
+    );
+    let mut story = Story::bound();
+    let question = broadcast(&story.client.inquire(7));
+    assert_eq!((kind(&question), question.xid), (DISCOVER, 7));
+    let deadline = story.client.deadline();
+    let told = story.answer(&question, MessageType::Offer, OTHER, |reply| {
+        reply.yiaddr = OTHER;
+        reply.options.set_text(code::DRYDOCK_SERVER, "https://10.0.0.2:7443");
+    });
+    assert_eq!(told, [Action::Hear("https://10.0.0.2:7443".to_owned())]);
+    for kind in [MessageType::Ack, MessageType::Nak] {
+        assert!(story.answer(&question, kind, SERVER, |_| {}).is_empty(), "{kind:?}");
+    }
+    assert_eq!(story.client.deadline(), deadline, "the lease is as it was");
+    let mut stale = question.clone();
+    stale.xid = 8;
+    assert!(story.answer(&stale, MessageType::Offer, OTHER, |_| {}).is_empty());
+}
+
+#[test]
+fn the_networks_domain_comes_with_the_lease() {
+    let mut story = Story::new(None);
+    let discover = story.link_up();
+    let asked = discover.options.get(code::PARAMETER_REQUEST_LIST).unwrap();
+    assert!(asked.contains(&code::DOMAIN_NAME));
+    let request = broadcast(&story.answer(&discover, MessageType::Offer, SERVER, |_| {}));
+    let actions = story.answer(&request, MessageType::Ack, SERVER, |reply| {
+        reply.options.set_text(code::DOMAIN_NAME, "example.com");
+    });
+    let [Action::Use(lease)] = actions.as_slice() else { panic!("{actions:?}") };
+    assert_eq!(lease.domain.as_deref(), Some("example.com"));
 }

@@ -14,12 +14,13 @@ use tokio::{
     net::UdpSocket,
     sync::watch,
     task::spawn_blocking,
-    time::{sleep, sleep_until},
+    time::{MissedTickBehavior, interval, sleep, sleep_until},
 };
 use tracing::{debug, info, warn};
 
 use super::Online;
 use crate::{
+    finding::{Offer, Source, dns},
     lease::{Action, Client, Lease},
     session::random,
 };
@@ -32,6 +33,9 @@ const DATAGRAM_SIZE: usize = 1500;
 
 /// How long to wait before a socket that cannot be had is tried again.
 const SOCKET_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is asked again where a server is, while none is known.
+const SEEK_PERIOD: Duration = Duration::from_mins(1);
 
 /// A port that is served.
 #[derive(Debug)]
@@ -46,7 +50,12 @@ pub(super) struct Port {
     pub(super) metric: u32,
     /// The address that it has already.
     pub(super) used: Option<Address>,
+    /// What DNS can be asked through: the domain and the name servers of its lease.
+    pub(super) names: Names,
 }
+
+/// The domain and the name servers of a lease.
+pub(super) type Names = (Option<String>, Vec<Ipv4Addr>);
 
 /// Keeps a lease on the port, until the port is gone and nobody holds the other end of `carrier`.
 pub(super) async fn serve(mut port: Port, mut carrier: watch::Receiver<bool>, online: Online) {
@@ -66,6 +75,8 @@ pub(super) async fn serve(mut port: Port, mut carrier: watch::Receiver<bool>, on
     let mut client = Client::new(port.mac, handed, Instant::now());
     let mut datagram = [0; DATAGRAM_SIZE];
     carrier.mark_changed();
+    let mut seek = interval(SEEK_PERIOD);
+    seek.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let deadline = client.deadline();
         let time = async {
@@ -87,6 +98,13 @@ pub(super) async fn serve(mut port: Port, mut carrier: watch::Receiver<bool>, on
                 }
             }
             () = time => client.time(Instant::now(), random()),
+            _ = seek.tick() => {
+                if port.used.is_none() || !*online.seeks.borrow() {
+                    continue;
+                }
+                look(&port, &online);
+                client.inquire(random())
+            }
             received = socket.recv_from(&mut datagram) => match received {
                 Ok((length, _)) => match Message::parse(&datagram[..length]) {
                     Ok(message) => client.receive(Instant::now(), random(), &message),
@@ -102,10 +120,24 @@ pub(super) async fn serve(mut port: Port, mut carrier: watch::Receiver<bool>, on
                 }
             },
         };
+        let is_leased = actions.iter().any(|action| matches!(action, Action::Use(_)));
         for action in actions {
             perform(&mut port, &socket, &online, action).await;
         }
+        if is_leased && *online.seeks.borrow() {
+            look(&port, &online);
+        }
     }
+}
+
+/// Asks by DNS where a server is, beside everything else.
+fn look(port: &Port, online: &Online) {
+    let (name, online, (domain, servers)) = (port.name.clone(), online.clone(), port.names.clone());
+    tokio::spawn(async move {
+        for offer in dns::look(&name, domain.as_deref(), &servers).await {
+            online.heard_of(&name, offer);
+        }
+    });
 }
 
 fn open(name: &str) -> io::Result<UdpSocket> {
@@ -121,7 +153,9 @@ async fn perform(port: &mut Port, socket: &UdpSocket, online: &Online, action: A
                 online.gained_address();
             }
         }
-        Action::Hear(server) => online.heard_of(&port.name, server),
+        Action::Hear(server) => {
+            online.heard_of(&port.name, Offer { server, source: Source::Dhcp });
+        }
         Action::GiveUp(address) => {
             info!(port = port.name, %address, "address given up");
             if let Some(used) = port.used.take_if(|used| used.address == address) {
@@ -173,6 +207,7 @@ async fn use_lease(port: &mut Port, lease: Lease) -> bool {
         );
     }
     super::names::write(&lease.name_servers);
+    port.names = (lease.domain, lease.name_servers);
     true
 }
 

@@ -4,17 +4,13 @@ use std::{error::Error, fmt::Write as _, io, sync::Arc, time::Duration};
 
 use hyper::{Method, StatusCode};
 use protocol::{Announce, Event, Pin, Welcome};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey as _};
-use rustls::{
-    CertificateError, ClientConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    version::TLS13,
-};
+use rustls::{CertificateError, ClientConfig, sign::SingleCertAndKey, version::TLS13};
 use tokio::time::timeout;
 
 use super::{
     abridgement,
     http::{Answer, Ask, Http, HttpError},
+    key::{Key, NoRandomness},
 };
 use crate::{
     cipher,
@@ -38,7 +34,7 @@ const ANSWER_LIMIT: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) http: Http,
-    key: Arc<KeyPair>,
+    key: Arc<Key>,
 }
 
 /// Says why there is no door.
@@ -46,7 +42,7 @@ pub(super) struct Client {
 pub enum ClientError {
     /// The key of this boot cannot be made, or cannot be used.
     #[error("making or using the key of this boot")]
-    Key(#[source] rcgen::Error),
+    Key(#[source] NoRandomness),
     /// The key cannot be used.
     #[error("preparing TLS")]
     Tls(#[source] rustls::Error),
@@ -83,11 +79,8 @@ pub(super) enum CallError {
 impl Client {
     /// Makes the key of this boot, and a client that trusts the pinned server only.
     pub(super) fn new(server: &str, pins: Vec<Pin>) -> Result<Self, ClientError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(ClientError::Key)?;
-        let parameters = CertificateParams::new(Vec::new()).map_err(ClientError::Key)?;
-        let certificate = parameters.self_signed(&key).map_err(ClientError::Key)?;
-        let shown = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-
+        let key = Arc::new(Key::generate().map_err(ClientError::Key)?);
+        let shown = SingleCertAndKey::from(key.certified().map_err(ClientError::Key)?);
         let provider = cipher::provider();
         let verifier = Arc::new(PinVerifier::new(pins, provider.clone()));
         let tls = ClientConfig::builder_with_provider(provider)
@@ -95,9 +88,8 @@ impl Client {
             .map_err(ClientError::Tls)?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
-            .with_client_auth_cert(vec![certificate.der().clone()], shown)
-            .map_err(ClientError::Tls)?;
-        Ok(Self { http: Http::new(server, Arc::new(tls)), key: Arc::new(key) })
+            .with_client_cert_resolver(Arc::new(shown));
+        Ok(Self { http: Http::new(server, Arc::new(tls)), key })
     }
 
     /// Waits until something that this machine sends leaves it.

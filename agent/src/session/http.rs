@@ -92,6 +92,11 @@ impl Http {
         Self { server: server.trim_end_matches('/').into(), tls, idle: Arc::default() }
     }
 
+    /// Returns where the server is.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
     /// Returns the same server, with connections of its own: they belong to the runtime that makes them.
     pub(super) fn apart(&self) -> Self {
         Self { idle: Arc::default(), ..self.clone() }

@@ -12,10 +12,17 @@ mod write;
 
 use std::process::ExitCode;
 
+/// What this program can do.
+const CRAFT: agent::life::Craft = agent::life::Craft {
+    worker: install::WORKER,
+    #[cfg(feature = "offline")]
+    topic: None,
+};
+
 fn main() -> ExitCode {
     agent::cipher::install();
     match agent::boot::check() {
-        Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), Some(install::WORKER)),
+        Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), CRAFT),
         #[cfg(feature = "command")]
         Err(not_ours) => command::run(&not_ours),
         #[cfg(not(feature = "command"))]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent::{
-    session::{BulkError, End, Said, Session},
+    session::{BulkError, End, Said, Session, key_of},
     work::{After, Clock, Job, Worker},
 };
 use protocol::{
@@ -512,4 +512,17 @@ async fn who_is_told_nothing_after_a_while_asks_again_at_once() {
     let took = answered.elapsed();
     assert!(took < Duration::from_millis(500), "{took:?}");
     assert!(!voyage.running.is_finished());
+}
+
+#[tokio::test]
+async fn a_servers_key_is_seen_without_a_word_to_it() {
+    let harbour = Harbour::open().await;
+    assert_eq!(key_of(&harbour.url()).await, Ok(harbour.pin));
+    let nobody = key_of("https://127.0.0.1:1").await.expect_err("nobody is there");
+    assert!(nobody.contains("connecting to https://127.0.0.1:1"), "{nobody}");
+    assert_eq!(harbour.requests().len(), 0, "nothing was asked, and no key shown");
+    let trusting = Session::new(&harbour.url(), vec![harbour.pin]).expect("a session begins");
+    assert!(trusting.is_answered().await);
+    let other = Session::new(&harbour.url(), vec![Pin([1; 32])]).expect("a session begins");
+    assert!(!other.is_answered().await, "that is another key");
 }

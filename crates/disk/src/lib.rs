@@ -13,6 +13,7 @@ mod medium;
 mod nvme;
 pub mod permit;
 mod plain_file;
+pub mod stick;
 mod target;
 
 /// For work on a disk: a panic in it is a failure of that work, not of the program.

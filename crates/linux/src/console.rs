@@ -22,6 +22,12 @@ mod raw {
 /// How long a full console is waited for, in milliseconds. What it does not take then is lost.
 const PATIENCE_MILLISECONDS: u16 = 100;
 
+/// Opens a console for reading lines, without making it anybody's terminal: nothing that is typed becomes a signal.
+/// Reading waits until a line is typed.
+pub fn keyboard(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOCTTY).open(path)
+}
+
 /// A console of the kernel's.
 #[derive(Debug)]
 pub struct Console(File);

@@ -18,7 +18,8 @@ pub struct CommandLine {
     /// `drydock.network-storage=1`: drivers of Fibre Channel, iSCSI and other storage on a network are loaded too, because
     /// somebody ordered it for this machine. Any other value is none.
     pub network_storage: bool,
-    /// `drydock.medium=1`: the machine started from a CD or stick of ours, which has the whole store. Any other value is none.
+    /// `drydock.medium=1`: the machine started from a CD or stick of ours, which has the whole store, and a person may be at its
+    /// console. Any other value is none.
     pub medium: bool,
 }
 
@@ -178,10 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn storage_on_a_network_is_ordered_by_one_word_only() {
+    fn storage_on_a_network_and_a_medium_are_said_by_one_word_only() {
         for (text, expected) in [("", false), ("=0", false), ("=1", true), ("=yes", false)] {
             let read = CommandLine::parse(&format!("drydock.network-storage{text}")).unwrap();
             assert_eq!(read.network_storage, expected, "{text}");
+            let read = CommandLine::parse(&format!("drydock.medium{text}")).unwrap();
+            assert_eq!(read.medium, expected, "{text}");
         }
     }
 

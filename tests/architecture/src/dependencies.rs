@@ -8,6 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("dhcp", &["protocol"]),
+    ("dnssd", &[]),
     ("linux", &[]),
     ("modules", &[]),
     ("signature", &[]),
@@ -18,7 +19,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("disk", &["linux", "protocol", "inventory", "signature"]),
     ("install", &["disk", "image", "protocol"]),
     ("wipe", &["disk", "linux", "protocol", "signature"]),
-    ("agent", &["protocol", "dhcp", "linux", "modules", "inventory", "signature", "startup"]),
+    (
+        "agent",
+        &[
+            "protocol",
+            "dhcp",
+            "disk",
+            "dnssd",
+            "linux",
+            "modules",
+            "inventory",
+            "signature",
+            "startup",
+        ],
+    ),
     (
         "sunshine",
         &[
@@ -34,7 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("hercules", &["agent", "protocol", "linux", "inventory", "wipe", "disk", "signature"]),
-    ("drydock", &["protocol", "dhcp", "image", "linux", "fetch"]),
+    ("drydock", &["protocol", "dhcp", "dnssd", "image", "linux", "fetch"]),
     // Devices that QEMU does not have, from their specifications.
     ("devices", &[]),
     // What builds and measures the images.
@@ -53,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("protocol", &["tokio", "nix", "reqwest", "hyper", "socket2"]),
     ("dhcp", &["tokio", "nix", "reqwest", "hyper", "socket2", "serde_json"]),
+    ("dnssd", &["tokio", "nix", "reqwest", "hyper", "socket2", "serde_json"]),
     ("linux", &["serde", "serde_json", "tokio"]),
     ("inventory", &["tokio", "reqwest", "hyper"]),
     ("modules", &["tokio", "nix", "reqwest", "hyper"]),

@@ -10,6 +10,7 @@ mod install;
 mod life;
 mod medium;
 mod neighbour;
+mod offline;
 mod store;
 mod unified;
 mod wipe;
@@ -52,7 +53,7 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns all cases.
 pub(crate) fn all() -> Vec<Case> {
-    [CASES, wipe::beside::CASES, unified::CASES, arm::CASES, medium::CASES].concat()
+    [CASES, wipe::beside::CASES, unified::CASES, arm::CASES, medium::CASES, offline::CASES].concat()
 }
 
 /// The cases, the long ones first, so that no processor waits for them in the end.

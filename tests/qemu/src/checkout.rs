@@ -28,6 +28,11 @@ pub(crate) fn build() -> Result<PathBuf> {
     built("current", "make image")
 }
 
+/// Returns the initramfs of `SunshineOS` with a console for media, where it was made: its agent has the feature `offline`.
+pub(crate) fn medium_initrd() -> Result<PathBuf> {
+    there("target/image/sunshineos-medium.initrd", "make image")
+}
+
 /// Returns the directory with what machines boot, where the system that wipes is in it.
 pub(crate) fn hercules() -> Result<PathBuf> {
     built("herculesos-x86_64.initrd", "make image")?;
@@ -47,11 +52,6 @@ pub(crate) fn arm() -> Result<PathBuf> {
         built(name, "make image ARCH=aarch64")?;
     }
     unified()
-}
-
-/// Checks that everything is there that media are made of.
-pub(crate) fn medium() -> Result<()> {
-    built("sunshineos-x86_64.iso", "make image").map(drop)
 }
 
 /// Returns the directory of what was packed into both systems as kernel modules.

@@ -23,6 +23,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             mac: Some(MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
             clock_unix_seconds: Some(1_800_000_000),
             phases: vec![protocol::Phase { name: "devices".to_owned(), ended_milliseconds: 1234 }],
+            from_medium: false,
         },
         inventory: Inventory::default(),
         complete: true,

@@ -1,6 +1,7 @@
 //! Any kernel command line, with or without pins in the image.
 
 use agent::settings;
+use drydock::{boot::Architecture, decision::System};
 use protocol::CommandLine;
 
 /// What is read can be written and is then read alike, and a pin in the image is never overruled.
@@ -27,7 +28,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let settings = crate::scene::settings();
     let line = format!(
         "initrd=sunshineos-x86_64.initrd {} drydock.lease=52:54:00:12:34:56,10.0.0.77/255.255.255.0,10.0.0.1,",
-        settings.kernel_arguments(drydock::decision::System::Sunshine, true)
+        settings.kernel_arguments(System::Sunshine, Architecture::X86_64, true)
     );
     let with_pin = format!("{line}\n{}\n", protocol::Pin([1; 32]));
     vec![line.into_bytes(), with_pin.into_bytes()]

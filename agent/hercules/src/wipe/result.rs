@@ -37,7 +37,6 @@ impl Clockwork {
     }
 
     /// Begins where a person gave it: by the clock that it was made with.
-    #[cfg(any(test, feature = "command"))]
     pub(crate) fn own() -> Self {
         let begun_unix_milliseconds = linux::clock::unix_milliseconds();
         let of = Clock::SetByServer;

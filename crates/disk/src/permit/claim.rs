@@ -185,8 +185,7 @@ impl Claim {
     fn writable(&self, machine: &Machine, place: &place::Kind, disk: &str) -> Result<(), Refusal> {
         let access = machine.kernel.access(&self.file).map_err(unanswered(disk, "rights"))?;
         let before = machine.kernel.before_belt(&self.file).map_err(unanswered(disk, "rights"))?;
-        let is_own_belt =
-            before == Some(Access::Writable) && matches!(place, place::Kind::OwnInitramfs);
+        let is_own_belt = before == Some(Access::Writable) && place.is_ours();
         if access == Access::Writable || is_own_belt {
             return Ok(());
         }
@@ -327,12 +326,10 @@ fn suitable(
         || seen.removable != Some(false)
         || is_card
         || hangs_outside(machine, &device);
-    match place {
-        place::Kind::OwnInitramfs if is_portable && !despite(Obstacle::Removable) => {
-            Err(Refusal::Removable { disk })
-        }
-        _ => Ok(()),
+    if place.is_ours() && is_portable && !despite(Obstacle::Removable) {
+        return Err(Refusal::Removable { disk });
     }
+    Ok(())
 }
 
 /// Holds when the kernel says of a disk's controller, or of what that hangs on, that it can be taken out: Thunderbolt

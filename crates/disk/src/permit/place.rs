@@ -23,7 +23,7 @@ pub struct Place(Kind);
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     OwnInitramfs,
-    Person { typed: Vec<String>, shown: Vec<Holder> },
+    Person { typed: Vec<String>, shown: Vec<Holder>, is_ours: bool },
 }
 
 /// Says why this is not our own initramfs.
@@ -75,7 +75,14 @@ impl Place {
     ///
     /// Never fill this in for them from an inventory, an order or a file. Names below `/dev` name no disk here.
     pub fn person(typed: Vec<String>) -> Self {
-        Self(Kind::Person { typed, shown: Vec::new() })
+        Self(Kind::Person { typed, shown: Vec::new(), is_ours: false })
+    }
+
+    /// Takes the word of a person at the console of our own system, which is as strict as where the server orders: every
+    /// disk has to be typed, and what holds for an order of the server's holds for it too.
+    pub fn at_console(typed: Vec<String>) -> Result<Self, NotOurs> {
+        Self::own_initramfs()?;
+        Ok(Self(Kind::Person { typed, shown: Vec::new(), is_ours: true }))
     }
 
     /// Adds what a person was shown as built on the disks before they typed: no more than that is taken down for them.
@@ -95,6 +102,21 @@ impl Place {
     #[cfg(test)]
     pub(super) fn simulated() -> Self {
         Self(Kind::OwnInitramfs)
+    }
+
+    #[cfg(test)]
+    pub(super) fn simulated_console(typed: Vec<String>) -> Self {
+        Self(Kind::Person { typed, shown: Vec::new(), is_ours: true })
+    }
+}
+
+impl Kind {
+    /// Holds where no other system than ours has touched the disks: its belts are on, and nothing is portable but by order.
+    pub(super) fn is_ours(&self) -> bool {
+        match self {
+            Self::OwnInitramfs => true,
+            Self::Person { is_ours, .. } => *is_ours,
+        }
     }
 }
 
@@ -121,6 +143,7 @@ mod tests {
     #[test]
     fn the_machine_that_builds_this_is_no_initramfs_of_ours() {
         assert!(matches!(Place::own_initramfs(), Err(NotOurs::NoMark)));
+        assert!(matches!(Place::at_console(vec!["A".to_owned()]), Err(NotOurs::NoMark)));
     }
 
     #[test]

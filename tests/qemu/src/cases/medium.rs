@@ -71,10 +71,9 @@ const CONTROLLERS: [(u64, &str, &[&str]); 9] = [
 
 /// The image of a medium that trusts a server, which says by DHCP where it is.
 fn image(lab: &Lab, server: &Server) -> Result<PathBuf> {
-    checkout::medium()?;
-    let image = lab.scratch("medium.iso");
+    let (image, initrd) = (lab.scratch("medium.iso"), checkout::medium_initrd()?);
     let pin = server.pin()?;
-    let words = ["sunshineos".as_ref(), image.as_os_str(), pin.as_ref()];
+    let words = ["sunshineos".as_ref(), image.as_os_str(), initrd.as_ref(), pin.as_ref()];
     sealed::run("image/iso", &words)?;
     Ok(image)
 }

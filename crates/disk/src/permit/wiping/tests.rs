@@ -333,6 +333,26 @@ fn what_is_refused_unless_it_is_named_is_refused_unless_it_is_named() {
 }
 
 #[test]
+fn a_person_at_our_console_gets_past_nothing_that_the_server_would_not() {
+    let ask = |change: &dyn Fn(&mut DiskSpec), typed: &str| {
+        let mut spec = Spec::new(vec![DiskSpec::new(Bus::Ata, 1)]);
+        change(&mut spec.disks[0]);
+        let machine = Simulated::new(&spec);
+        let wipe = wipe(&machine, &[0], PowerLevel::Full);
+        let serial = wipe.order.disks[0].identity.serial.clone().unwrap();
+        let typed = if typed.is_empty() { serial } else { typed.to_owned() };
+        let setting = Setting { place: Place::simulated_console(vec![typed]), ..Setting::good() };
+        let checked = setting.with(|it| check_wipe_on(&machine.machine(), &wipe, it));
+        checked.map_or_else(|refusal| refusal.code(), |_| "permitted")
+    };
+    assert_eq!(ask(&|_| {}, ""), "permitted");
+    assert_eq!(ask(&|_| {}, "another"), "not-typed");
+    assert_eq!(ask(&|disk| disk.bus = Bus::Usb, ""), "removable");
+    assert_eq!(ask(&|disk| disk.bus = Bus::Iscsi, ""), "network");
+    assert_eq!(ask(&|disk| disk.before = Some(Access::ReadOnly), ""), "read-only");
+}
+
+#[test]
 fn data_is_destroyed_only_where_the_order_says_so_and_harbour_destroys_none() {
     let mut spec = spec();
     spec.disks[0].content = vec![(700, vec![1])];

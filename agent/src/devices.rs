@@ -339,7 +339,7 @@ fn listen(
         if !is_known && start.elapsed() > FIRMWARE_PATIENCE {
             queue.want_without_firmware();
             if MEDIA.is_wanted() && MEDIA.count() == 0 && !supply.is_idle() {
-                let reason = "no medium of this system is found, or none answers any more";
+                let reason = "none found that answers";
                 findings.add_quietly(gap("medium", "ISO 9660", &reason));
             }
         }

@@ -164,7 +164,7 @@ fn patiently(
         *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
         told.1.notify_all();
     };
-    super::aside("reading".to_owned(), Box::new(work)).ok()?;
+    super::aside("medium".to_owned(), Box::new(work)).ok()?;
     let (came, changed) = &*reading;
     let came = came.lock().unwrap_or_else(PoisonError::into_inner);
     let waited = changed.wait_timeout_while(came, limit, |came| came.is_none());

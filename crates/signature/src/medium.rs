@@ -46,9 +46,9 @@ pub fn find(read: &mut ReadAt<'_>, name: &str) -> Result<Range<u64>, String> {
     let mut descriptor = [0; DESCRIPTOR_LENGTH];
     read(&mut descriptor, DESCRIPTOR_AT).map_err(|error| error.to_string())?;
     if !is_ours(&descriptor) {
-        return Err("not a medium of ours".to_owned());
+        return Err("not ours".to_owned());
     }
-    let root = range(&descriptor[156..]).ok_or("no root directory")?;
+    let root = range(&descriptor[156..]).ok_or("no root")?;
     let store = search(read, root, &|record| record.get(33..38) == Some(STORE))?;
     let store = store.ok_or("no store")?;
     let file = search(read, store, &|record| has_name(record, name.as_bytes()))?;
@@ -173,8 +173,8 @@ mod tests {
     fn another_medium_is_not_ours_and_one_of_ours_without_a_store_is_an_error() {
         let mut other = medium();
         other[16 * 2048 + 574..16 * 2048 + 581].copy_from_slice(b"MKISOFS");
-        assert_eq!(found(&other, "a").unwrap_err(), "not a medium of ours");
-        assert_eq!(found(&vec![0; 64 << 10], "a").unwrap_err(), "not a medium of ours");
+        assert_eq!(found(&other, "a").unwrap_err(), "not ours");
+        assert_eq!(found(&vec![0; 64 << 10], "a").unwrap_err(), "not ours");
         let mut bare = medium();
         bare[18 * 2048..19 * 2048].fill(0);
         assert_eq!(found(&bare, "a").unwrap_err(), "no store");

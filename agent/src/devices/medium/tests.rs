@@ -85,7 +85,7 @@ fn what_is_wrong_with_a_medium_is_said_and_the_next_one_is_asked() {
         (medium(&name, b"a drive"), "the store's file is altered: 7 bytes instead of 8"),
         (half, "failed to fill whole buffer"),
         (right()[..17 * 2048].to_vec(), "failed to fill whole buffer"),
-        (vec![0; 64 << 10], "not a medium of ours"),
+        (vec![0; 64 << 10], "not ours"),
     ] {
         let (came, gaps) = take(std::slice::from_ref(&bad));
         assert_eq!((came, gaps.len()), (None, 1), "{gaps:?}");

@@ -32,7 +32,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Every case of this kind.
 pub(super) const CASES: &[Case] = &[
-    // Seen red: what is read back from the stick is not compared, and half of the file is written.
+    // Seen red: the file lies in a directory that the library made, which `fsck.vfat` finds damaged.
     Case {
         name: "offline_inventory",
         claim: "a machine that started from a medium, where no server is, shows its inventory and saves it to a stick, and no byte of its disk changes",
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
         when: When::Soak,
         run: inventory,
     },
-    // Seen red: the answer to the question for a disk's name is not looked at.
+    // Seen red: the agent waits for drivers from a store that nobody has, and never asks; a damaged stick.
     Case {
         name: "offline_wipe",
         claim: "without a server a wrong confirmation at the console changes no byte, and the right one wipes exactly the disk that it names",
@@ -102,7 +102,9 @@ fn wipe(lab: &Lab) -> Result<()> {
     save(&mut booted, "wipe")?;
     let saved = read(&stick, &format!("{}-wipe.json", booted.machine.serial))?;
     let report = &saved["report"];
-    ensure!(report["disks"][0]["verdict"] == "erased", "the report says {report}");
+    // What lies behind a disk of QEMU's nobody knows, and the report says so.
+    let verdict = &report["disks"][0]["verdict"];
+    ensure!(*verdict == "erasedWithExceptions", "the report says {report}");
     ensure!(report["untouched"][0]["serial"] == serials[1].as_str(), "the report says {report}");
     ensure!(saved["signature"].is_string() && saved["key"].is_string(), "nobody signed it");
     Ok(())

@@ -142,7 +142,7 @@ target/image/sunshineos-medium.cpio.zst: $(musl)/agent/sunshine-medium target/im
 	image/pack-system sunshineos $< $@ target/image/parts/etc/ssl/certs/ca-certificates.crt
 
 # Cargo has one place for both: the one for networks goes back into it.
-$(musl)/agent/sunshine-medium: $(musl)/agent/sunshine FORCE
+$(musl)/agent/sunshine-medium: $(musl)/agent/sunshine FORCE | $(build)/sunshineos.cpio.zst
 	image/build-static x86_64 sunshine agent offline
 	cmp --silent $< $@ || install -m 755 $< $@
 	image/build-static x86_64 sunshine agent
@@ -227,7 +227,8 @@ check-image: image ## says what is in the image, and fails on what does not belo
 check-reproducible: image ## builds the image again elsewhere, and compares the bytes
 	image/check-reproducible
 
-test: deps check image drydock empty-initrd cloud release ## every mechanism once, whole machines included
+test: deps check image drydock empty-initrd cloud ## every mechanism once, whole machines included
+	@$(MAKE) --no-print-directory release
 	cargo run --locked --package qemu -- test
 
 test-qemu: deps image drydock cloud ## CASE=name: one case, with the serial console shown

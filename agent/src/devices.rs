@@ -14,6 +14,7 @@ mod fetch;
 mod findings;
 mod lists;
 mod load;
+#[cfg_attr(not(feature = "offline"), path = "devices/no_medium.rs")]
 mod medium;
 mod reprobe;
 mod stock;
@@ -336,9 +337,10 @@ fn listen(
             }
             stage => stage,
         };
-        if !is_known && start.elapsed() > FIRMWARE_PATIENCE {
+        // Over a network the server may still come, and until then nothing is decided by what the firmware would show.
+        if MEDIA.is_wanted() && !is_known && start.elapsed() > FIRMWARE_PATIENCE {
             queue.want_without_firmware();
-            if MEDIA.is_wanted() && MEDIA.count() == 0 && !supply.is_idle() {
+            if MEDIA.count() == 0 && !supply.is_idle() {
                 let reason = "none found that answers";
                 findings.add_quietly(gap("medium", "ISO 9660", &reason));
             }

@@ -19,7 +19,7 @@ const MOST: usize = 8;
 const PORT: u16 = 7443;
 
 /// How much of a key a person has to type: no one types it without having looked at it.
-pub const TYPED_DIGITS: usize = 8;
+pub const TYPED_DIGITS: usize = 16;
 
 /// Who says that a server is there. The best comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,7 +133,7 @@ pub fn door(typed: &str) -> Option<String> {
     Some(format!("https://{host}:{port}"))
 }
 
-/// Holds where a person typed the beginning of a server's key: at least its first eight digits, and no digit that it has
+/// Holds where a person typed the beginning of a server's key: at least its first sixteen digits, and no digit that it has
 /// not. With or without `sha256:`.
 pub fn confirms(typed: &str, pin: &Pin) -> bool {
     let whole = pin.to_string();
@@ -229,13 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn eight_digits_of_the_key_confirm_and_nothing_less_or_else() {
-        for typed in ["abababab", "sha256:abababab", " ABABABAB ", &PIN.to_string()] {
+    fn sixteen_digits_of_the_key_confirm_and_nothing_less_or_else() {
+        for typed in ["abababababababab", "sha256:abababababababab", " ABABABABABABABAB "] {
             assert!(confirms(typed, &PIN), "{typed}");
         }
-        for typed in
-            ["", "y", "yes", "sha256:", "abababa", "ababababac", "bababababa", "sha256:abab"]
-        {
+        assert!(confirms(&PIN.to_string(), &PIN));
+        for typed in [
+            "",
+            "yes",
+            "sha256:",
+            "ababababababab",
+            "abababababababac",
+            "bababababababababa",
+            "sha256:abab",
+        ] {
             assert!(!confirms(typed, &PIN), "{typed}");
         }
     }
@@ -246,7 +253,7 @@ mod tests {
             let pin = Pin(pin);
             let digits = line.trim().to_ascii_lowercase();
             let digits = digits.strip_prefix("sha256:").unwrap_or(&digits);
-            let is_beginning = digits.len() >= 8 && pin.to_string()["sha256:".len()..].starts_with(digits);
+            let is_beginning = digits.len() >= TYPED_DIGITS && pin.to_string()["sha256:".len()..].starts_with(digits);
             prop_assert_eq!(confirms(&line, &pin), is_beginning);
         }
 

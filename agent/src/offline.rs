@@ -45,6 +45,15 @@ pub(crate) struct Seat {
     pub(crate) offers: watch::Receiver<Offers>,
 }
 
+/// Why nothing is begun yet: what is missing may belong to what is meant (SAFETY.md 8).
+const INCOMPLETE: &str =
+    "the machine is not described as a whole: drivers or disks are on their way, or did not come";
+
+/// Holds where everything that this machine has is there, as far as anybody knows.
+fn is_whole(picture: Option<&Announce>) -> bool {
+    picture.is_some_and(|it| it.complete && it.inventory.awaited.is_empty())
+}
+
 /// What comes of what was begun beside.
 enum Came {
     Key(Result<protocol::Pin, String>),
@@ -86,9 +95,9 @@ pub(crate) async fn sit<E>(seat: Seat, begin: impl Fn(Way) -> Talk<E>) -> Result
         // Nobody reads a machine that is half described; whoever types does not have to wait.
         let described = async {
             quiet.as_mut().await;
-            let is_whole =
+            let is_described =
                 |picture: &Option<Announce>| picture.as_ref().is_some_and(|it| it.complete);
-            picture.wait_for(is_whole).await.is_ok()
+            picture.wait_for(is_described).await.is_ok()
         };
         let happened = tokio::select! {
             end = speak => return end,
@@ -104,6 +113,7 @@ pub(crate) async fn sit<E>(seat: Seat, begin: impl Fn(Way) -> Talk<E>) -> Result
                 offers: offers.all(),
                 has_server: talk.is_some(),
                 is_served: Master::Server.has_it(),
+                is_alone: Master::Person.has_it(),
             };
             match happened {
                 Happened::Typed(typed) => menu.line(typed.console, typed.line.as_deref(), seen),
@@ -128,28 +138,12 @@ pub(crate) async fn sit<E>(seat: Seat, begin: impl Fn(Way) -> Talk<E>) -> Result
                     info!(server, %pin, "a person at the console trusts this server");
                     talk = Some(begin(Way::Speak { server, pins: vec![pin] }));
                 }
-                Effect::Look(server) => {
-                    tokio::spawn(async move {
-                        let _nobody_left = tell.send(Came::Key(session::key_of(&server).await));
-                    });
+                // What became awaited while a person typed may belong to what is meant.
+                Effect::Work(_) | Effect::Alone(_) if !is_whole(picture.borrow().as_ref()) => {
+                    effects.extend(menu.back(INCOMPLETE));
                 }
-                Effect::Save(stick, name, content) => {
-                    spawn_blocking(move || {
-                        // Where a filesystem makes no sense the library may panic.
-                        let saved = guard::catch(|| stick::save(&stick, &name, &content));
-                        let saved = saved.unwrap_or_else(Err);
-                        let _nobody_left = tell.send(Came::Saved(saved));
-                    });
-                }
-                Effect::Work(work) => {
-                    spawn_blocking(move || {
-                        let failed = |reason: String| Done {
-                            reply: Reply::leave(format!("it failed: {reason}")),
-                            report: None,
-                        };
-                        let done = guard::catch(work).unwrap_or_else(failed);
-                        let _nobody_left = tell.send(Came::Done(done));
-                    });
+                beside @ (Effect::Look(_) | Effect::Save(..) | Effect::Work(_)) => {
+                    start(beside, tell);
                 }
                 Effect::Alone(begin) if Master::Person.take() => {
                     // Whoever may have been about to answer is not spoken to any more.
@@ -158,11 +152,41 @@ pub(crate) async fn sit<E>(seat: Seat, begin: impl Fn(Way) -> Talk<E>) -> Result
                     let machine = picture.borrow().as_ref().map(|it| it.inventory.clone());
                     effects.extend(match machine {
                         Some(machine) => menu.follow(begin(&machine)),
-                        None => menu.back("the machine is still being described"),
+                        None => menu.back(INCOMPLETE),
                     });
                 }
                 Effect::Alone(_) => effects.extend(menu.back("the server has this machine")),
             }
         }
+    }
+}
+
+/// Begins what is done beside the menu, and has what comes of it told.
+fn start(effect: Effect, tell: mpsc::UnboundedSender<Came>) {
+    match effect {
+        Effect::Look(server) => {
+            tokio::spawn(async move {
+                let _nobody_left = tell.send(Came::Key(session::key_of(&server).await));
+            });
+        }
+        Effect::Save(stick, name, content) => {
+            spawn_blocking(move || {
+                // Where a filesystem makes no sense the library may panic.
+                let saved = guard::catch(|| stick::save(&stick, &name, &content));
+                let saved = saved.unwrap_or_else(Err);
+                let _nobody_left = tell.send(Came::Saved(saved));
+            });
+        }
+        Effect::Work(work) => {
+            spawn_blocking(move || {
+                let failed = |reason: String| Done {
+                    reply: Reply::leave(format!("it failed: {reason}")),
+                    report: None,
+                };
+                let done = guard::catch(work).unwrap_or_else(failed);
+                let _nobody_left = tell.send(Came::Done(done));
+            });
+        }
+        _ => {}
     }
 }

@@ -50,7 +50,7 @@ fn begin(inventory: &Inventory) -> Reply {
         return Reply::leave(format!("this machine has no disk that can be wiped here; {NOTHING}"));
     }
     let inventory = inventory.clone();
-    Reply::work("looking at the disks; nothing is written for that\n", move || {
+    Reply::look("looking at the disks; nothing is written for that\n", move || {
         let mut words = String::new();
         for (number, disk) in (1..).zip(&disks) {
             let told = engine::look(&inventory, disk);

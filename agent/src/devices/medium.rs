@@ -40,13 +40,26 @@ struct Found {
     is_wanted: bool,
     /// The disks that are one, as `/sys/block` names them.
     disks: Vec<String>,
+    /// Those of them that did not answer: nothing more is read of them, but they are what they are.
+    silent: Vec<String>,
     /// How many times one was found.
     count: usize,
 }
 
+impl Found {
+    fn answering(&self) -> Vec<String> {
+        self.disks.iter().filter(|disk| !self.silent.contains(disk)).cloned().collect()
+    }
+}
+
 impl Media {
     pub(super) const fn none() -> Self {
-        Self(Mutex::new(Found { is_wanted: false, disks: Vec::new(), count: 0 }))
+        Self(Mutex::new(Found {
+            is_wanted: false,
+            disks: Vec::new(),
+            silent: Vec::new(),
+            count: 0,
+        }))
     }
 
     /// Has disks be looked at that come from now on.
@@ -62,7 +75,7 @@ impl Media {
     /// Returns how many times one was found; 0 where none is there now.
     pub(super) fn count(&self) -> usize {
         let found = self.found();
-        if found.disks.is_empty() { 0 } else { found.count }
+        if found.answering().is_empty() { 0 } else { found.count }
     }
 
     /// Looks on a thread of its own whether a disk is one, by its name in `/sys/block` or in an event.
@@ -96,11 +109,10 @@ impl Media {
 
     /// Forgets a disk that is gone, by its name in an event.
     pub(super) fn forget(&self, disk: &str) {
-        self.remove(&belt::in_sysfs(disk));
-    }
-
-    fn remove(&self, disk: &str) {
-        self.found().disks.retain(|known| known != disk);
+        let disk = belt::in_sysfs(disk);
+        let mut found = self.found();
+        found.disks.retain(|known| *known != disk);
+        found.silent.retain(|known| *known != disk);
     }
 
     /// Takes a file from one of the media, and puts it in its place; nothing where none has it as it should be, which is
@@ -121,7 +133,7 @@ impl Media {
         stock: &Stock,
         report: &dyn Fn(Gap),
     ) -> Option<Result<(), Failure>> {
-        let disks = self.found().disks.clone();
+        let disks = self.found().answering();
         for disk in disks {
             if let Some(already) = fetch::already(parcel, stock) {
                 return Some(already);
@@ -137,7 +149,7 @@ impl Media {
                 Some(Err(why)) => why,
                 None => {
                     // The next file would take as long.
-                    self.remove(&disk);
+                    self.found().silent.push(disk.clone());
                     "it does not answer".to_owned()
                 }
             };

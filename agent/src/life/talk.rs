@@ -63,8 +63,9 @@ impl Talker {
     /// Tries all addresses that are heard of until a server has one of these keys.
     async fn search(&self, pins: &[Pin]) -> Result<Session, LifeError> {
         info!("neither image nor command line name a server: the network is asked where it is");
-        let (mut heard, mut tried) = (self.heard.clone(), 0);
+        let (mut heard, mut online, mut tried) = (self.heard.clone(), self.online.clone(), 0);
         loop {
+            online.borrow_and_update();
             let offers = heard.borrow_and_update().clone();
             for (number, offer) in offers.all().iter().enumerate() {
                 let session = session(&offer.server, pins).await?;
@@ -79,7 +80,15 @@ impl Talker {
                 }
             }
             tried = offers.all().len();
-            let _either = timeout(RETRY_PERIOD, heard.changed()).await;
+            // DHCP offers a server before the port has an address to ask it from.
+            let news = async {
+                tokio::select! {
+                    Ok(()) = heard.changed() => {}
+                    Ok(()) = online.changed() => {}
+                    else => pending().await,
+                }
+            };
+            let _either = timeout(RETRY_PERIOD, news).await;
         }
     }
 }

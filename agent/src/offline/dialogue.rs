@@ -36,6 +36,8 @@ pub enum Then {
     Ask(Box<dyn Dialogue>),
     /// It is over; nothing is done.
     Leave,
+    /// Something is looked at, on a thread of its own, and nothing is changed.
+    Look(Task),
     /// Something is done, on a thread of its own.
     Work(Task),
 }
@@ -63,6 +65,11 @@ impl Reply {
         Self { words: words.into(), then: Then::Ask(Box::new(next)) }
     }
 
+    /// Looks at something: a person may restart the machine meanwhile.
+    pub fn look(words: impl Into<String>, task: impl FnOnce() -> Done + Send + 'static) -> Self {
+        Self { words: words.into(), then: Then::Look(Box::new(task)) }
+    }
+
     /// Does something.
     pub fn work(words: impl Into<String>, task: impl FnOnce() -> Done + Send + 'static) -> Self {
         Self { words: words.into(), then: Then::Work(Box::new(task)) }
@@ -74,6 +81,7 @@ impl fmt::Debug for Then {
         f.write_str(match self {
             Self::Ask(_) => "Ask",
             Self::Leave => "Leave",
+            Self::Look(_) => "Look",
             Self::Work(_) => "Work",
         })
     }

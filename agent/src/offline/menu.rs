@@ -34,6 +34,15 @@ pub(super) struct Seen<'s> {
     pub(super) has_server: bool,
     /// Whether a server has taken the machine over: then the menu is closed.
     pub(super) is_served: bool,
+    /// Whether a person has taken it: then no server is spoken to any more.
+    pub(super) is_alone: bool,
+}
+
+impl Seen<'_> {
+    /// Holds where a person may choose a server.
+    fn may_have_server(self) -> bool {
+        !self.has_server && !self.is_alone
+    }
 }
 
 /// What is to be done outside.
@@ -63,7 +72,10 @@ enum State {
     Key(String, Pin),
     Sticks(Vec<Stick>),
     Talking(Box<dyn Dialogue>),
-    Busy,
+    Busy {
+        /// Whether disks of the machine are being changed.
+        changes_disks: bool,
+    },
 }
 
 /// The menu.
@@ -95,8 +107,14 @@ impl Menu {
             self.state = State::Menu;
             return Vec::new();
         }
-        if matches!(self.state, State::Busy | State::Looking(_)) {
-            return Vec::new();
+        if matches!(self.state, State::Busy { .. } | State::Looking(_)) {
+            // A disk or stick that hangs does not keep a person from leaving; what is being wiped does.
+            return match (line.map(str::trim), &self.state) {
+                (_, State::Busy { changes_disks: true }) => Vec::new(),
+                (Some("r"), _) => vec![Effect::Restart],
+                (Some("p"), _) => vec![Effect::SwitchOff],
+                _ => Vec::new(),
+            };
         }
         // A question is answered where it was asked from.
         let is_other = self.console.replace(console) != Some(console);
@@ -127,7 +145,7 @@ impl Menu {
             },
             State::Talking(dialogue) => self.follow(dialogue.answer(line)),
             // Both were left above.
-            state @ (State::Looking(_) | State::Busy) => {
+            state @ (State::Looking(_) | State::Busy { .. }) => {
                 self.state = state;
                 Vec::new()
             }
@@ -139,12 +157,12 @@ impl Menu {
             self.idle = 0;
             return vec![Effect::Alone(topic.begin)];
         }
-        let offered = number(key, seen.offers).filter(|_| !seen.has_server);
+        let offered = number(key, seen.offers).filter(|_| seen.may_have_server());
         let effects = match key {
             "i" => self.picture(seen),
             "s" => self.sticks(seen),
-            "a" if seen.has_server => {
-                vec![show("this boot has its server; restart to choose another one\n")]
+            "a" if !seen.may_have_server() => {
+                vec![show("this boot has its server, or none; restart to choose another one\n")]
             }
             "a" => {
                 self.state = State::Address;
@@ -178,7 +196,7 @@ impl Menu {
 
     /// Shows servers that were heard of since.
     pub(super) fn heard(&self, seen: Seen<'_>) -> Vec<Effect> {
-        if seen.is_served || seen.has_server || !matches!(self.state, State::Menu) {
+        if seen.is_served || !seen.may_have_server() || !matches!(self.state, State::Menu) {
             return Vec::new();
         }
         vec![show(&offered(seen))]
@@ -193,7 +211,7 @@ impl Menu {
         if let Some(topic) = self.topic {
             let _infallible = writeln!(text, "  {}  {}", topic.key, topic.words);
         }
-        if !seen.has_server {
+        if seen.may_have_server() {
             text.push_str("  a  enter the address of a server\n");
         }
         text.push_str("  r  restart\n  p  switch off\n");
@@ -253,7 +271,7 @@ impl Menu {
                 Err(error) => return self.back(&error.to_string()),
             },
         };
-        self.state = State::Busy;
+        self.state = State::Busy { changes_disks: false };
         vec![show("saving\n"), Effect::Save(Box::new(stick), name, content)]
     }
 
@@ -277,8 +295,12 @@ impl Menu {
                 self.state = State::Talking(dialogue);
                 vec![words]
             }
+            Then::Look(task) => {
+                self.state = State::Busy { changes_disks: false };
+                vec![words, Effect::Work(task)]
+            }
             Then::Work(task) => {
-                self.state = State::Busy;
+                self.state = State::Busy { changes_disks: true };
                 vec![words, Effect::Work(task)]
             }
         }
@@ -301,7 +323,7 @@ impl Menu {
 
 fn offered(seen: Seen<'_>) -> String {
     let mut text = String::new();
-    if seen.has_server {
+    if !seen.may_have_server() {
         return text;
     }
     for (number, offer) in (1..).zip(seen.offers) {

@@ -18,6 +18,9 @@ use protocol::{
 /// makes long names, which `fsck.vfat` takes for damage.
 const PREFIX: &str = "drydock-";
 
+/// So many files of one name are kept.
+const MOST_FILES: u32 = 99;
+
 /// The longest name of a machine that becomes one of a file.
 const LONGEST_NAME: usize = 63;
 
@@ -94,6 +97,7 @@ pub(super) fn save(stick: &Stick, name: &str, content: &[u8]) -> Result<String, 
     let name = &format!("{PREFIX}{name}");
     let mut device = stick::Stick::open(&stick.disk, stick.start, stick.length)
         .map_err(|error| chain(&error))?;
+    let name = &free(&mut device, name).map_err(|error| format!("looking: {error}"))?;
     put(&mut device, name, content).map_err(|error| format!("writing: {error}"))?;
     device.settle().map_err(|error| format!("having it on the stick: {error}"))?;
     let found = get(&mut device, name, content.len())
@@ -102,6 +106,23 @@ pub(super) fn save(stick: &Stick, name: &str, content: &[u8]) -> Result<String, 
         return Err("it reads back otherwise than it was written".to_owned());
     }
     Ok(format!("{name} on {}", stick.disk.name))
+}
+
+/// Returns the first of `NAME.json`, `NAME-2.json` and so on that is not there yet: many machines have the same serial number,
+/// and a report of an earlier wipe is all that there is of it.
+fn free(mut device: impl Read + Write + Seek, name: &str) -> io::Result<String> {
+    device.rewind()?;
+    let filesystem = FileSystem::new(device, FsOptions::new())?;
+    let stem = name.trim_end_matches(".json");
+    let names = (2..=MOST_FILES).map(|number| format!("{stem}-{number}.json"));
+    for name in std::iter::once(name.to_owned()).chain(names) {
+        match filesystem.root_dir().open_file(&name).map(drop) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(name),
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+    }
+    Err(io::Error::other(format!("there are {MOST_FILES} files of {name} already")))
 }
 
 fn put(mut device: impl Read + Write + Seek, name: &str, content: &[u8]) -> io::Result<()> {
@@ -209,6 +230,17 @@ mod tests {
         }
         assert_eq!(named(Some(&"x".repeat(400))).len(), 63);
         assert_eq!(machine_name(&Inventory::default()), "machine");
+    }
+
+    #[test]
+    fn no_file_is_replaced() {
+        let mut bytes = Cursor::new(vec![0; 4 << 20]);
+        fatfs::format_volume(&mut bytes, fatfs::FormatVolumeOptions::new()).unwrap();
+        for (content, name) in [("1", "a.json"), ("2", "a-2.json"), ("3", "a-3.json")] {
+            assert_eq!(free(&mut bytes, "a.json").unwrap(), name);
+            put(&mut bytes, name, content.as_bytes()).unwrap();
+        }
+        assert_eq!(get(&mut bytes, "a.json", 1).unwrap(), b"1");
     }
 
     #[test]

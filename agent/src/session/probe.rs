@@ -11,10 +11,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{
-    client::chain,
-    http::{Ask, Http},
-};
+use super::{client::chain, http::Http};
 use crate::{
     cipher,
     pin::{self, Distrust, PinVerifier},
@@ -34,7 +31,7 @@ pub async fn key_of(server: &str) -> Result<Pin, String> {
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    let refused = Http::new(server, Arc::new(tls)).ask(Ask::default()).await.err();
+    let refused = Http::new(server, Arc::new(tls)).knock().await.err();
     let shown = *shown.lock().unwrap_or_else(PoisonError::into_inner);
     shown.ok_or_else(|| refused.map_or_else(String::new, |error| chain(&error)))
 }

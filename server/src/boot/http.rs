@@ -59,6 +59,10 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
         debug!(?arrival, ?cargo, "a machine asks for its script");
         (arrival.traveller.mac, context.answer_arrival(&arrival, cargo))
     } else {
+        // What loads next may not say who it is: GRUB.
+        if let (Some(mac), Some(address)) = (resolved.mac, address) {
+            (context.note_address)(mac, address);
+        }
         let mac = resolved.mac.or_else(|| address.and_then(|address| (context.mac_of)(address)));
         (mac, context.answer(&resolved, mac))
     };

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
@@ -205,6 +205,12 @@ pub fn prepare(path: &Path) -> Result<(), StateError> {
         return Err(StateError::NotOurs { path: path.to_owned(), owner: metadata.uid(), ours });
     }
     let mode = metadata.mode() & 0o777;
+    // A container's volume is open to others when it is new; there is nothing in it that anybody could have read.
+    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if mode & 0o077 != 0 && is_empty() {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at("closing"))?;
+        return Ok(());
+    }
     if mode & 0o077 != 0 {
         return Err(StateError::Open { path: path.to_owned(), mode });
     }
@@ -213,8 +219,6 @@ pub fn prepare(path: &Path) -> Result<(), StateError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn mode_of(path: &Path) -> u32 {

@@ -174,6 +174,9 @@ impl Desk {
             return Vec::new();
         }
         let resolved = resolve(&request.path);
+        if let Some(mac) = resolved.mac {
+            (self.context.note_address)(mac, address);
+        }
         let mac = resolved.mac.or_else(|| (self.context.mac_of)(address));
         let story = Story::of_request(
             &self.context,

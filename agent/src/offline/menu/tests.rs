@@ -50,6 +50,7 @@ struct Sitting {
     offers: Vec<Offer>,
     has_server: bool,
     is_served: bool,
+    is_alone: bool,
     shown: String,
 }
 
@@ -62,6 +63,7 @@ impl Sitting {
             offers: vec![offer],
             has_server: false,
             is_served: false,
+            is_alone: false,
             shown: String::new(),
         }
     }
@@ -73,6 +75,7 @@ impl Sitting {
             offers: &self.offers,
             has_server: self.has_server,
             is_served: self.is_served,
+            is_alone: self.is_alone,
         };
         let effects = self.menu.line(console, line, seen);
         self.takes(effects)
@@ -178,12 +181,32 @@ fn a_server_that_has_the_machine_closes_the_menu() {
     for line in ["S3RIAL", "r", "p", "s", "w", "a"] {
         assert!(sitting.types(line).is_empty(), "{line}");
     }
-    assert!(
-        sitting
-            .menu
-            .picture(Seen { inventory: None, offers: &[], has_server: true, is_served: true })
-            .is_empty()
-    );
+    let seen =
+        Seen { inventory: None, offers: &[], has_server: true, is_served: true, is_alone: false };
+    assert!(sitting.menu.picture(seen).is_empty());
+}
+
+#[test]
+fn who_took_the_machine_chooses_no_server_any_more() {
+    let mut sitting = Sitting::new();
+    sitting.is_alone = true;
+    for line in ["a", "1"] {
+        assert!(sitting.types(line).is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn a_stick_that_hangs_keeps_nobody_from_leaving_and_a_wipe_does() {
+    for (then, left) in [(Then::Look(Box::new(nothing)), 1), (Then::Work(Box::new(nothing)), 0)] {
+        let mut sitting = Sitting::new();
+        sitting.menu.follow(Reply { words: String::new(), then });
+        assert_eq!(sitting.types("r").len(), left);
+        assert!(sitting.types("w").is_empty());
+    }
+}
+
+fn nothing() -> Done {
+    Done { reply: Reply::leave(""), report: None }
 }
 
 #[test]

@@ -73,7 +73,7 @@ enum State {
     Sticks(Vec<Stick>),
     Talking(Box<dyn Dialogue>),
     Busy {
-        /// Whether disks of the machine are being changed.
+        /// Whether disks are being changed, or a stick.
         changes_disks: bool,
     },
 }
@@ -108,7 +108,7 @@ impl Menu {
             return Vec::new();
         }
         if matches!(self.state, State::Busy { .. } | State::Looking(_)) {
-            // A disk or stick that hangs does not keep a person from leaving; what is being wiped does.
+            // A disk that hangs when it is looked at does not keep a person from leaving; what is being written does.
             return match (line.map(str::trim), &self.state) {
                 (_, State::Busy { changes_disks: true }) => Vec::new(),
                 (Some("r"), _) => vec![Effect::Restart],
@@ -271,7 +271,7 @@ impl Menu {
                 Err(error) => return self.back(&error.to_string()),
             },
         };
-        self.state = State::Busy { changes_disks: false };
+        self.state = State::Busy { changes_disks: true };
         vec![show("saving\n"), Effect::Save(Box::new(stick), name, content)]
     }
 

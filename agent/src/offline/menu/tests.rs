@@ -116,23 +116,23 @@ fn a_server_is_trusted_by_whoever_types_the_beginning_of_its_key() {
     let mut sitting = Sitting::new();
     assert!(sitting.types("a").is_empty());
     assert_eq!(sitting.types("10.0.0.1"), [format!("look {SERVER}")]);
-    assert!(sitting.types("abababab").is_empty(), "nothing was shown yet");
+    assert!(sitting.types("abababababababab").is_empty(), "nothing was shown yet");
     let effects = sitting.menu.key(Ok(PIN));
     assert!(sitting.takes(effects).is_empty());
     assert!(sitting.shown.contains(&PIN.to_string()), "{}", sitting.shown);
-    assert_eq!(sitting.types("abababab"), [format!("trust {SERVER} {PIN}")]);
+    assert_eq!(sitting.types("abababababababab"), [format!("trust {SERVER} {PIN}")]);
 }
 
 #[test]
 fn nothing_else_than_the_key_is_trusted() {
-    for typed in ["", "y", "yes", "abababa", "bababababa", "1"] {
+    for typed in ["", "y", "yes", "abababababababa", "bababababababababa", "1"] {
         let mut sitting = Sitting::new();
         assert_eq!(sitting.types("1"), [format!("look {SERVER}")]);
         let effects = sitting.menu.key(Ok(PIN));
         sitting.takes(effects);
         assert!(sitting.types(typed).is_empty(), "{typed}");
         // Too late: the question is over.
-        assert!(sitting.types("abababab").is_empty(), "{typed}");
+        assert!(sitting.types("abababababababab").is_empty(), "{typed}");
     }
 }
 
@@ -143,7 +143,7 @@ fn a_server_that_does_not_answer_is_said_and_not_trusted() {
     let effects = sitting.menu.key(Err("no\x1b[2J answer".to_owned()));
     sitting.takes(effects);
     assert!(sitting.shown.contains("no [2J answer"), "{}", sitting.shown);
-    assert!(sitting.types("abababab").is_empty());
+    assert!(sitting.types("abababababababab").is_empty());
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn who_took_the_machine_chooses_no_server_any_more() {
 }
 
 #[test]
-fn a_stick_that_hangs_keeps_nobody_from_leaving_and_a_wipe_does() {
+fn a_disk_that_hangs_keeps_nobody_from_leaving_and_a_wipe_does() {
     for (then, left) in [(Then::Look(Box::new(nothing)), 1), (Then::Work(Box::new(nothing)), 0)] {
         let mut sitting = Sitting::new();
         sitting.menu.follow(Reply { words: String::new(), then });
@@ -259,7 +259,7 @@ proptest! {
                 Just("s3rial".to_owned()),
                 Just("S3RIAL S3RIAL".to_owned()),
                 Just("10.0.0.1".to_owned()),
-                Just("abababa".to_owned()),
+                Just("abababababababa".to_owned()),
                 "\\PC{0,20}",
             ])),
             0..40,

@@ -92,7 +92,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 
 /// Fifty machines at once share the link evenly, fill it, and the server's memory stays what it was.
 pub(crate) fn crowd(lab: &Lab) -> Result<()> {
-    let seen = serve(lab, 1 << 20, 7_500_000)?;
+    let seen = serve(lab, 1 << 20, 15_000_000)?;
     say(&format!("{seen:.2?}"));
     ensure!(seen.share >= SHARE, "the link is not used: {seen:?}");
     ensure!(seen.spread <= SPREAD, "some wait for others: {seen:?}");

@@ -184,7 +184,7 @@ pub fn boot_of_the_host() -> String {
     text.trim().to_owned()
 }
 
-/// Makes a directory of mode 0700, or checks that it is ours and closed to others.
+/// Makes a directory of mode 0700, or checks that it is ours and closed to others; closes an empty one.
 pub fn prepare(path: &Path) -> Result<(), StateError> {
     let at = |operation| move |source| StateError::Io { path: path.to_owned(), operation, source };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -240,9 +240,18 @@ mod tests {
     fn a_directory_open_to_others_is_refused() {
         let path = tempfile::tempdir().unwrap();
         fs::set_permissions(path.path(), PermissionsExt::from_mode(0o750)).unwrap();
+        fs::write(path.path().join("somebody's"), "").unwrap();
         let error = State::open(path.path()).unwrap_err();
         assert!(matches!(error, StateError::Open { mode: 0o750, .. }), "{error}");
         assert!(!key_path(path.path()).exists(), "nothing was made");
+    }
+
+    #[test]
+    fn an_empty_directory_is_closed_to_others() {
+        let path = tempfile::tempdir().unwrap();
+        fs::set_permissions(path.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        State::open(path.path()).unwrap();
+        assert_eq!(mode_of(path.path()), 0o700);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Finding the server: who is spoken to, by what was said and heard. Pure; who asks the network is [`dns`] and the ports.
+//! Finding the server: who is spoken to, by what was said and heard. Pure; who asks the network is `dns` and the ports.
 //!
 //! ```text
 //! said (command line, image) > DHCP option 224 > DNS-SD in the lease's domain > multicast DNS > a person's word

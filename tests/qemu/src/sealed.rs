@@ -51,8 +51,16 @@ impl Sealed {
     pub(crate) fn sign(&self, system: &str, pins: &str) -> Result<()> {
         let initrd = checkout::unified()?.join(format!("{system}-x86_64.initrd"));
         let signed = self.image(system);
-        let [system, pins, by_dhcp] = [system, pins, ""].map(OsStr::new);
-        let words = [system, self.keys.as_ref(), pins, by_dhcp, signed.as_ref(), initrd.as_ref()];
+        let [architecture, system, pins, by_dhcp] = ["x86_64", system, pins, ""].map(OsStr::new);
+        let words = [
+            architecture,
+            system,
+            self.keys.as_ref(),
+            pins,
+            by_dhcp,
+            signed.as_ref(),
+            initrd.as_ref(),
+        ];
         run("image/sign", &words)
     }
 

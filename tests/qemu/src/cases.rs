@@ -235,7 +235,7 @@ const CASES: &[Case] = &[
         name: "uefi_ignored",
         claim: "a UEFI machine that is ignored hears nothing and starts its own disk",
         machines: 1,
-        when: When::Test,
+        when: When::Soak,
         run: decision::uefi_ignored,
     },
     // Seen red: the server lives on, under BIOS.
@@ -243,7 +243,7 @@ const CASES: &[Case] = &[
         name: "uefi_without_drydock",
         claim: "a UEFI machine whose Drydock is down starts its own disk",
         machines: 1,
-        when: When::Test,
+        when: When::Soak,
         run: decision::uefi_without_drydock,
     },
     // Seen red: a machine with data is left without an answer instead of being sent to its disk.
@@ -327,11 +327,19 @@ const CASES: &[Case] = &[
         when: When::Test,
         run: life::cable_pulled_and_back,
     },
+    // Seen red: as many threads as it likes.
+    Case {
+        name: "agent_cannot_go_on",
+        claim: "an agent that cannot start a thread says so on the console, and restarts its machine",
+        machines: 1,
+        when: When::Test,
+        run: life::too_few_threads_restart,
+    },
     Case {
         name: "agent_panics",
         claim: "an agent that panics says where on the console, and restarts its machine",
         machines: 1,
-        when: When::Test,
+        when: When::Soak,
         run: life::panic_restarts,
     },
     // Seen red: an order to switch off is told as one to restart.

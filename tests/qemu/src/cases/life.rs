@@ -65,18 +65,31 @@ enum Going {
     Lives,
 }
 
-/// Without a back door: the kernel is told how many threads there may be, and refuses the agent one that it cannot do
-/// without. How many the kernel needs itself is found by trying; it is not the same in each boot, so that near the
-/// place where the agent begins to live more than one number is tried.
+/// Without a back door: the kernel is told that there may be fewer threads than it has itself.
+pub(super) fn too_few_threads_restart(lab: &Lab) -> Result<()> {
+    let server = Server::start(lab, Mode::Authoritative)?;
+    let mut booted = with_threads(lab, &server, &Machine::bios("tug"), FEWEST_THREADS.0)?;
+    booted.says("why it cannot go on", BOOT_PATIENCE, |console| console.contains(CANNOT_GO_ON))?;
+    ensure!(!booted.console()?.contains(WAITS), "it lives with fewer threads than the kernel has");
+    wait::until("its restart", BOOT_PATIENCE, || Ok((booted.restarts() > 0).then_some(())))
+}
+
+/// Boots a machine in which there may be so many threads.
+fn with_threads(lab: &Lab, server: &Server, machine: &Machine, threads: usize) -> Result<Booted> {
+    let kernel = Kernel::of(server, machine)?;
+    let line = format!("{} sysctl.kernel.threads-max={threads}", kernel.command_line);
+    machine.clone().kernel(Kernel { command_line: line, ..kernel }).boot(lab)
+}
+
+/// The kernel refuses the agent a thread of which nobody expects that it is refused. With how many threads it does so
+/// is found by trying; it is not the same in each boot, so that near the place where the agent begins to live more than
+/// one number is tried.
 pub(super) fn panic_restarts(lab: &Lab) -> Result<()> {
     let server = Server::start(lab, Mode::Authoritative)?;
     let machine = Machine::bios("tug");
-    let kernel = Kernel::of(&server, &machine)?;
     let goes =
         |threads: usize| -> Result<Going> {
-            let line = format!("{} sysctl.kernel.threads-max={threads}", kernel.command_line);
-            let kernel = Kernel { command_line: line, ..kernel.clone() };
-            let mut booted = machine.clone().kernel(kernel).boot(lab)?;
+            let mut booted = with_threads(lab, &server, &machine, threads)?;
             booted.says("how it goes", BOOT_PATIENCE, |console| {
                 console.contains(CANNOT_GO_ON) || console.contains(WAITS)
             })?;

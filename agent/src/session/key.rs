@@ -1,6 +1,6 @@
 //! The key of this boot, and the certificate that shows it: ECDSA over P-256, as every TLS speaks it.
 //!
-//! Not rcgen: what it can do beside this is 60 kB of the agent, RSA for one.
+//! Not rcgen: what it can do beside this is some 50 kB of the agent, RSA for one.
 
 use std::sync::Arc;
 

@@ -1,15 +1,9 @@
 //! Stories of orders that follow one whose boot may be at it still: nobody else gets them before that is silent.
 
-use protocol::{
-    EventKind, OrderId,
-    wipe::{PowerLevel, WipeFinish, WipeOptions},
-};
+use protocol::{EventKind, OrderId};
 
-use super::{installs::request, *};
-use crate::machine::{
-    disk_order::{OrderState, tests::progress},
-    install::Choice,
-};
+use super::{installs::request, wipes, *};
+use crate::machine::disk_order::{OrderState, tests::progress};
 
 /// An install that runs in session 1.
 fn runs(story: &mut Story) -> (String, OrderId) {
@@ -119,21 +113,7 @@ fn a_wipe_after_a_cancelled_install_waits_too_and_over_a_restart_of_the_server()
     story.fleet = Fleet::new(bounds, [serde_json::from_slice(&stored).unwrap()], []);
     // Hours in one clock, moments in the other.
     story.asleep = story.seconds;
-    let wanted = crate::machine::wipe::WipeRequest {
-        level: PowerLevel::Full,
-        disks: vec!["only".parse::<Choice>().unwrap()],
-        all: false,
-        overwrite: true,
-        options: WipeOptions::default(),
-        missing: vec![],
-        extras: vec![],
-        finish: WipeFinish::Reboot,
-        within_seconds: 3600,
-        ticket: None,
-        confirm: None,
-        dry_run: false,
-    };
-    let next = story.wipes(2, &name, ONE, &wanted).unwrap();
+    let next = story.wipes(2, &name, ONE, &wipes::request(&["only"])).unwrap();
     let welcome = story.says_as(2, ONE, mac(1), true, Some("HerculesOS")).unwrap();
     assert_eq!(story.asks(2, welcome.sequence, Ok(())), Ok(None), "whom it heard nobody knows");
     assert!(matches!(story.state(next), OrderState::Ordered {}));

@@ -21,7 +21,7 @@ mod tangled;
 
 const HERCULES: Boot = Boot::System(System::Hercules);
 
-fn request(disks: &[&str]) -> WipeRequest {
+pub(super) fn request(disks: &[&str]) -> WipeRequest {
     WipeRequest {
         level: PowerLevel::Full,
         disks: disks.iter().map(|disk| disk.parse::<Choice>().unwrap()).collect(),

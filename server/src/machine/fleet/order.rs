@@ -319,7 +319,7 @@ impl Machine {
     }
 
     /// Holds where somebody put a medium in: the machine would start from it again and again.
-    fn started_from_medium(&self) -> bool {
+    pub(super) fn started_from_medium(&self) -> bool {
         self.session.as_ref().is_some_and(|boot| boot.from_medium)
     }
 

@@ -232,14 +232,19 @@ impl Machine {
     /// Decides whether it is told to restart into the system that its order is for; says why it is not.
     pub(super) fn may_change_system(&mut self, session: Session) -> bool {
         let is_known = self.session.as_ref().is_some_and(|boot| boot.system.is_some());
+        let from_medium = self.started_from_medium();
         let Some(order) = self.open_order_mut() else { return false };
-        let may = is_known && order.may_restart(session);
-        if !may {
-            let reason = "the machine boots another system again and again, although the server sends it the one that \
-                          the order is for: have it start from the network first";
-            order.held_back = Some(reason.to_owned());
-        }
-        may
+        let reason = if from_medium {
+            "the machine was started from a medium with another system than the order is for: start it from the network, or \
+             from the other system's medium"
+        } else if is_known && order.may_restart(session) {
+            return true;
+        } else {
+            "the machine boots another system again and again, although the server sends it the one that the order is for: \
+             have it start from the network first"
+        };
+        order.held_back = Some(reason.to_owned());
+        false
     }
 
     /// Keeps a password that is about to be set on a disk.

@@ -5,7 +5,7 @@ use super::*;
 /// A machine boots from a medium through its first port, and reports completely.
 fn starts_from_medium(story: &mut Story, session: u8, inventory: Inventory) -> Verb {
     let announce = Announce {
-        system: None,
+        system: Some("SunshineOS".to_owned()),
         agent_version: "0.1.0".to_owned(),
         kernel_release: None,
         boot: BootReport { mac: Some(mac(1)), from_medium: true, ..BootReport::default() },
@@ -44,4 +44,18 @@ fn the_stick_that_a_machine_started_from_is_none_of_its_disks() {
     // Without it no disk has gone, and the machine is still approved.
     assert_eq!(story.boots(2, ONE).verb, Verb::Wait {});
     assert!(story.fleet.get("4q5hmp2").unwrap().is_approved());
+}
+
+#[test]
+fn a_machine_that_started_from_a_medium_is_not_restarted_for_the_other_system() {
+    let mut story = Story::new();
+    starts_from_medium(&mut story, 1, inventory(ONE));
+    story.approve("4q5hmp2").unwrap();
+    story.wipes(1, "4q5hmp2", ONE, &wipes::request(&["only"])).unwrap();
+    let machine = story.fleet.get("4q5hmp2").unwrap();
+    assert_eq!(machine.instruction, None, "it would start from the medium again");
+    let waits = machine.open_order().and_then(|order| order.held_back.clone()).unwrap_or_default();
+    assert!(waits.contains("from a medium"), "{waits}");
+    // Over the network it gets the system that the order is for.
+    assert_eq!(story.decides_for(mac(1)), Boot::System(System::Hercules));
 }

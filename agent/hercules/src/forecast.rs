@@ -1,14 +1,56 @@
 //! What the checks have against each level, for orders of the level `idle`: nothing is written for that, and no order is
 //! used up.
 
+use std::{fmt::Write as _, sync::mpsc, thread, time::Duration};
+
 use disk::permit::{self, Circumstances};
 use protocol::{
     Wipe,
+    inventory::Disk,
     wipe::{DiskForecast, PowerLevel},
 };
 use wipe::forecast::LEVELS;
 
-use crate::chain;
+use crate::{chain, confirm::printable, wipe::facts};
+
+/// How long a disk has for the checks of all levels: the kernel gives a command half a minute, and tries again.
+pub(crate) const CHECKS_PATIENCE: Duration = Duration::from_mins(3);
+
+/// What is said of a disk that hangs.
+pub(crate) const SILENT: &str = "the disk does not answer, and was given up";
+
+/// Returns what is told of a disk, or why nothing is, for a person.
+pub(crate) fn shown(disk: &Disk, told: Result<&DiskForecast, &str>) -> String {
+    let heading = format!(
+        "{}  {} {}, {}, {}",
+        disk.name,
+        disk.model.as_deref().unwrap_or("no model"),
+        disk.serial.as_deref().unwrap_or("no serial number"),
+        disk.size_bytes,
+        facts(disk).transport,
+    );
+    let lines = match told {
+        Ok(told) => [vec![format!("{heading}, {}", told.medium.word())], told.lines()].concat(),
+        Err(why) => vec![heading, format!("  {why}")],
+    };
+    let mut text = String::new();
+    for line in lines {
+        let _infallible = writeln!(text, "{}", printable(&line));
+    }
+    text
+}
+
+/// Has something done on a thread of its own. Nothing where that takes longer: the thread is left to itself.
+pub(crate) fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, done) = mpsc::channel();
+    // Where nobody waits any more, nobody needs to be told.
+    let work = move || tell.send(work()).unwrap_or_default();
+    thread::Builder::new().name("looking".to_owned()).spawn(work).ok()?;
+    done.recv_timeout(patience).ok()
+}
 
 /// What stands in the way, level by level.
 #[derive(Debug)]

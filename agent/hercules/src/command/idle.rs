@@ -3,14 +3,7 @@
 //! A disk that nobody uses is held while it is looked at, as in `HerculesOS`, so that its filesystems can be mounted
 //! read-only. Of any other only the device is asked.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::PathBuf,
-    sync::{Arc, mpsc},
-    thread,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use disk::permit::{self, Circumstances, Place, Used};
 use inventory::Root;
@@ -30,8 +23,7 @@ use wipe::{
 use super::{USED, circumstances, questions, terminal::TerminalKeeper};
 use crate::{
     chain,
-    confirm::printable,
-    forecast::Against,
+    forecast::{Against, CHECKS_PATIENCE, SILENT, shown, within},
     wipe::{Clockwork, Commands, NOT_ALONE, commands, facts, perform},
 };
 
@@ -39,13 +31,8 @@ use crate::{
 const CONTROLLER_UNSEEN: &str =
     "whether its controller may be told to erase everything: that is seen once the disk is held";
 
-/// How long a disk has for the checks of all levels: the kernel gives a command half a minute, and tries again.
-const CHECKS_PATIENCE: Duration = Duration::from_mins(3);
-
 /// How long it has to say what it can. Disks that have to spin up take half a minute.
 const QUESTIONS_PATIENCE: Duration = Duration::from_mins(1);
-
-const SILENT: &str = "the disk does not answer, and was given up";
 
 /// Why a disk was not looked at while it was held.
 #[derive(Debug)]
@@ -68,7 +55,7 @@ pub(super) fn describe(
     for disk in disks {
         let identity = DiskIdentity::of(disk);
         let told = told(disk, options, &wipe(&identity, PowerLevel::Idle)?);
-        show(&(shown(disk, &told) + "\n"));
+        show(&(shown(disk, Ok(&told)) + "\n"));
         all.push(json!({
             "disk": identity, "name": disk.name, "transport": facts(disk).transport, "forecast": told,
         }));
@@ -117,18 +104,6 @@ fn asked(
     }
 }
 
-/// Has something done on a thread of its own. Nothing where that takes longer: the thread is left to itself.
-fn within<T: Send + 'static>(
-    patience: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (tell, done) = mpsc::channel();
-    // Where nobody waits any more, nobody needs to be told.
-    let work = move || tell.send(work()).unwrap_or_default();
-    thread::Builder::new().name("idle".to_owned()).spawn(work).ok()?;
-    done.recv_timeout(patience).ok()
-}
-
 /// Has the order checked as if somebody had typed its disk's name.
 fn checking<T>(order: &Wipe, check: impl FnOnce(&Circumstances<'_>) -> T) -> T {
     let identities = order.order.disks.iter().map(|disk| &disk.identity);
@@ -138,24 +113,6 @@ fn checking<T>(order: &Wipe, check: impl FnOnce(&Circumstances<'_>) -> T) -> T {
     };
     let place = Place::person(identities.filter_map(name).collect());
     check(&circumstances(&place, &Used::kept_in(USED)))
-}
-
-/// Returns what is told of a disk, for a person.
-fn shown(disk: &Disk, told: &DiskForecast) -> String {
-    let heading = format!(
-        "{}  {} {}, {}, {}, {}",
-        disk.name,
-        disk.model.as_deref().unwrap_or("no model"),
-        disk.serial.as_deref().unwrap_or("no serial number"),
-        disk.size_bytes,
-        facts(disk).transport,
-        told.medium.word()
-    );
-    let mut text = String::new();
-    for line in std::iter::once(heading).chain(told.lines()) {
-        let _infallible = writeln!(text, "{}", printable(&line));
-    }
-    text
 }
 
 /// Has the engine look, which holds the disk meanwhile. Says why it did not.
@@ -251,7 +208,7 @@ mod tests {
 
     #[test]
     fn who_hangs_is_waited_for_no_longer_than_said_and_asked_nothing_more() {
-        let (_kept, never) = mpsc::channel::<()>();
+        let (_kept, never) = std::sync::mpsc::channel::<()>();
         assert_eq!(within(Duration::from_millis(10), move || never.recv()), None);
         assert_eq!(within(Duration::from_mins(1), || 1), Some(1));
         let (why, said) = asked(NotHeld::Silent("it hangs".to_owned()), || panic!("asked"));
@@ -269,7 +226,7 @@ mod tests {
             ..Disk::default()
         };
         let told = asked_all_the_same(&disk, "\x1b]0;its serial is\nS\x07");
-        let text = shown(&disk, &told);
+        let text = shown(&disk, Ok(&told));
         assert!(text.starts_with("nothing0  M [2J sda  another S"), "{text:?}");
         assert!(text.chars().all(|one| one == '\n' || !one.is_control()), "{text:?}");
         assert_eq!(text.lines().count(), told.lines().len() + 1, "{text}");

@@ -3,8 +3,7 @@
 
 use std::{
     fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex},
 };
 
 use agent::{
@@ -28,8 +27,8 @@ use wipe::{Stopped, job::Keeper};
 use crate::{
     chain,
     confirm::printable,
-    forecast::Against,
-    wipe::{self as carry, Clockwork, Screen, facts},
+    forecast::{Against, CHECKS_PATIENCE, SILENT, shown, within},
+    wipe::{self as carry, Clockwork, Screen},
 };
 
 /// Where orders that were begun in this boot are noted.
@@ -39,27 +38,20 @@ const HOUR_MILLISECONDS: i64 = 3_600_000;
 
 /// Says what each level would do to a disk. Nothing is written for that.
 pub(super) fn look(inventory: &Inventory, disk: &Disk) -> String {
-    let heading = format!(
-        "{}  {} {}, {}, {}\n",
-        disk.name,
-        disk.model.as_deref().unwrap_or("no model"),
-        disk.serial.as_deref().unwrap_or("no serial number"),
-        disk.size_bytes,
-        facts(disk).transport,
-    );
     let told = order(inventory, std::slice::from_ref(disk), PowerLevel::Idle).and_then(|wipe| {
         let names = names(disk);
-        let against = circumstances(names.clone(), |here| Against::find(&wipe, here))?;
+        let (checked, typed) = (wipe.clone(), names.clone());
+        let against = within(CHECKS_PATIENCE, move || {
+            circumstances(typed, |here| Against::find(&checked, here))
+        });
+        let against = against.ok_or(SILENT)??;
         let report = perform(&wipe, names)?;
         let forecast = report.disks.into_iter().find_map(|disk| disk.forecast);
-        let mut forecast = forecast.ok_or("the disk does not answer")?;
+        let mut forecast = forecast.ok_or(SILENT)?;
         against.add_to(&mut forecast, 0);
-        Ok(forecast.lines())
+        Ok(forecast)
     });
-    let lines = told.unwrap_or_else(|why| vec![format!("  {why}")]);
-    lines
-        .iter()
-        .fold(printable(heading.trim_end()) + "\n", |text, line| text + &printable(line) + "\n")
+    shown(disk, told.as_ref().map_err(String::as_str))
 }
 
 /// Looking takes nobody's word: all names that a disk has.
@@ -134,8 +126,11 @@ fn perform(wipe: &Wipe, typed: Vec<String>) -> Result<WipeReport, String> {
         wipe.order.disks.iter().map(|disk| disk.identity.serial.clone().unwrap_or_default());
     let keeper: Arc<dyn Keeper> =
         Arc::new(ConsoleKeeper { screen: Mutex::default(), disks: disks.collect() });
-    let cleared = circumstances(typed, |here| permit::check_wipe(wipe, here))?;
-    let cleared = cleared.map_err(|refusal| chain(&refusal))?;
+    let checked = wipe.clone();
+    let cleared = within(CHECKS_PATIENCE, move || {
+        circumstances(typed, |here| permit::check_wipe(&checked, here))
+    });
+    let cleared = cleared.ok_or(SILENT)??.map_err(|refusal| chain(&refusal))?;
     if matches!(wipe.level, PowerLevel::Idle | PowerLevel::Harbour) {
         carry::load_filesystems();
     }
@@ -186,12 +181,7 @@ impl Keeper for ConsoleKeeper {
     fn note(&self, _step: WipeStep) {}
 
     fn progress(&self, progress: WipeProgress) {
-        let mut screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = screen.next(Instant::now(), &progress);
-        if let Some(table) = shown.table {
-            console::show(&table);
-        }
-        console::show_for_now(&shown.line);
+        Screen::show(&self.screen, &progress);
     }
 
     fn sleep(&self) -> Result<(), String> {

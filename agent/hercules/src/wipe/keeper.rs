@@ -7,7 +7,6 @@ use std::{
 };
 
 use agent::{
-    console,
     session::{Bulk, Session, Ticket},
     watchdog,
 };
@@ -90,12 +89,7 @@ impl Keeper for SessionKeeper {
     }
 
     fn progress(&self, progress: WipeProgress) {
-        let mut screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = screen.next(Instant::now(), &progress);
-        if let Some(table) = shown.table {
-            console::show(&table);
-        }
-        console::show_for_now(&shown.line);
+        Screen::show(&self.screen, &progress);
         self.bulk.tell(EventKind::WipeProgress(Box::new(progress)));
     }
 

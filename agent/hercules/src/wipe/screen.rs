@@ -1,11 +1,13 @@
 //! How far a wipe is, for a person at the console: one line that is drawn over itself, and a table whenever a disk enters
-//! another phase. Pure.
+//! another phase.
 
 use std::{
     fmt::Write as _,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use agent::console;
 use protocol::{
     Bytes,
     wipe::{
@@ -50,6 +52,16 @@ impl Screen {
             self.shown = Some((now, phases));
         }
         Shown { table, line: line(progress) }
+    }
+
+    /// Shows the progress on the console.
+    pub(crate) fn show(screen: &Mutex<Self>, progress: &WipeProgress) {
+        let mut screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = screen.next(Instant::now(), progress);
+        if let Some(table) = shown.table {
+            console::show(&table);
+        }
+        console::show_for_now(&shown.line);
     }
 }
 

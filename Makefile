@@ -50,7 +50,7 @@ update: ## builds dist/ anew where Debian has newer packages; the server serves 
 	@$(MAKE) --no-print-directory image
 
 release: deps-bill ## writes dist/release: tarball, Debian package and OCI image; ARCHES="x86_64 aarch64"
-	@for arch in $(arches); do $(MAKE) --no-print-directory ARCH=$$arch image drydock dist/drydock-$$arch.spdx.json; done
+	@for arch in $(arches); do $(MAKE) --no-print-directory ARCH=$$arch image drydock dist/drydock-$$arch.spdx.json || exit 1; done
 	@image/release/make $(arches)
 	@image/release/check $(arches)
 

@@ -44,3 +44,10 @@ pub(crate) fn answer(target: &mut [u8], source: &[u8]) -> usize {
 pub(crate) fn bits(word: u32, low: u32, high: u32) -> u32 {
     (word >> low) & (u32::MAX >> (31 - (high - low)))
 }
+
+/// Holds for a READ CAPACITY (16) as a device takes it: without PMI, which nobody has any more, no address may be given
+/// (SBC-3), and nothing else is set.
+pub(crate) fn asks_for_whole_capacity(cdb: &[u8]) -> bool {
+    let unused = cdb.get(2..10).into_iter().chain(cdb.get(14..));
+    unused.flatten().all(|byte| *byte == 0)
+}

@@ -147,6 +147,9 @@ impl Disk {
             return Ok(self.inquire(cdb, data));
         }
         if let [0x9e, 0x10, ..] = cdb {
+            if !crate::layout::asks_for_whole_capacity(cdb) {
+                return refuse(Sense::INVALID_FIELD);
+            }
             return Ok(Answer::good(self.read_capacity(data)));
         }
         let decoded = decode(cdb).filter(|_| self.config.bridge != Bridge::WithoutPassThrough);
@@ -198,8 +201,8 @@ impl Disk {
             (0, 0) => {
                 page[2] = 6; // SPC-4
                 page[4] = 91;
-                put_text(&mut page, 8, 8, "ATA");
                 put_text(&mut page, 16, 16, &self.config.model);
+                put_text(&mut page, 8, 8, "ATA");
                 put_text(&mut page, 32, 4, "1.0");
             }
             (1, 0x00) => page = vec![0, 0, 0, 3, 0x00, 0x80, 0x89],

@@ -62,7 +62,7 @@ fn inquiry_says_what_the_configuration_can() {
     let mut disk = Disk::new(Config { must_write_after_sanitize: true, ..Config::solid_state() });
     let mut standard = [0; 96];
     assert_eq!(good(&mut disk, &[0x12, 0, 0, 0, 96, 0], &mut standard), 96);
-    assert_eq!((standard[0], standard[2], &standard[8..15]), (0, 7, &b"DRYDOCK"[..]));
+    assert_eq!((standard[..4].to_vec(), &standard[8..15]), (vec![0, 0, 7, 2], &b"DRYDOCK"[..]));
     assert_eq!(page(&mut disk, 0)[4..], [0, 0x80, 0x83, 0xb0, 0xb1, 0xb2]);
     assert_eq!(&page(&mut disk, 0x80)[4..], b"SAS0001");
     assert_eq!(page(&mut disk, 0x83)[4..], [1, 3, 0, 8, 0x50, 0, 0xc5, 0, 0, 0, 0, 2]);
@@ -91,6 +91,11 @@ fn capacity_is_what_the_host_can_reach() {
     let mut long = [0; 32];
     good(&mut disk, &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0], &mut long);
     assert_eq!((long[7], long[10], long[11], long[14]), (99, 2, 8, 0xc0));
+    for at in [2, 9, 14, 15] {
+        let mut addressed = [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
+        addressed[at] = 1;
+        assert_eq!(refusal(&mut disk, &addressed, &mut long), (5, 0x24, 0));
+    }
     let out = disk.read(99, 2).unwrap_err();
     assert_eq!(codes(&out.sense), (5, 0x21, 0));
 }

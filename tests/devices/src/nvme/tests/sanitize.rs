@@ -45,6 +45,10 @@ fn an_overwrite_counts_its_passes_and_zero_means_sixteen() {
     assert_eq!(sanitize_log(&mut controller), (0xffff, 1 | 16 << 3 | 1 << 8));
     // The sixteenth pass is an inverted one; the pattern is little-endian.
     assert_eq!(controller.read(1, 0, 1).unwrap()[..4], [254, 253, 252, 251]);
+    // Not deallocated is not inverted.
+    sanitize(&mut controller, 3 | 2 << 4 | 1 << 9).unwrap();
+    controller.advance(Duration::from_secs(200));
+    assert_eq!(controller.read(1, 0, 1).unwrap()[..4], [1, 2, 3, 4]);
 }
 
 #[test]

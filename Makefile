@@ -241,6 +241,7 @@ soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test cuts
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test harbour cuts
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
+	image/check-reproducible
 	image/workshop/check-layouts
 	image/workshop/check-terminal
 	image/workshop/check-distrust

@@ -46,8 +46,12 @@ pub(crate) fn bits(word: u32, low: u32, high: u32) -> u32 {
 }
 
 /// Holds for a READ CAPACITY (16) as a device takes it: without PMI, which nobody has any more, no address may be given
-/// (SBC-3), and nothing else is set.
-pub(crate) fn asks_for_whole_capacity(cdb: &[u8]) -> bool {
+/// (SBC-3), and nothing else is set. As strict as no device: it is not asked for more than there is room for.
+pub(crate) fn asks_for_whole_capacity(cdb: &[u8], room: usize) -> bool {
+    let asked = u32::from_be_bytes(bytes(cdb, 10));
+    if usize::try_from(asked).map_or(true, |asked| asked > room) {
+        return false;
+    }
     let unused = cdb.get(2..10).into_iter().chain(cdb.get(14..));
     unused.flatten().all(|byte| *byte == 0)
 }

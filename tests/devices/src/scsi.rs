@@ -255,7 +255,7 @@ impl Disk {
             (0x12, _) => self.inquire(cdb, data),
             (0x15 | 0x55, _) => self.mode_select(cdb, data),
             (0x1a | 0x5a, _) => self.mode_sense(cdb, data),
-            (0x9e, 0x10) if !crate::layout::asks_for_whole_capacity(cdb) => {
+            (0x9e, 0x10) if !crate::layout::asks_for_whole_capacity(cdb, data.len()) => {
                 Err(Sense::INVALID_FIELD)
             }
             (0x25, _) | (0x9e, 0x10) => Ok(self.read_capacity(cdb[0], data)),

@@ -147,7 +147,7 @@ impl Disk {
             return Ok(self.inquire(cdb, data));
         }
         if let [0x9e, 0x10, ..] = cdb {
-            if !crate::layout::asks_for_whole_capacity(cdb) {
+            if !crate::layout::asks_for_whole_capacity(cdb, data.len()) {
                 return refuse(Sense::INVALID_FIELD);
             }
             return Ok(Answer::good(self.read_capacity(data)));

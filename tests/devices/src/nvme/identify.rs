@@ -75,9 +75,9 @@ impl Controller {
         let byte_bit = |is_set: bool, place: u8| u8::from(is_set) << place;
         let mut page = vec![0; 4096];
         put(&mut page, 0, &0x1b36_u16.to_le_bytes()); // VID
-        put_text(&mut page, 4, 20, &config.serial);
-        put_text(&mut page, 24, 40, &config.model);
         put_text(&mut page, 64, 8, "1.0");
+        put_text(&mut page, 24, 40, &config.model);
+        put_text(&mut page, 4, 20, &config.serial);
         page[77] = 5; // MDTS: 128 KiB
         put(&mut page, 78, &CONTROLLER.to_le_bytes());
         put(&mut page, 80, &0x0002_0000_u32.to_le_bytes()); // VER 2.0.0

@@ -89,10 +89,12 @@ fn capacity_is_what_the_host_can_reach() {
     good(&mut disk, &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], &mut short);
     assert_eq!(short, [0, 0, 0, 99, 0, 0, 2, 8]);
     let mut long = [0; 32];
-    good(&mut disk, &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0], &mut long);
+    let capacity = [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
+    assert_eq!(good(&mut disk, &capacity, &mut [0; 64]), 32);
+    good(&mut disk, &capacity, &mut long);
     assert_eq!((long[7], long[10], long[11], long[14]), (99, 2, 8, 0xc0));
-    for at in [2, 9, 14, 15] {
-        let mut addressed = [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
+    for at in [2, 9, 10, 14, 15] {
+        let mut addressed = capacity;
         addressed[at] = 1;
         assert_eq!(refusal(&mut disk, &addressed, &mut long), (5, 0x24, 0));
     }

@@ -145,7 +145,8 @@ mod tests {
     fn a_status_tells_errors_and_states() {
         let ready = Status(4 << 9 | 1 << 8);
         assert!(ready.is_idle() && !ready.is_error());
-        assert!(!Status(7 << 9).is_idle());
+        assert!(!Status(7 << 9 | 1 << 8).is_idle(), "it programs");
+        assert!(!Status(4 << 9).is_idle(), "it is not ready for data");
         for bit in [31, 28, 27, 26, 24, 22, 19, 15, 13, 7] {
             assert!(Status(1 << bit).is_error(), "{bit}");
         }

@@ -177,10 +177,14 @@ mod tests {
 
     #[test]
     fn what_linux_gave_up_is_lost_and_not_refused() {
-        assert_eq!(meaning(0x371), Meaning::Lost);
-        assert_eq!(meaning(0x07), Meaning::Lost);
-        assert_eq!(meaning(0x10a), Meaning::Refused);
-        assert_eq!(meaning(STATUS_SANITIZE_IN_PROGRESS), Meaning::Busy);
-        assert_eq!(meaning(0x1c), Meaning::Refused);
+        for lost in [0x07, 0x08, 0x300, 0x371, 0x3ff] {
+            assert_eq!(meaning(lost), Meaning::Lost, "{lost:#x}");
+        }
+        for busy in [0x1d, 0x84] {
+            assert_eq!(meaning(busy), Meaning::Busy, "{busy:#x}");
+        }
+        for refused in [0x01, 0x06, 0x09, 0x1c, 0x83, 0x85, 0x10a, 0x2ff, 0x400] {
+            assert_eq!(meaning(refused), Meaning::Refused, "{refused:#x}");
+        }
     }
 }

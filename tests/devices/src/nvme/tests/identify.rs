@@ -18,6 +18,7 @@ fn identify_says_what_the_configuration_can() {
     assert_eq!((page[130], page[134]), (9, 12));
     let page = identify(&mut controller, 3, 1);
     assert_eq!((page[0], page[1], page[12], page[13]), (1, 8, 2, 16));
+    assert_eq!(page[32..36], [0; 4], "the list ends");
 
     let none =
         Config { sanitize: None, format: None, manages_namespaces: false, ..Config::default() };

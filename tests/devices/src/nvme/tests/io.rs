@@ -27,6 +27,18 @@ fn where_deallocated_reads_are_not_reported_nothing_is_deallocated() {
 }
 
 #[test]
+fn each_of_several_ranges_is_deallocated() {
+    let mut controller = written(Config::default());
+    let mut ranges = deallocation(0, 1);
+    let second = deallocation(5, 2);
+    ranges[16..32].copy_from_slice(&second[..16]);
+    controller.io(0x09, 1, [1, 4, 0, 0, 0, 0], &mut ranges).unwrap();
+    let mut is_left = |lba: u64| controller.read(1, lba, 1).unwrap() == vec![0x5a; 512];
+    let gone: Vec<u64> = (0..8).filter(|lba| !is_left(*lba)).collect();
+    assert_eq!(gone, [0, 5, 6]);
+}
+
+#[test]
 fn a_silent_controller_answers_again_after_a_power_cut() {
     let mut controller = Controller::new(Config::default());
     controller.go_silent_after(1);

@@ -46,8 +46,11 @@ fn an_overwrite_counts_its_passes_and_zero_means_sixteen() {
     // The sixteenth pass is an inverted one; the pattern is little-endian.
     assert_eq!(controller.read(1, 0, 1).unwrap()[..4], [254, 253, 252, 251]);
     // Not deallocated is not inverted.
-    sanitize(&mut controller, 3 | 2 << 4 | 1 << 9).unwrap();
-    controller.advance(Duration::from_secs(200));
+    sanitize(&mut controller, 3 | 9 << 4 | 1 << 9).unwrap();
+    assert_eq!(sanitize_log(&mut controller).1 >> 3 & 0x1f, 0, "no pass is done");
+    controller.advance(Duration::from_secs(899));
+    assert_eq!(sanitize_log(&mut controller).1, 2 | 8 << 3 | 1 << 8);
+    controller.advance(Duration::from_secs(1));
     assert_eq!(controller.read(1, 0, 1).unwrap()[..4], [1, 2, 3, 4]);
 }
 

@@ -100,6 +100,7 @@ fn while_it_runs_hardly_anything_is_executed_and_it_goes_on_after_a_power_cut() 
         assert_eq!(answer.sense[7..], [8, 2, 6, 0, 0, 0x80, 0x80, 0, 0]);
     }
     page(&mut disk, 0x83);
+    good(&mut disk, &[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0], &mut [0; 16]);
     disk.power_cut();
     disk.reset();
     assert_eq!(sense(&mut disk), ((2, 0x04, 0x1b), Some(0x8000)));

@@ -85,10 +85,11 @@ $(build)/union.stamp: image/select-modules $(build)/parts.stamp $(pack) $(wildca
 	image/select-modules $(arch) $$PWD/$(parts)/usr/lib/modules/* $$PWD/$(build)/union image/modules/*.list image/store/*.list
 	touch $@
 
-# Modules change seldom and the agent often: the initramfs is two compressed archives in a row. Both systems have the same core.
+# Modules change seldom and the agent often: the initramfs is two compressed archives in a row, the agent's first, so that it can
+# say what is missing where the rest is cut off; then what a report needs. Both systems have the same core.
 $(build)/modules.cpio.zst: $(build)/union.stamp $(wildcard image/store/src/* crates/modules/src/*)
 	cargo run --quiet --locked --package store --target-dir target -- divide $(build)
-	image/pack $(build)/modules $@
+	image/pack $(build)/modules $@ /modules. /net/
 
 dist/pack-$(arch)/cards: $(build)/modules.cpio.zst image/publish
 	image/publish $(arch)
@@ -129,10 +130,10 @@ dist/%-x86_64-pinned.iso: target/image/%-medium.initrd dist/packages.txt dist/pa
 	image/iso $* $@ $< "$(PIN)" "$(SERVER)"
 
 # On a medium SunshineOS can be used without a server; over a network it is smaller. HerculesOS is the same.
-target/image/sunshineos-medium.initrd: target/image/modules.cpio.zst target/image/sunshineos-medium.cpio.zst
+target/image/sunshineos-medium.initrd: target/image/sunshineos-medium.cpio.zst target/image/modules.cpio.zst
 	image/together $@ $^
 
-target/image/herculesos-medium.initrd: target/image/modules.cpio.zst target/image/herculesos.cpio.zst
+target/image/herculesos-medium.initrd: target/image/herculesos.cpio.zst target/image/modules.cpio.zst
 	image/together $@ $^
 
 target/image/sunshineos-medium.versions: target/image/modules.cpio.zst $(musl)/agent/sunshine-medium dist/packages.txt image/versions
@@ -155,7 +156,7 @@ $(musl)/release/drydock: $(if $(foreign),$(build)/parts.stamp) FORCE
 	image/build-static $(arch) drydock release
 
 # What an image names in the store is there before the image.
-dist/%-$(arch).initrd: $(build)/modules.cpio.zst $(build)/%.cpio.zst dist/pack-$(arch)/cards
+dist/%-$(arch).initrd: $(build)/%.cpio.zst $(build)/modules.cpio.zst dist/pack-$(arch)/cards
 	image/together $@ $(filter %.zst,$^)
 
 # What is in the files, and of whom: kernel, initramfs and both in one program.

@@ -90,12 +90,6 @@ impl KeyProvider for NoKeys {
     }
 }
 
-/// Has everything in this program that speaks TLS use [`provider`]; the first call counts.
-pub fn install() {
-    // Another one is there already: nothing is lost but speed.
-    CryptoProvider::install_default(Arc::unwrap_or_clone(provider())).ok();
-}
-
 fn order(provider: &mut CryptoProvider, has_aes: bool) {
     if !has_aes {
         // The order from the strongest to the last choice, with ChaCha20 behind AES each time: turned around, it is

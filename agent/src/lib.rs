@@ -21,6 +21,7 @@ pub mod kexec;
 pub mod lease;
 pub mod life;
 pub mod machine;
+mod manifest;
 pub mod network;
 #[cfg(feature = "offline")]
 pub mod offline;

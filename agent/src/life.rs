@@ -32,7 +32,7 @@ use crate::{
     finding::{self, Offer, Offers, Source},
     kexec,
     machine::{Painter, Phases},
-    network, panel,
+    manifest, network, panel,
     session::{ClientError, End, Said, Session},
     settings,
     settings::{Settings, SettingsError},
@@ -149,6 +149,7 @@ fn live(system: &'static str, version: &'static str, craft: Craft) -> Result<End
     }
     let settings = read_settings()?;
     let findings = devices::Findings::default();
+    manifest::check(&findings);
     let (tell_news, news) = mpsc::unbounded_channel();
     let announced = Arc::new(AtomicBool::new(false));
     let told = devices::Told { network_storage: settings.network_storage, medium: settings.medium };

@@ -24,7 +24,6 @@ const CRAFT: agent::life::Craft =
     agent::life::Craft { worker: wipe::WORKER, topic: Some(offline::TOPIC) };
 
 fn main() -> ExitCode {
-    agent::cipher::install();
     match agent::boot::check() {
         Ok(()) => agent::life::run("HerculesOS", env!("CARGO_PKG_VERSION"), CRAFT),
         #[cfg(feature = "command")]

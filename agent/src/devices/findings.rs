@@ -76,7 +76,7 @@ impl Findings {
     }
 
     /// Notes that a driver of disks did not come, and will not in this boot.
-    pub(super) fn give_up_driver(&self, name: String) {
+    pub(crate) fn give_up_driver(&self, name: String) {
         self.found().failed.insert(name);
         self.0.1.notify_all();
     }
@@ -113,7 +113,7 @@ impl Findings {
     }
 
     /// Adds a gap that nobody has to look at.
-    pub(super) fn add_quietly(&self, gap: Gap) {
+    pub(crate) fn add_quietly(&self, gap: Gap) {
         let mut found = self.found();
         if !found.gaps.contains(&gap) {
             found.gaps.push(gap);

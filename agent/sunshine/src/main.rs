@@ -20,7 +20,6 @@ const CRAFT: agent::life::Craft = agent::life::Craft {
 };
 
 fn main() -> ExitCode {
-    agent::cipher::install();
     match agent::boot::check() {
         Ok(()) => agent::life::run("SunshineOS", env!("CARGO_PKG_VERSION"), CRAFT),
         #[cfg(feature = "command")]

@@ -11,7 +11,7 @@ use crate::{
     trust::Trust,
     url::Url,
 };
-use rustls::ClientConfig;
+use rustls::{ClientConfig, crypto::CryptoProvider};
 
 /// So many redirects are followed.
 const REDIRECTS: usize = 5;
@@ -57,8 +57,11 @@ impl Bearer {
 
 impl Client {
     /// Reads whom to trust. Where that is nobody, only `http` works.
-    pub fn new(trust: &Trust, limits: Limits) -> Self {
-        Self(Arc::new(Inner { tls: trust.tls(), limits }))
+    ///
+    /// The program says what TLS is made of: it may know which ciphers its processor is quick with, and a choice made
+    /// here would be linked beside its own.
+    pub fn new(trust: &Trust, limits: Limits, cryptography: Arc<CryptoProvider>) -> Self {
+        Self(Arc::new(Inner { tls: trust.tls(cryptography), limits }))
     }
 
     pub(crate) fn tls(&self) -> Option<&Arc<ClientConfig>> {

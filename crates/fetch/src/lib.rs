@@ -11,7 +11,8 @@
 //! ```no_run
 //! use std::io::Read;
 //!
-//! let client = fetch::Client::new(&fetch::Trust::System, fetch::Limits::default());
+//! let cryptography = rustls::crypto::ring::default_provider().into();
+//! let client = fetch::Client::new(&fetch::Trust::System, fetch::Limits::default(), cryptography);
 //! let urls = ["https://images.example/debian-13.raw.zst".to_owned()];
 //! let image = fetch::Image::open(&client, &urls, None, None)?;
 //! let mut body = image.mirrors()[0].read(0..image.length())?;

@@ -7,7 +7,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::{CryptoProvider, ring},
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
@@ -39,7 +39,7 @@ impl fmt::Debug for Trust {
 
 impl Trust {
     /// Prepares TLS; nothing where there is nobody to trust.
-    pub(crate) fn tls(&self) -> Option<Arc<ClientConfig>> {
+    pub(crate) fn tls(&self, cryptography: Arc<CryptoProvider>) -> Option<Arc<ClientConfig>> {
         let roots = match self {
             Self::System => {
                 PLACES.iter().map(|place| read(Path::new(place))).find(|r| !r.is_empty())?
@@ -49,10 +49,7 @@ impl Trust {
         if roots.is_empty() {
             return None;
         }
-        // The program may know which ciphers its processor is quick with.
-        let provider = CryptoProvider::get_default().cloned();
-        let provider = provider.unwrap_or_else(|| Arc::new(ring::default_provider()));
-        let tls = ClientConfig::builder_with_provider(provider)
+        let tls = ClientConfig::builder_with_provider(cryptography)
             .with_safe_default_protocol_versions()
             .ok()?
             .with_root_certificates(roots)
@@ -82,6 +79,8 @@ fn store(certificates: impl Iterator<Item = CertificateDer<'static>>) -> RootCer
 
 #[cfg(test)]
 mod tests {
+    use rustls::crypto::ring;
+
     use super::*;
 
     #[test]
@@ -96,6 +95,6 @@ mod tests {
         std::fs::write(&path, format!("# by hand\n{odd}{good}")).unwrap();
         assert_eq!(read(&path).len(), 1);
         assert!(read(&directory.path().join("none")).is_empty());
-        assert!(Trust::Only(Vec::new()).tls().is_none());
+        assert!(Trust::Only(Vec::new()).tls(Arc::new(ring::default_provider())).is_none());
     }
 }

@@ -3,6 +3,7 @@
 //! Format: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write},
     os::unix::fs::PermissionsExt as _,
@@ -66,21 +67,38 @@ impl<W: Write> Archive<W> {
     }
 }
 
-/// Writes everything below `directory` to `output`, in the order of the names.
+/// Writes everything below `directory` to `output`: first what has a word of `first` in its path, in the order of the
+/// words, and else in the order of the names. A path begins without a slash.
 ///
 /// Owners are root, times the epoch; a file is a program if its owner may run it. Anything but directories and
 /// ordinary files is an error: our systems need no links and get their devices from the kernel.
-pub fn pack(directory: &Path, output: impl Write) -> io::Result<()> {
+pub fn pack(directory: &Path, first: &[String], output: impl Write) -> io::Result<()> {
     let mut paths = Vec::new();
     walk(directory, &mut paths)?;
     paths.sort();
-    let mut archive = Archive::new(output);
-    for path in paths {
+    let mut names = Vec::new();
+    for path in &paths {
         let name = path.strip_prefix(directory).map_err(io::Error::other)?;
-        let name = name.to_str().ok_or_else(|| odd(&path, "is not named in UTF-8"))?;
+        names.push(name.to_str().ok_or_else(|| odd(path, "is not named in UTF-8"))?);
+    }
+    names.sort_by_key(|name| {
+        first.iter().position(|word| name.contains(word)).unwrap_or(first.len())
+    });
+    let mut archive = Archive::new(output);
+    let mut begun = BTreeSet::new();
+    for name in names {
+        // A directory may have to come before its turn.
+        for above in name.match_indices('/').map(|(end, _)| &name[..end]) {
+            if begun.insert(above) {
+                archive.directory(above)?;
+            }
+        }
+        let path = directory.join(name);
         let metadata = fs::symlink_metadata(&path)?;
         if metadata.is_dir() {
-            archive.directory(name)?;
+            if begun.insert(name) {
+                archive.directory(name)?;
+            }
         } else if metadata.is_file() {
             let is_program = metadata.permissions().mode() & 0o100 != 0;
             let kind = if is_program { Kind::Program } else { Kind::Plain };
@@ -142,7 +160,7 @@ mod tests {
 
     fn packed(directory: &Path) -> Vec<u8> {
         let mut archive = Vec::new();
-        pack(directory, &mut archive).unwrap();
+        pack(directory, &[], &mut archive).unwrap();
         archive
     }
 
@@ -191,6 +209,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wanted_first_comes_first_with_the_directories_above_it() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["lib/ata/ahci", "lib/net/igb", "lib/net/phy/a", "lib/modules.dep"] {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+        let mut archive = Vec::new();
+        let first = ["/modules.", "/net/"].map(str::to_owned);
+        pack(root.path(), &first, &mut archive).unwrap();
+        let names: Vec<String> = unpacked(&archive).into_iter().map(|(name, ..)| name).collect();
+        let expected = [
+            "lib",
+            "lib/modules.dep",
+            "lib/net",
+            "lib/net/igb",
+            "lib/net/phy",
+            "lib/net/phy/a",
+            "lib/ata",
+            "lib/ata/ahci",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
     fn the_same_content_gives_the_same_bytes_whatever_was_written_first() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for (root, names) in [(&one, ["a", "b", "c"]), (&other, ["c", "a", "b"])] {
@@ -206,7 +249,7 @@ mod tests {
     fn a_link_is_refused_by_name() {
         let root = tempfile::tempdir().unwrap();
         symlink("init", root.path().join("sbin")).unwrap();
-        let error = pack(root.path(), io::sink()).unwrap_err();
+        let error = pack(root.path(), &[], io::sink()).unwrap_err();
         assert!(error.to_string().contains("sbin is neither directory nor file"), "{error}");
     }
 }

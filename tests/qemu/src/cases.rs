@@ -12,6 +12,7 @@ mod medium;
 mod neighbour;
 mod offline;
 mod store;
+mod truncated;
 mod unified;
 mod wipe;
 
@@ -53,7 +54,16 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns all cases.
 pub(crate) fn all() -> Vec<Case> {
-    [CASES, wipe::beside::CASES, unified::CASES, arm::CASES, medium::CASES, offline::CASES].concat()
+    [
+        CASES,
+        wipe::beside::CASES,
+        unified::CASES,
+        arm::CASES,
+        medium::CASES,
+        offline::CASES,
+        truncated::CASES,
+    ]
+    .concat()
 }
 
 /// The cases, the long ones first, so that no processor waits for them in the end.

@@ -16,7 +16,7 @@ pub(super) fn find(
     let sha256 = sha256.map(digest).transpose()?;
     let token = token.map(|Secret(word)| Token::new(word)).transpose();
     let token = token.map_err(|error| error.to_string())?;
-    let client = fetch::Client::new(&Trust::System, Limits::default());
+    let client = fetch::Client::new(&Trust::System, Limits::default(), agent::cipher::provider());
     let found = fetch::Image::open(&client, urls, sha256, token).map_err(|error| error.chain())?;
     let foreign = Foreign { file_bytes: Some(found.length()), sha256: found.sha256() };
     Ok((foreign, found.into_mirrors().into_iter().map(Elsewhere).collect()))

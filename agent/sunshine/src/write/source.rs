@@ -29,7 +29,8 @@ pub(super) struct Opened {
 /// Opens a file or an address.
 pub(super) fn open(what: &str, sha256: Option<[u8; 32]>) -> Result<Opened, String> {
     if is_address(what) {
-        let client = fetch::Client::new(&Trust::System, Limits::default());
+        let client =
+            fetch::Client::new(&Trust::System, Limits::default(), agent::cipher::provider());
         let found = fetch::Image::open(&client, &[what.to_owned()], sha256, None);
         let found = found.map_err(|error| error.chain())?;
         let (bytes, sha256) = (found.length(), found.sha256());

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fetch::{Client, FetchError, Image, Lasting, Trust};
+use fetch::{FetchError, Image, Lasting, Trust};
 
 use crate::{
-    bytes, client, limits, open, open_soon, read,
+    bytes, client, client_of, limits, open, open_soon, read,
     server::{Server, Step, answer, rangeless, sound},
     whole,
 };
@@ -336,7 +336,7 @@ fn no_address_is_no_image() {
         error.to_string(),
         "images come over http, https, oci or oci+http: ftp://a.example/x"
     );
-    let nobody = Client::new(&Trust::Only(Vec::new()), limits());
+    let nobody = client_of(&Trust::Only(Vec::new()), limits());
     let error = Image::open(&nobody, &["https://127.0.0.1:1/".to_owned()], None, None).unwrap_err();
     assert!(matches!(error, FetchError::NoCertificates { .. }), "{error}");
 }

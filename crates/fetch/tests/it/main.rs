@@ -11,6 +11,7 @@ mod tls;
 use std::{io::Read, time::Duration};
 
 use fetch::{Client, FetchError, Image, Limits, Mirror, Trust};
+use rustls::crypto::ring;
 
 /// Limits that even a machine with much else to do keeps.
 pub(crate) fn limits() -> Limits {
@@ -22,11 +23,15 @@ pub(crate) fn limits() -> Limits {
 /// Limits that a test can wait for.
 pub(crate) fn impatient() -> Client {
     let short = Duration::from_secs(1);
-    Client::new(&Trust::Only(Vec::new()), Limits { answer: short, window: short, ..limits() })
+    client_of(&Trust::Only(Vec::new()), Limits { answer: short, window: short, ..limits() })
 }
 
 pub(crate) fn client() -> Client {
-    Client::new(&Trust::Only(Vec::new()), limits())
+    client_of(&Trust::Only(Vec::new()), limits())
+}
+
+pub(crate) fn client_of(trust: &Trust, limits: Limits) -> Client {
+    Client::new(trust, limits, ring::default_provider().into())
 }
 
 pub(crate) fn open(url: &str) -> Result<Image, FetchError> {

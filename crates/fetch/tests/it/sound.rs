@@ -129,7 +129,7 @@ fn an_image_is_waited_for_while_its_server_restarts() {
         })]
     });
     let limits = fetch::Limits { patience: std::time::Duration::from_secs(20), ..crate::limits() };
-    let client = fetch::Client::new(&fetch::Trust::Only(Vec::new()), limits);
+    let client = crate::client_of(&fetch::Trust::Only(Vec::new()), limits);
     let image = Image::open(&client, &[server.url("/")], None, None).unwrap();
     assert_eq!(image.length(), 99);
     assert_eq!(server.asked().len(), 3);

@@ -14,7 +14,7 @@ use rustls::{
 };
 
 use crate::{
-    bytes, limits, read,
+    bytes, client_of, limits, read,
     server::{Server, Step, answer, sound},
 };
 
@@ -32,7 +32,7 @@ impl Authority {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(&Trust::Only(vec![self.0.der().clone()]), limits())
+        client_of(&Trust::Only(vec![self.0.der().clone()]), limits())
     }
 
     /// Returns what a server of that name shows, valid in these years.

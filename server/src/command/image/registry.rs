@@ -20,7 +20,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// Finds an image in a registry.
 pub(super) fn open(source: &str, sha256: Option<&str>) -> anyhow::Result<Image> {
-    let client = Client::new(&Trust::System, Limits::default());
+    let cryptography = rustls::crypto::ring::default_provider().into();
+    let client = Client::new(&Trust::System, Limits::default(), cryptography);
     let image = Image::open(&client, &[source.to_owned()], None, None)?;
     let found = image.sha256_digits();
     if let (Some(expected), Some(found)) = (sha256, found)

@@ -56,7 +56,9 @@ fn without_quirk(mut module: Vec<u8>) -> Result<Vec<u8>> {
     let [place] = places[..] else { anyhow::bail!("QEMU's controller is in it at {places:?}") };
     module[place + ENTRY.len()..place + entry.len()].fill(0);
     ensure!(module.ends_with(SIGNED), "it is not signed");
-    module.truncate(module.len() - SIGNED.len());
+    // As long as before: a shorter one would be one that was cut off.
+    let mark = module.len() - SIGNED.len();
+    module[mark..].fill(0);
     Ok(module)
 }
 
@@ -82,7 +84,8 @@ mod tests {
     fn only_the_quirk_and_the_mark_of_a_signature_go() {
         let module = [&[7; 5][..], &ENTRY, &QUIRK, &[9; 3], SIGNED].concat();
         let changed = without_quirk(module).unwrap();
-        assert_eq!(changed, [&[7; 5][..], &ENTRY, &[0; 8], &[9; 3]].concat());
+        let unmarked = [0; SIGNED.len()];
+        assert_eq!(changed, [&[7; 5][..], &ENTRY, &[0; 8], &[9; 3], &unmarked].concat());
         assert!(without_quirk(SIGNED.to_vec()).is_err());
     }
 

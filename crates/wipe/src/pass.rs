@@ -7,7 +7,7 @@ mod ranges;
 mod stream;
 pub(crate) mod sweep;
 
-use std::{io, iter, ops::Range, sync::OnceLock};
+use std::{cell::Cell, io, iter, ops::Range, sync::OnceLock};
 
 use disk::{AlignedBuffer, Medium, Zeroing};
 use protocol::{
@@ -130,8 +130,14 @@ pub fn write(medium: &dyn Medium, pass: &Pass, watch: &dyn Watch) -> PassOutcome
     let transfer = u64::from(pass.gear.transfer_bytes);
     let terms = terms(medium, watch, transfer, pass.gear.in_flight);
     let flushes = Flushes::default();
+    let marked = Cell::new(pass.from);
     let mark = |low: u64| {
-        if low > pass.from && flushes.flush(medium) {
+        // Where nothing was written since, a flush has nothing to do; a disk that answers those and no transfer hangs.
+        if low <= marked.get() {
+            return;
+        }
+        marked.set(low);
+        if flushes.flush(medium) {
             let bytes = Bytes(low);
             watch.note(WipeStepKind::Watermark { pass: pass.number, bytes });
         }

@@ -4,6 +4,7 @@
 mod bent;
 mod cuts;
 mod pass;
+mod stuck;
 mod trial;
 mod verification;
 

@@ -62,7 +62,8 @@ const CONTROLLERS: [(u64, &str, &[&str]); 9] = [
     (103, "virtio-blk", &["virtio-blk-pci,drive=D"]),
     (104, "virtio-scsi", &["virtio-scsi-pci,id=vs", "scsi-hd,bus=vs.0,drive=D"]),
     (105, "megasas", &["megasas,id=ms", "scsi-hd,bus=ms.0,scsi-id=1,drive=D"]),
-    (106, "mptsas1068", &["mptsas1068,id=mp", "scsi-hd,bus=mp.0,scsi-id=1,drive=D"]),
+    // Linux' driver passes by what has no address on its bus, which in QEMU is its world wide name.
+    (106, "mptsas1068", &["mptsas1068,id=mp", "scsi-hd,bus=mp.0,wwn=0x5000c50000000106,drive=D"]),
     (107, "pvscsi", &["pvscsi,id=pv", "scsi-hd,bus=pv.0,drive=D"]),
     // Cards have a power of two of bytes.
     (128, "SD", &["sdhci-pci,id=sd", "sd-card,drive=D"]),

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     os::unix::fs::symlink,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,16 +12,27 @@ use super::BOOT_PATIENCE;
 use crate::{
     checkout,
     lab::Lab,
-    machine::{Bus, Card, Disk, Firmware, Machine, Port},
+    machine::{Booted, Bus, Card, Disk, Firmware, Machine, Port},
     server::{Mode, Server},
+    story::say,
     wait,
 };
 
 /// Controllers whose drivers the store has, and those drivers.
 const CONTROLLERS: [(Bus, &str); 2] = [(Bus::Raid, "megaraid_sas.ko"), (Bus::Sas, "mptsas.ko")];
 
+/// A card whose ROM boots.
+const CARD: Card = Card::IntelWithIpxe;
+
+/// What such a machine with a RAID controller may load in all.
+const MOST_LOADED_BYTES: u64 = 21_000_000;
+/// What a machine that waits for orders, and everybody else on the cable, says in [`QUIET`] at most.
+const CHATTER_BYTES: u64 = 8 << 10;
+/// How long no more has to come: drivers follow each other within a second.
+const QUIET: Duration = Duration::from_secs(4);
+
 fn machine(bus: Bus) -> Machine {
-    Machine::with("tug", Firmware::Bios, Port::new(Card::IntelWithIpxe)).disk(Disk::blank(bus))
+    Machine::with("tug", Firmware::Bios, Port::new(CARD)).disk(Disk::blank(bus))
 }
 
 pub(super) fn late_disks(lab: &Lab) -> Result<()> {
@@ -37,8 +49,25 @@ pub(super) fn late_disks(lab: &Lab) -> Result<()> {
         ensure!(booted.restarts() == 0, "it restarted");
         // SAFETY 11.
         booted.machine.has_unchanged_disks(lab)?;
+        if bus == Bus::Raid {
+            let loaded = loaded_bytes(&booted)?;
+            say(&format!("a machine with {CARD:?} and {bus:?} loaded {loaded} bytes in all"));
+            ensure!(loaded <= MOST_LOADED_BYTES, "it loaded {loaded} bytes in all");
+        }
     }
     Ok(())
+}
+
+/// Returns what came through its cable from power-on until no more came: boot files, drivers, and the heads of all packets.
+fn loaded_bytes(booted: &Booted) -> Result<u64> {
+    let (mut bytes, mut since) = (0, Instant::now());
+    wait::until("the last driver", BOOT_PATIENCE, || {
+        let now = booted.received_bytes(0)?;
+        if now > bytes + CHATTER_BYTES {
+            (bytes, since) = (now, Instant::now());
+        }
+        Ok((since.elapsed() > QUIET).then_some(now))
+    })
 }
 
 pub(super) fn altered_store(lab: &Lab) -> Result<()> {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Disk, Files, Machine, arm,
@@ -164,6 +164,18 @@ impl Booted {
         let queue = ["-n", switch.name(), "qdisc", "add", "dev", &self.taps[port], "root"];
         let pace = ["tbf", "rate", &rate, "burst", "128kb", "latency", "100ms"];
         run("tc", &[&queue[..], &pace[..]].concat()).map(drop)
+    }
+
+    /// Returns how many bytes have come through the cable of a port, counted from 0, since the machine was switched on, the
+    /// heads of all packets included.
+    pub(crate) fn received_bytes(&self, port: usize) -> Result<u64> {
+        let switch = self.lab.switch();
+        let words = ["-json", "-statistics", "-n", switch.name(), "link", "show", &self.taps[port]];
+        let text = run("ip", &words)?;
+        let links: Value =
+            serde_json::from_str(&text).with_context(|| format!("reading {text}"))?;
+        let bytes = links.pointer("/0/stats64/tx/bytes").and_then(Value::as_u64);
+        bytes.with_context(|| format!("no count of bytes in {text}"))
     }
 
     /// Returns how often the machine restarted of itself since it was switched on; the reset button does not count.

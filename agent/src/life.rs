@@ -149,12 +149,13 @@ fn live(system: &'static str, version: &'static str, craft: Craft) -> Result<End
     }
     let settings = read_settings()?;
     let findings = devices::Findings::default();
-    manifest::check(&findings);
     let (tell_news, news) = mpsc::unbounded_channel();
     let announced = Arc::new(AtomicBool::new(false));
     let told = devices::Told { network_storage: settings.network_storage, medium: settings.medium };
     let started = devices::start(findings.clone(), tell_news, announced.clone(), told);
     started.map_err(|source| LifeError::Start { what: "the devices' thread", source })?;
+    // Beside the first drivers, and long before anything is announced.
+    manifest::check(&findings);
     let (boot_port, from_medium) = (settings.port, settings.medium);
     let painter = Painter { system, version, boot_port, from_medium, findings, phases };
     let engine =

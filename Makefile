@@ -23,6 +23,8 @@ unified := $(foreach system,sunshineos herculesos,$(foreach form,all $(if $(SIGN
 versions := dist/sunshineos-$(arch).versions dist/herculesos-$(arch).versions
 arches := $(or $(ARCHES),x86_64)
 bills := dist/sunshineos-$(arch).spdx.json dist/herculesos-$(arch).spdx.json
+# What the firmware of a Raspberry Pi loads over TFTP.
+boards := $(if $(foreign),$(build)/raspberry-pi.stamp)
 # What machines start from a CD or a stick; with PIN also one that knows whom to trust.
 media := $(if $(foreign),,$(foreach system,sunshineos herculesos,dist/$(system)-x86_64.iso $(if $(PIN),dist/$(system)-x86_64-pinned.iso)))
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
@@ -39,7 +41,7 @@ deps-bill: deps ## installs what bills of materials are validated with
 deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
-image: dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(media) $(versions) $(bills) dist/SHA256SUMS ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
+image: dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(media) $(boards) $(versions) $(bills) dist/SHA256SUMS ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
 	@image/check-image $(arch)
 	@image/check-unified $(arch)
 	@$(if $(media),image/check-media,:)
@@ -159,13 +161,18 @@ $(musl)/release/drydock: $(if $(foreign),$(build)/parts.stamp) FORCE
 dist/%-$(arch).initrd: $(build)/%.cpio.zst $(build)/modules.cpio.zst dist/pack-$(arch)/cards
 	image/together $@ $(filter %.zst,$^)
 
-# What is in the files, and of whom: kernel, initramfs and both in one program.
-from_debian := firmware-.*|linux-image-[0-9].*|systemd-boot-efi
-dist/sunshineos-$(arch).spdx.json: dist/sunshineos-$(arch).initrd dist/sunshineos-$(arch)-all.efi $(packages) image/bill image/bill.jq Cargo.lock
-	image/bill sunshineos-$(arch) sunshine $(notdir $(musl)) target/image/parts $(packages) 'ca-certificates|$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
+target/image-aarch64/raspberry-pi.stamp: image/raspberry-pi dist/sunshineos-aarch64.initrd dist/herculesos-aarch64.initrd
+	image/raspberry-pi
+	touch $@
 
-dist/herculesos-$(arch).spdx.json: dist/herculesos-$(arch).initrd dist/herculesos-$(arch)-all.efi $(packages) image/bill image/bill.jq Cargo.lock
-	image/bill herculesos-$(arch) hercules $(notdir $(musl)) target/image/parts $(packages) '$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) >$@
+# What is in the files, and of whom: kernel, initramfs, both in one program, and what a Raspberry Pi needs beside them.
+from_debian := firmware-.*|linux-image-[0-9].*|raspi-firmware|systemd-boot-efi
+of_boards := $(if $(foreign),dist/raspberry-pi/*)
+dist/sunshineos-$(arch).spdx.json: dist/sunshineos-$(arch).initrd dist/sunshineos-$(arch)-all.efi $(boards) $(packages) image/bill image/bill.jq Cargo.lock
+	image/bill sunshineos-$(arch) sunshine $(notdir $(musl)) target/image/parts $(packages) 'ca-certificates|$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) $(of_boards) >$@
+
+dist/herculesos-$(arch).spdx.json: dist/herculesos-$(arch).initrd dist/herculesos-$(arch)-all.efi $(boards) $(packages) image/bill image/bill.jq Cargo.lock
+	image/bill herculesos-$(arch) hercules $(notdir $(musl)) target/image/parts $(packages) '$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) $(of_boards) >$@
 
 dist/drydock-$(arch).spdx.json: dist/drydock-$(arch) $(packages) image/bill image/bill.jq Cargo.lock
 	image/bill drydock-$(arch) drydock $(notdir $(musl)) target/image/parts $(packages) '' $< >$@
@@ -178,7 +185,7 @@ dist/drydock-$(arch): $(musl)/release/drydock
 $(packages): $(build)/parts.stamp $(if $(foreign),$(build)/vmlinuz) image/collect-parts
 	image/collect-parts $(arch)
 
-dist/SHA256SUMS: $(packages) dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(media) $(versions) $(bills)
+dist/SHA256SUMS: $(packages) dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(media) $(boards) $(versions) $(bills)
 	image/checksums
 
 empty-initrd: target/bench/empty.initrd ## builds what boot times are compared with

@@ -38,7 +38,7 @@ def short_names: split(";") | map(splits(",? +(and/or|and|or) +| +with ") | sele
     externalRefs: [{referenceCategory: "PACKAGE-MANAGER", referenceType: "purl",
         referenceLocator: "pkg:deb/debian/\(.[0])@\(.[1] | @uri)?distro=trixie"}]})) as $taken
 | ($sha256 | lines | map(split("  ") | {
-    fileName: "./\(.[1] | split("/") | last)", SPDXID: "SPDXRef-file-\(.[1] | split("/") | last | id)",
+    fileName: "./\(.[1] | ltrimstr("dist/"))", SPDXID: "SPDXRef-file-\(.[1] | ltrimstr("dist/") | id)",
     checksums: [{algorithm: "SHA1", checksumValue: $sha1s[.[1]]}, {algorithm: "SHA256", checksumValue: .[0]}],
     licenseConcluded: nothing, copyrightText: nothing})) as $files
 | {name: "rust-std", SPDXID: "SPDXRef-rust-std", versionInfo: $rust, supplier: "Organization: The Rust Project",

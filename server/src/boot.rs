@@ -18,6 +18,7 @@ mod http;
 mod pack;
 mod path;
 mod query;
+pub(crate) mod raspberry;
 mod recipe;
 pub mod script;
 mod settings;
@@ -38,6 +39,7 @@ pub use self::{
     pack::{Pack, PackName},
     path::{Resolved, Wanted, resolve},
     query::Arrival,
+    raspberry::{Board, BoardFile, Boards, Model, Serial, Wish},
     recipe::{UnknownRouter, recipe},
     settings::{Settings, SettingsAsWritten, SettingsError},
     unified::{HttpBoot, PxeBoot, Seal, Unified, UnifiedError},
@@ -88,6 +90,8 @@ pub struct Context {
     pub note_address: NoteAddress,
     /// Where every request is written down.
     pub journal: Record,
+    /// Which Raspberry Pi has which port.
+    pub boards: Boards,
     /// What stands in the scripts.
     pub settings: Arc<Settings>,
 }

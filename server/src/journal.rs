@@ -119,6 +119,27 @@ pub enum Silence {
     },
     /// DHCP is off on this interface.
     Off,
+    /// A Raspberry Pi that cannot be served.
+    RaspberryPi {
+        /// Which one.
+        model: String,
+        /// Why.
+        because: Unserved,
+    },
+}
+
+/// Why a Raspberry Pi cannot be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Unserved {
+    /// The images for 64-bit Arm are not there, or are without its files.
+    NoFiles,
+    /// Their kernel has no driver for its network port.
+    NoDriver,
+    /// It is older than those that are served.
+    TooOld,
+    /// It went in circles through us: in silence it goes on to the next kind of boot.
+    Loop,
 }
 
 /// Why what an agent said of its machine was refused. Each has a sentence and an advice in `explain`.

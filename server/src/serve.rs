@@ -515,6 +515,7 @@ fn context(
         mac_of: Arc::new(move |address| knows.mac_of(address)),
         note_address: Arc::new(move |mac, address| notes.note_address(mac, address)),
         journal: Arc::new(move |entry| journal.record(entry)),
+        boards: boot::Boards::default(),
         settings: Arc::new(settings),
     }
 }

@@ -1,4 +1,5 @@
-//! Read-only TFTP on one port, for firmware that speaks nothing else: boot programs and first scripts.
+//! Read-only TFTP on one port, for firmware that speaks nothing else: boot programs, first scripts, and all
+//! that a Raspberry Pi loads.
 //!
 //! Every answer comes from the port that was asked, so that it passes address translation and container networks
 //! without help (RFC 1350 would have a port for each transfer); transfers are told apart by the client's address and port.
@@ -6,6 +7,7 @@
 mod desk;
 mod pace;
 mod packet;
+mod shelf;
 mod terms;
 mod transfer;
 
@@ -20,7 +22,8 @@ use tokio::{net::UdpSocket, sync::mpsc, time};
 use tracing::{debug, warn};
 
 pub use self::desk::{Action, Desk, Ticket};
-use crate::boot::{Asset, Assets, Content, Context, Program};
+use self::shelf::Shelf;
+use crate::boot::{Asset, Assets, Context};
 
 /// Longer than any request; firmware sends at most 512 bytes (RFC 2347).
 const PACKET_BYTES: usize = 2048;
@@ -108,6 +111,7 @@ impl Bound {
     ) -> io::Result<()> {
         let socket = UdpSocket::from_std(self.socket)?;
         let assets = context.assets.clone();
+        let large = Shelf::default();
         let mut desk = Desk::new(context, limits);
         let (bring, mut brought) = mpsc::unbounded_channel();
         let mut packet = vec![0; PACKET_BYTES];
@@ -126,8 +130,8 @@ impl Bound {
                         Vec::new()
                     }
                 },
-                Some((ticket, program)) = brought.recv() => {
-                    desk.loaded(ticket, program, Instant::now())
+                Some((ticket, read)) = brought.recv() => {
+                    desk.loaded(ticket, read, Instant::now())
                 }
                 () = sleep_until(desk.deadline()) => desk.wake(Instant::now()),
             };
@@ -139,12 +143,18 @@ impl Bound {
                             debug!(%client, %error, "sending from the TFTP port");
                         }
                     }
-                    Action::Load(ticket, program) => load(&assets, ticket, program, &bring),
+                    Action::Load(ticket, asset, build) => {
+                        let assets = build.map_or_else(|| assets.clone(), |build| assets.of(build));
+                        load(assets, large.clone(), asset, ticket, bring.clone());
+                    }
                 }
             }
         }
     }
 }
+
+/// Takes files that were read, or why they could not be.
+type Bring = mpsc::UnboundedSender<(Ticket, Result<Bytes, String>)>;
 
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
@@ -153,21 +163,12 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// Reads a program where reading may block. As many at once as there are transfers at most.
-fn load(
-    assets: &Assets,
-    ticket: Ticket,
-    program: Program,
-    bring: &mpsc::UnboundedSender<(Ticket, Result<Bytes, String>)>,
-) {
-    let (assets, bring) = (assets.clone(), bring.clone());
+/// Reads a file where reading may block. As many at once as there are transfers at most.
+fn load(assets: Assets, shelf: Shelf, asset: Asset, ticket: Ticket, bring: Bring) {
     // Not joined: it ends by itself, and with the server nobody waits for what it brings.
     tokio::task::spawn_blocking(move || {
-        let content = match assets.read(Asset::Program(program)) {
-            Ok(opened) => match opened.content {
-                Content::Memory(bytes) => Ok(bytes),
-                Content::File(_) => Err("too large for TFTP".to_owned()),
-            },
+        let content = match assets.read(asset) {
+            Ok(opened) => shelf.take(opened).map_err(|error| error.to_string()),
             Err(error) => Err(format!("{:#}", anyhow::Error::new(error))),
         };
         // An error says that the server has stopped.

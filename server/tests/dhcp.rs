@@ -13,10 +13,11 @@ use std::{
 use dhcp::{MessageType, code};
 use drydock::{
     dhcp::{BindError, ModeAsWritten},
-    journal::{Silence, What},
+    journal::{Silence, Unserved, What},
 };
 use network::{Client, ROUTER, SERVER, Server, authoritative, inside, ip, until};
 use nix::sys::signal::{Signal, kill};
+use protocol::MacAddress;
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
@@ -273,6 +274,57 @@ fn off_listens_and_says_nothing() {
         assert_eq!(entry.mac, Some(client.mac));
         assert!(client.replies(&discover, Duration::from_millis(500)).is_empty());
         server.stop();
+    });
+}
+
+/// A Raspberry Pi's boot loader says what it is when it asks for offers, and no more when it chooses one.
+#[test]
+fn a_raspberry_pi_is_known_until_it_has_its_lease_and_is_told_why_not() {
+    inside("a_raspberry_pi_is_known_until_it_has_its_lease_and_is_told_why_not", |network| {
+        let server = Server::start(authoritative(false), network.directory.path());
+        let mut client = Client::new(1);
+        client.mac = MacAddress([0xd8, 0x3a, 0xdd, 1, 2, 3]);
+        let mut discover = |model: u8| {
+            let mut message = client.message(MessageType::Discover);
+            message.options.set_text(code::VENDOR_CLASS, "PXEClient:Arch:00000:UNDI:002001");
+            message.options.set_architectures(&[0]);
+            let identifier = [b"\0RPi".as_slice(), &[model], &[0; 8], b"\x26\x46\xf4\xb7"];
+            message.options.set(code::MACHINE_UUID, identifier.concat());
+            message
+        };
+        let (five, fours) = (discover(b'5'), [(); 12].map(|()| discover(b'4')));
+        client.send(&five);
+        let unserved = |silence: &Silence, why| matches!(silence, Silence::RaspberryPi { because, .. } if *because == why);
+        server.waits_for("the reason", |what| {
+            matches!(what, What::DhcpSilence(silence) if unserved(silence, Unserved::NoDriver))
+        });
+        // It goes in circles: what it chooses an offer with is not the system that it never reached.
+        for four in fours {
+            client.send(&four);
+            let mut last = None;
+            server.waits_for("an offer, or the end of the circle", |what| match what {
+                What::DhcpReply { address, .. } => {
+                    last = *address;
+                    true
+                }
+                What::DhcpSilence(silence) => unserved(silence, Unserved::Loop),
+                _ => false,
+            });
+            let Some(address) = last else {
+                server.stop();
+                return;
+            };
+            let mut request = client.message(MessageType::Request);
+            request.options.set_address(code::REQUESTED_ADDRESS, address);
+            request.options.set_address(code::SERVER_IDENTIFIER, SERVER);
+            let ack = client.ask(&request).message;
+            assert_eq!(ack.options.seconds(code::LEASE_TIME), Some(300), "as firmware has it");
+            server.waits_for(
+                "the acknowledgement",
+                |what| matches!(what, What::DhcpReply { message, .. } if message == "ACK"),
+            );
+        }
+        panic!("it goes round and round");
     });
 }
 

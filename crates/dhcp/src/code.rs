@@ -63,6 +63,10 @@ pub const END: u8 = 255;
 
 /// In option 43, PXE's discovery control. 8 means: use the boot file named here, look for no other server.
 pub const PXE_DISCOVERY_CONTROL: u8 = 6;
+/// Inside option 43: what there is to boot, each with a type, a length, and a text.
+pub const PXE_BOOT_MENU: u8 = 9;
+/// Inside option 43: for how many seconds the menu is offered, and with which words.
+pub const PXE_MENU_PROMPT: u8 = 10;
 /// In option 82: the subnet that the relay asks an address for. RFC 3527.
 pub const RELAY_LINK_SELECTION: u8 = 5;
 /// In option 175: 1 means that no proxy will answer, so that iPXE need not wait two seconds for one.

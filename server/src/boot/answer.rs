@@ -25,6 +25,10 @@ pub(crate) enum Answer {
         /// What it boots. Absent: the machine's own disk.
         boots: Option<System>,
     },
+    /// A file for a Raspberry Pi, over TFTP only.
+    BoardFile(Asset),
+    /// "Not found", of what a Raspberry Pi looks for and nobody has: not worth a word.
+    Absent,
     /// "Not found", and why, for the journal.
     Nothing(&'static str),
 }
@@ -34,11 +38,16 @@ impl Context {
     ///
     /// The MAC address is the path's own, or the one last seen with the client's address.
     pub(crate) fn answer(&self, resolved: &Resolved, mac: Option<MacAddress>) -> Answer {
+        if let Wanted::Board(wish) = resolved.wanted {
+            return self.answer_board(resolved, wish, mac);
+        }
         let boot =
             mac.map(|mac| (self.decide)(&Traveller { mac: Some(mac), ..Traveller::default() }));
         match (resolved.wanted, &boot) {
             (Wanted::Refused, _) => Answer::Nothing("a path that nobody has a reason to ask for"),
-            (Wanted::NotFound | Wanted::MachineScript, _) => Answer::Nothing("not found"),
+            (Wanted::NotFound | Wanted::MachineScript | Wanted::Board(_), _) => {
+                Answer::Nothing("not found")
+            }
             (Wanted::OwnDisk, _) => {
                 Answer::Nothing("not found, so that firmware goes on to its own disk")
             }

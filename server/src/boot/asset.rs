@@ -1,6 +1,6 @@
 //! The files that are served, by name. What has no name here cannot be asked for.
 
-use super::{pack::Pack, unified::Unified};
+use super::{pack::Pack, raspberry::BoardFile, unified::Unified};
 use crate::decision::System;
 
 /// A file that is served as it stands on disk.
@@ -14,6 +14,8 @@ pub enum Asset {
     Pack(Pack),
     /// What firmware starts by itself.
     Unified(Unified),
+    /// What a Raspberry Pi's firmware loads.
+    Board(BoardFile),
 }
 
 /// A network boot program.
@@ -83,15 +85,17 @@ impl Asset {
                 format!("pack-{}/{}", pack.architecture.name(), pack.file_name())
             }
             Self::Unified(image) => image.file_name(),
+            Self::Board(file) => file.location(),
         }
     }
 
     /// Returns its media type. Firmware goes by it before it looks at the name (EDK2, `HttpBootSupport.c`).
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Program(Program::UndionlyKpxe) | Self::Image(_) | Self::Pack(_) => {
-                "application/octet-stream"
-            }
+            Self::Program(Program::UndionlyKpxe)
+            | Self::Image(_)
+            | Self::Pack(_)
+            | Self::Board(_) => "application/octet-stream",
             Self::Program(_) | Self::Unified(_) => "application/efi",
         }
     }

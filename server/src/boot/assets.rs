@@ -32,6 +32,7 @@ use ring::digest;
 
 use super::{
     asset::{Architecture, Asset, Image, Part, Program},
+    raspberry::BoardFile,
     unified::{Overlay, Unified, UnifiedError},
 };
 use crate::decision::System;
@@ -281,6 +282,7 @@ fn all() -> impl Iterator<Item = Asset> {
         .map(Asset::Program)
         .chain(Image::all().map(Asset::Image))
         .chain(Unified::all().map(Asset::Unified))
+        .chain(BoardFile::all().map(Asset::Board))
 }
 
 #[cfg(test)]
@@ -307,7 +309,7 @@ pub(crate) mod tests {
         for asset in REQUIRED {
             let size = match asset {
                 Asset::Program(_) => 100_000,
-                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) => 3_000_000,
+                _ => 3_000_000,
             };
             fs::write(directory.path().join(asset.location()), pattern(size)).unwrap();
         }

@@ -7,7 +7,7 @@ use std::{
 
 use protocol::{MacAddress, Pin};
 
-use super::{Assets, Context, Settings, SettingsAsWritten, test_assets};
+use super::{Assets, Boards, Context, Settings, SettingsAsWritten, test_assets};
 use crate::{decision::Boot, journal::What};
 
 /// The machine that has [`ADDRESS`].
@@ -31,6 +31,7 @@ pub(crate) fn context(boot: Boot) -> (Context, Told, tempfile::TempDir) {
         mac_of: Arc::new(|address| (address == ADDRESS).then_some(MAC)),
         note_address: Arc::new(|_, _| {}),
         journal: Arc::new(move |entry| journal.lock().unwrap().push((entry.mac, entry.what))),
+        boards: Boards::default(),
         settings: Arc::new(Settings::check(written).unwrap()),
     };
     (context, told, directory)

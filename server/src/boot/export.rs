@@ -238,7 +238,8 @@ impl Tree {
                 Asset::Image(image @ Image { system: System::Sunshine, .. }) if boots => {
                     format!("image/{}", image.file_name())
                 }
-                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) => continue,
+                // A router has no serial numbers to go by.
+                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) | Asset::Board(_) => continue,
             };
             self.copy(assets, asset, &name)?;
         }

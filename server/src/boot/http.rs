@@ -40,12 +40,22 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
     // Bodies are not read: nothing that we serve takes one.
     let (request, _body) = request.into_parts();
     let address = peer(&request);
-    let resolved = match percent_decoded(request.uri.path().as_bytes()) {
+    let mut resolved = match percent_decoded(request.uri.path().as_bytes()) {
         Some(path) => resolve(&path),
-        None => Resolved { mac: None, build: None, wanted: Wanted::Refused, shown: "?".to_owned() },
+        None => Resolved {
+            mac: None,
+            serial: None,
+            build: None,
+            wanted: Wanted::Refused,
+            shown: "?".to_owned(),
+        },
     };
     if request.method != Method::GET && request.method != Method::HEAD {
         return method_not_allowed();
+    }
+    if matches!(resolved.wanted, Wanted::Board(_)) {
+        // Those are asked for over TFTP only.
+        resolved.wanted = Wanted::NotFound;
     }
     let (mac, answer) = if resolved.wanted == Wanted::MachineScript {
         let mut arrival = Arrival::of_query(request.uri.query().unwrap_or_default());
@@ -76,6 +86,7 @@ async fn answer(State(context): State<Context>, request: Request) -> Response {
             }
             script(text, &request.method, story)
         }
+        Answer::BoardFile(_) | Answer::Absent => not_found(),
         Answer::Nothing(reason) => {
             story.failed(reason);
             not_found()

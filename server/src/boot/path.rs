@@ -6,6 +6,7 @@ use super::{
     asset::{Architecture, Asset, Image, Program},
     assets::BuildName,
     pack::Pack,
+    raspberry::{Serial, Wish},
     unified::Unified,
 };
 
@@ -17,6 +18,8 @@ const PATH_LIMIT: usize = 256;
 pub struct Resolved {
     /// The machine that the path names.
     pub mac: Option<MacAddress>,
+    /// The Raspberry Pi that the path names.
+    pub serial: Option<Serial>,
     /// The build of the images that the path names. Absent: the one that is served at the moment.
     pub build: Option<BuildName>,
     /// What is asked for.
@@ -38,6 +41,8 @@ pub enum Wanted {
     MachineScript,
     /// The same for GRUB, which has no queries: who asks is known by its address.
     GrubScript,
+    /// A file for a Raspberry Pi. TFTP only.
+    Board(Wish),
     /// The file that is never there, so that firmware goes on to the machine's own disk.
     OwnDisk,
     /// None of ours.
@@ -55,7 +60,8 @@ pub fn resolve(path: &[u8]) -> Resolved {
     let end = path.iter().rposition(|byte| *byte < 0x80).map_or(0, |last| last + 1);
     let path = &path[..end];
     let shown = path.iter().take(PATH_LIMIT).map(|byte| show(*byte)).collect();
-    let refused = |shown| Resolved { mac: None, build: None, wanted: Wanted::Refused, shown };
+    let refused =
+        |shown| Resolved { mac: None, serial: None, build: None, wanted: Wanted::Refused, shown };
     if path.len() > PATH_LIMIT || !path.iter().all(|byte| (0x20..0x7f).contains(byte)) {
         return refused(shown);
     }
@@ -67,6 +73,7 @@ pub fn resolve(path: &[u8]) -> Resolved {
             part => parts.push(part),
         }
     }
+    let shown = parts.join("/");
     let (mac, build, wanted) = match *parts {
         ["build", name, ref rest @ ..] => of_build(name, rest),
         ref parts => {
@@ -74,7 +81,28 @@ pub fn resolve(path: &[u8]) -> Resolved {
             (mac, None, wanted)
         }
     };
-    Resolved { mac, build, wanted, shown: parts.join("/") }
+    if wanted == Wanted::NotFound
+        && let Some(of_board) = of_board(&parts)
+    {
+        return Resolved { shown, ..of_board };
+    }
+    Resolved { mac, serial: None, build, wanted, shown }
+}
+
+/// Reads a path as a Raspberry Pi's firmware makes them: in a directory named by its serial number, or by its MAC address where
+/// its settings say so (`TFTP_PREFIX=2`), and without one where that has nothing for it.
+fn of_board(parts: &[&str]) -> Option<Resolved> {
+    let (first, rest) = parts.split_first()?;
+    let serial = Serial::read(first);
+    // With hyphens: the name of a build has twelve digits, too.
+    let mac = first.parse::<MacAddress>().ok().filter(|mac| mac.hyphenated() == *first);
+    let mac = mac.filter(|mac| mac.is_usable());
+    let (build, wish) = if serial.is_some() || mac.is_some() {
+        Wish::in_its_directory(rest)
+    } else {
+        Wish::at_the_root(parts)?
+    };
+    Some(Resolved { mac, serial, build, wanted: Wanted::Board(wish), shown: String::new() })
 }
 
 fn show(byte: u8) -> char {

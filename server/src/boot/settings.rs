@@ -124,14 +124,14 @@ impl Settings {
         format!("{}:{}", self.address, self.http_port)
     }
 
-    /// Returns the console of machines for 64-bit Arm beside those that are named: their first serial port, where the first of
-    /// PCs is named and not theirs. What a machine does not have its kernel leaves out.
-    fn first_port_of_arm(&self) -> Option<String> {
-        if self.consoles.iter().any(|console| console.starts_with(FIRST_PORT_OF_ARM)) {
+    /// Returns a machine's own serial port as a console beside those that are named, where the first of PCs is named and this
+    /// one is not. What a machine does not have its kernel leaves out.
+    fn beside_first_port(&self, name: &str) -> Option<String> {
+        if self.consoles.iter().any(|console| console.starts_with(name)) {
             return None;
         }
-        let port = self.consoles.iter().find_map(|console| console.strip_prefix(FIRST_PORT))?;
-        Some(format!("console={FIRST_PORT_OF_ARM}{port}"))
+        let settings = self.consoles.iter().find_map(|console| console.strip_prefix(FIRST_PORT))?;
+        Some(format!("console={name}{settings}"))
     }
 
     /// Returns the kernel arguments of a system, but for what iPXE puts in: those of a machine that looks for disks on a network
@@ -145,11 +145,23 @@ impl Settings {
         architecture: Architecture,
         network_storage: bool,
     ) -> String {
+        let ports: &[&str] = match architecture {
+            Architecture::X86_64 => &[],
+            Architecture::Aarch64 => &[FIRST_PORT_OF_ARM],
+        };
+        self.kernel_arguments_of(system, ports, network_storage)
+    }
+
+    /// The same for machines whose serial ports have these names, the last of which becomes `/dev/console`.
+    pub fn kernel_arguments_of(
+        &self,
+        system: System,
+        serial_ports: &[&str],
+        network_storage: bool,
+    ) -> String {
         let mut words: Vec<String> =
             self.consoles.iter().map(|console| format!("console={console}")).collect();
-        if architecture == Architecture::Aarch64 {
-            words.extend(self.first_port_of_arm());
-        }
+        words.extend(serial_ports.iter().filter_map(|name| self.beside_first_port(name)));
         let server = Some(format!("https://{}:{}", self.address, self.agents_port));
         let ours = CommandLine {
             server,

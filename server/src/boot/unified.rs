@@ -203,7 +203,9 @@ impl Context {
                 let storage = (self.has_network_storage)(&traveller, image.system);
                 open(&assets, image, &command_line(&self.settings, image, mac, storage))
             }
-            Asset::Program(_) | Asset::Image(_) | Asset::Pack(_) => assets.read(asset),
+            Asset::Program(_) | Asset::Image(_) | Asset::Pack(_) | Asset::Board(_) => {
+                assets.read(asset)
+            }
         }
     }
 }

@@ -81,7 +81,7 @@ impl Router {
             .into_iter()
             .filter_map(|asset| match asset {
                 Asset::Program(program) => Some(program),
-                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) => None,
+                Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_) | Asset::Board(_) => None,
             })
             .collect();
         output::print(&boot::recipe(&self.name, &settings, &programs)?)

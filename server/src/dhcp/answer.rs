@@ -149,6 +149,9 @@ fn add_boot(
         _ => "PXEClient",
     };
     reply.options.set_text(code::VENDOR_CLASS, class);
+    if caller.family == ClientFamily::RaspberryPi {
+        return add_raspberry_pi_boot(reply, caller, settings, file);
+    }
     if discovery == Discovery::Skipped {
         let mut inner = Options::new();
         inner.set(code::PXE_DISCOVERY_CONTROL, [8]);
@@ -165,6 +168,28 @@ fn add_boot(
         reply.options.set_terminated_text(code::BOOT_SERVER, &server);
     }
 }
+
+/// Adds what a Raspberry Pi's boot loader looks for: the text in option 43, and a server. In the order in which dnsmasq has it, which
+/// they are tried with.
+fn add_raspberry_pi_boot(reply: &mut Message, caller: &Caller, settings: &Settings, file: &str) {
+    if let Some(identifier) = caller.message.options.get(code::MACHINE_UUID) {
+        reply.options.set(code::MACHINE_UUID, identifier);
+    }
+    let mut inner = Options::new();
+    // No questions to everybody: what there is to boot is here.
+    inner.set(code::PXE_DISCOVERY_CONTROL, [3]);
+    inner.set(code::PXE_MENU_PROMPT, *b"\0PXE");
+    inner.set(code::PXE_BOOT_MENU, [&[0, 0], RASPBERRY_PI_BOOT].concat());
+    reply.options.set_vendor_information(&inner);
+    reply.siaddr = settings.server_address();
+    reply.file = file.as_bytes().to_vec();
+    let server = settings.server_address().to_string();
+    reply.options.set_terminated_text(code::BOOT_SERVER, &server);
+}
+
+/// Without this in the menu their boot loaders take no server for theirs (`PXE_OPTION43`).
+/// One length byte before it, as in all of option 43's menu.
+const RASPBERRY_PI_BOOT: &[u8] = b"\x11Raspberry Pi Boot";
 
 /// Finishes a reply: where it goes, and its bytes. RFC 2131 clause 4.1.
 fn send(caller: &Caller, mut message: Message) -> Reply {

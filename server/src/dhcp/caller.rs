@@ -6,6 +6,7 @@ use dhcp::{Message, MessageType, Operation, code};
 use protocol::MacAddress;
 
 use crate::{
+    boot::Board,
     decision::Traveller,
     journal::{ClientFamily, Silence},
 };
@@ -20,14 +21,15 @@ pub const PROXY_PORT: u16 = 4011;
 /// What our agent says it is, in option 60.
 const AGENT_CLASS: &str = "drydock-agent";
 
-/// The makers' prefixes of the Raspberry Pi, whose boot ROM says it was a BIOS.
-const RASPBERRY_PI: [[u8; 3]; 6] = [
+/// The makers' prefixes of the Raspberry Pi, whose boot loader says it was a BIOS. Newer ones name it in option 97 too.
+const RASPBERRY_PI: [[u8; 3]; 7] = [
     [0xb8, 0x27, 0xeb],
     [0xdc, 0xa6, 0x32],
     [0xe4, 0x5f, 0x01],
     [0x28, 0xcd, 0xc1],
     [0xd8, 0x3a, 0xdd],
     [0x2c, 0xcf, 0x67],
+    [0x88, 0xa2, 0x9e],
 ];
 
 /// One request of one client.
@@ -79,7 +81,28 @@ impl Caller {
 
     /// What the decision needs to know.
     pub fn traveller(&self) -> Traveller {
-        Traveller { mac: Some(self.mac()), uuid: self.message.options.uuid(), serial: None }
+        // What a Raspberry Pi has there is no UUID, and its system knows none.
+        let uuid = self.message.options.uuid().filter(|_| self.family != ClientFamily::RaspberryPi);
+        Traveller { mac: Some(self.mac()), uuid, serial: None }
+    }
+
+    /// Which Raspberry Pi asks; absent where another machine does.
+    pub fn board(&self) -> Option<Board> {
+        let identifier = self.message.options.get(code::MACHINE_UUID);
+        (self.family == ClientFamily::RaspberryPi).then(|| Board::of(self.mac(), identifier))
+    }
+
+    /// Takes the client for the Raspberry Pi that its port spoke as before, where it chooses an offer without saying what it is:
+    /// their boot loaders say so when they ask for offers only (rpi-eeprom, issue 82).
+    #[must_use]
+    pub fn continuing(self, before: Option<ClientFamily>) -> Self {
+        let is_same = self.family == ClientFamily::Other
+            && self.kind == MessageType::Request
+            && before == Some(ClientFamily::RaspberryPi)
+            && self.chosen_server().is_some()
+            && self.own_address().is_none()
+            && !self.message.options.contains(code::VENDOR_CLASS);
+        if is_same { Self { family: ClientFamily::RaspberryPi, ..self } } else { self }
     }
 
     /// Holds when the client wants to know what to boot.
@@ -158,9 +181,13 @@ pub fn family(message: &Message) -> ClientFamily {
     let architectures = message.options.architectures();
     let first = architectures.first().copied();
     let MacAddress([a, b, c, ..]) = message.chaddr;
+    let is_board = || {
+        let identifier = message.options.get(code::MACHINE_UUID);
+        RASPBERRY_PI.contains(&[a, b, c]) || identifier.is_some_and(Board::is_named)
+    };
     match first {
         Some(41) => ClientFamily::RaspberryPi,
-        None | Some(0) if RASPBERRY_PI.contains(&[a, b, c]) => ClientFamily::RaspberryPi,
+        None | Some(0) if is_board() => ClientFamily::RaspberryPi,
         None if !class.contains(":Arch:") || class.contains(":Arch:00000") => ClientFamily::BiosPxe,
         Some(0) => ClientFamily::BiosPxe,
         None | Some(_) => ClientFamily::UefiPxe,

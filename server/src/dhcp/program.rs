@@ -4,7 +4,7 @@ use crate::{
     boot::{HttpBoot, PxeBoot, Unified},
     decision::Boot,
     dhcp::{caller::Caller, settings::Settings},
-    journal::{ClientFamily, Silence},
+    journal::{ClientFamily, Silence, Unserved},
 };
 
 /// What to boot, with what DHCP itself has noticed.
@@ -16,10 +16,13 @@ pub enum Course {
     OutOfLoop,
 }
 
-/// Names the boot file, as TFTP path or URL; or says why there is none.
+/// Names the boot file, as TFTP path or URL, empty for firmware that has names of its own; or says why there is none.
 pub fn boot_file(caller: &Caller, course: &Course, settings: &Settings) -> Result<String, Silence> {
     if let Course::Decided(Boot::Silence(silence)) = course {
         return Err(silence.clone());
+    }
+    if caller.family == ClientFamily::RaspberryPi {
+        return of_raspberry_pi(caller, course);
     }
     let program = program(caller, settings)?;
     let unified = unified(caller, course, settings);
@@ -38,6 +41,20 @@ pub fn boot_file(caller: &Caller, course: &Course, settings: &Settings) -> Resul
     })
 }
 
+/// Names nothing: a Raspberry Pi's firmware has its own names for files, and none that is named to it is asked for.
+/// So the disk's name says only what was decided, for people.
+fn of_raspberry_pi(caller: &Caller, course: &Course) -> Result<String, Silence> {
+    match course {
+        Course::Decided(Boot::System(_)) => Ok(String::new()),
+        Course::Decided(_) => Ok(format!("boot/{}/own-disk", caller.mac().hyphenated())),
+        // Files are not asked for by way of DHCP: only who hears no server goes on.
+        Course::OutOfLoop => {
+            let model = caller.board().map_or("Raspberry Pi", |board| board.model.name());
+            Err(Silence::RaspberryPi { model: model.to_owned(), because: Unserved::Loop })
+        }
+    }
+}
+
 /// Names the image that firmware gets without iPXE before it, where it boots by HTTP and the configuration says so.
 fn unified(caller: &Caller, course: &Course, settings: &Settings) -> Option<String> {
     let (Course::Decided(Boot::System(system)), ClientFamily::UefiHttp) = (course, caller.family)
@@ -53,9 +70,6 @@ fn program(caller: &Caller, settings: &Settings) -> Result<&'static str, Silence
     let architectures = caller.architectures();
     let unknown =
         || Silence::UnknownArchitecture { architecture: *architectures.first().unwrap_or(&0) };
-    if caller.family == ClientFamily::RaspberryPi {
-        return Err(unknown());
-    }
     let program =
         architectures.iter().find_map(|number| program_of(*number)).ok_or_else(unknown)?;
     let takes_shim = match caller.family {

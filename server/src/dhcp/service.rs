@@ -29,8 +29,9 @@ use super::{
     },
 };
 use crate::{
+    boot::Board,
     decision::{Boot, Traveller},
-    journal::Entry,
+    journal::{Entry, Silence, Unserved},
 };
 
 mod work;
@@ -107,7 +108,11 @@ pub struct Seams {
     decide: Arc<dyn Fn(&Traveller) -> Boot + Send + Sync>,
     note_address: Arc<dyn Fn(MacAddress, Ipv4Addr) + Send + Sync>,
     journal: Arc<dyn Fn(Entry) + Send + Sync>,
+    see_board: Arc<SeeBoard>,
 }
+
+/// Is told of a Raspberry Pi and of what it is to boot, and says why it cannot; nothing where it can.
+type SeeBoard = dyn Fn(MacAddress, Board, &Boot) -> Option<Silence> + Send + Sync;
 
 impl fmt::Debug for Seams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,7 +131,23 @@ impl Seams {
             decide: Arc::new(decide),
             note_address: Arc::new(note_address),
             journal: Arc::new(journal),
+            see_board: Arc::new(|_, board, boot| match boot {
+                Boot::System(_) => {
+                    let model = board.model.name().to_owned();
+                    Some(Silence::RaspberryPi { model, because: Unserved::NoFiles })
+                }
+                Boot::OwnDisk | Boot::Silence(_) => None,
+            }),
         }
+    }
+
+    /// Names who is told of each Raspberry Pi and of what it is to boot, and says why it cannot. Without it none boots a system.
+    #[must_use]
+    pub fn with_boards(
+        self,
+        see_board: impl Fn(MacAddress, Board, &Boot) -> Option<Silence> + Send + Sync + 'static,
+    ) -> Self {
+        Self { see_board: Arc::new(see_board), ..self }
     }
 }
 

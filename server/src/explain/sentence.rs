@@ -7,9 +7,9 @@ use protocol::{
 
 use super::Stage;
 use crate::{
-    boot::Unified,
+    boot::{Image, Unified},
     certificate::policy::technique_words,
-    journal::{ClientFamily, FileProtocol, Silence, Unfit, What},
+    journal::{ClientFamily, FileProtocol, Silence, Unfit, Unserved, What},
     machine::{
         awaited::words,
         wipe::{progress_words, verdict_words},
@@ -130,6 +130,16 @@ pub(super) fn reason(silence: &Silence) -> String {
             format!("another DHCP server, {server}, was seen, so ours holds still")
         }
         Silence::Off => "DHCP is off on this interface".to_owned(),
+        Silence::RaspberryPi { model, because } => match because {
+            Unserved::NoFiles => format!("the images have no files for a {model}"),
+            Unserved::NoDriver => {
+                format!("the kernel of the images has no driver for the network port of a {model}")
+            }
+            Unserved::TooOld => format!("a {model} is not served"),
+            Unserved::Loop => {
+                format!("this {model} came back again and again without reaching a system")
+            }
+        },
     }
 }
 
@@ -178,12 +188,17 @@ fn file_stage(path: &str) -> Stage {
 
 /// Holds for kernel, initramfs and packs, also where they are one file.
 pub(super) fn is_image(path: &str) -> bool {
-    path.contains("image/") || path.contains("pack/") || is_unified(path)
+    let is_of_board = || last(path).is_some_and(|name| Image::named(name).is_some());
+    path.contains("image/") || path.contains("pack/") || is_unified(path) || is_of_board()
 }
 
 /// Holds for kernel and initramfs in one file, which firmware starts.
 pub(super) fn is_unified(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| Unified::named(name).is_some())
+    last(path).is_some_and(|name| Unified::named(name).is_some())
+}
+
+fn last(path: &str) -> Option<&str> {
+    path.rsplit('/').next()
 }
 
 /// Holds for iPXE scripts, static and rendered.

@@ -3,7 +3,7 @@
 use protocol::{Event, EventKind, Level, MacAddress};
 
 use super::*;
-use crate::journal::{ClientFamily, FileProtocol, Silence, Unfit, What};
+use crate::journal::{ClientFamily, FileProtocol, Silence, Unfit, Unserved, What};
 
 const BEGAN: i64 = 1_795_228_009_000;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -364,6 +364,10 @@ fn drivers_that_are_on_their_way_are_named_until_they_are_there() {
     }
 }
 
+fn unserved(because: Unserved) -> Silence {
+    Silence::RaspberryPi { model: "Raspberry Pi 5".to_owned(), because }
+}
+
 #[test]
 fn every_silence_has_a_reason_and_an_advice() {
     for silence in [
@@ -380,6 +384,10 @@ fn every_silence_has_a_reason_and_an_advice() {
         Silence::Suspended { server: ROUTER },
         Silence::Suspended { server: Ipv4Addr::UNSPECIFIED },
         Silence::Off,
+        unserved(Unserved::NoFiles),
+        unserved(Unserved::NoDriver),
+        unserved(Unserved::TooOld),
+        unserved(Unserved::Loop),
     ] {
         let story =
             [(0, discovers(ClientFamily::BiosPxe)), (1, What::DhcpSilence(silence.clone()))];

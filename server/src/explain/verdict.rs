@@ -2,7 +2,7 @@
 
 use super::{Cause, sentence, traces::Traces};
 use crate::{
-    journal::{Silence, Unfit},
+    journal::{Silence, Unfit, Unserved},
     machine::awaited::words,
 };
 
@@ -339,6 +339,12 @@ fn silenced(traces: &Traces<'_>) -> Verdict {
         .next("a DISCOVER of its firmware (option 60 PXEClient or HTTPClient)")
         .attempt("set the firmware to boot from the network through this port, before its disks"),
         Silence::UnknownArchitecture { .. } => verdict.attempt("this firmware cannot be served: switch it between BIOS and UEFI, or start the machine from its disk"),
+        Silence::RaspberryPi { because, .. } => verdict.attempt(match because {
+            Unserved::NoFiles => "make image ARCH=aarch64, and serve what is in dist/ then",
+            Unserved::NoDriver => "start it with UEFI firmware and a USB network adapter, or by another server: docs/arm.md says why",
+            Unserved::TooOld => "start it from its card: the Raspberry Pi 4 is the first that is served",
+            Unserved::Loop => "attach a screen or its serial port: the last lines there say what it lacks",
+        }),
         Silence::PoolExhausted => verdict.attempt("widen dhcp.rangeStart and dhcp.rangeEnd, or wait for leases to end"),
         Silence::UnknownSubnet { .. } => verdict.attempt("add the relay's subnet to spec.network.vlans"),
         Silence::Malformed { .. } => verdict.attempt("update the machine's firmware; report it, with a capture of the packet"),

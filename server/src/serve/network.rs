@@ -91,12 +91,17 @@ impl Ports {
     ) {
         let Self { dhcp, tftp, http, agents: listener, tls } = self;
         let Routes { plain, agents } = routes;
+        let (boards, assets) = (context.boards.clone(), context.assets.clone());
         let (decides, notes, tells) = (registry.clone(), registry.clone(), journal.clone());
         let seams = dhcp::Seams::new(
             move |traveller| decides.decide(traveller),
             move |mac, address| notes.note_address(mac, address),
             move |entry| tells.record(entry),
-        );
+        )
+        .with_boards(move |mac, board, boot| {
+            boards.learn(mac, board);
+            boot::raspberry::unserved(&assets, board.model, boot)
+        });
         let until = done(stopped);
         parts.spawn(async move {
             dhcp.run(seams, until).await;

@@ -13,7 +13,7 @@ use super::{
     transfer::{End, Event, Step, Transfer},
 };
 use crate::{
-    boot::{Answer, Asset, Context, Program, Story, Wanted, resolve},
+    boot::{Answer, Asset, BuildName, Context, Story, Wanted, resolve},
     journal::FileProtocol,
 };
 
@@ -22,8 +22,8 @@ use crate::{
 pub enum Action {
     /// Send a packet.
     Send(SocketAddrV4, Bytes),
-    /// Read a file, and bring it with its ticket to [`Desk::loaded`].
-    Load(Ticket, Program),
+    /// Read a file, of a build where one is named, and bring it with its ticket to [`Desk::loaded`].
+    Load(Ticket, Asset, Option<BuildName>),
 }
 
 /// Whom a file is read for. The number tells a client's later request from an earlier one.
@@ -174,10 +174,18 @@ impl Desk {
             return Vec::new();
         }
         let resolved = resolve(&request.path);
-        if let Some(mac) = resolved.mac {
+        let of_board = resolved.serial.and_then(|serial| self.context.boards.mac_of(serial));
+        let named = resolved.mac.or(of_board);
+        if let Some(mac) = named {
             (self.context.note_address)(mac, address);
         }
-        let mac = resolved.mac.or_else(|| (self.context.mac_of)(address));
+        let mac = named.or_else(|| (self.context.mac_of)(address));
+        let answer = self.context.answer(&resolved, mac);
+        if answer == Answer::Absent {
+            // A Raspberry Pi looks for dozens of files that nobody has.
+            debug!(%client, path = resolved.shown, "not found, as usual");
+            return refuse(client, Code::NotFound, &format!("not found: {}", resolved.shown));
+        }
         let story = Story::of_request(
             &self.context,
             FileProtocol::Tftp,
@@ -189,12 +197,16 @@ impl Desk {
             story.failed("asked for as text (netascii): programs are sent as they are (octet)");
             return refuse(client, Code::Undefined, "only octet mode: the files here are programs");
         }
-        match self.context.answer(&resolved, mac) {
-            Answer::Asset(Asset::Program(program)) => match self.open(client, request, story) {
-                Ok(number) => vec![Action::Load(Ticket { client, number }, program)],
-                Err(limit) => refuse(client, Code::Undefined, limit),
-            },
-            Answer::Asset(Asset::Image(_) | Asset::Pack(_) | Asset::Unified(_)) => {
+        match answer {
+            Answer::Asset(asset @ Asset::Program(_)) | Answer::BoardFile(asset) => {
+                match self.open(client, request, story) {
+                    Ok(number) => {
+                        vec![Action::Load(Ticket { client, number }, asset, resolved.build)]
+                    }
+                    Err(limit) => refuse(client, Code::Undefined, limit),
+                }
+            }
+            Answer::Asset(_) => {
                 let reason = "images are served over HTTP only";
                 story.failed(reason);
                 refuse(client, Code::NotFound, reason)
@@ -204,6 +216,7 @@ impl Desk {
                 story.rendered(boots);
                 self.send_text(client, request, story, text, now)
             }
+            Answer::Absent => Vec::new(),
             Answer::Nothing(reason) => {
                 story.failed(reason);
                 match resolved.wanted {

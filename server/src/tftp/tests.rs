@@ -1,5 +1,6 @@
 use std::net::UdpSocket as Client;
 
+use protocol::MacAddress;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -8,6 +9,8 @@ use crate::{
     decision::{Boot, System},
     journal::What,
 };
+
+mod board;
 
 /// Fetches a file as a client would, from whatever port answers.
 fn fetch(server: SocketAddrV4, request: &[u8]) -> Vec<u8> {

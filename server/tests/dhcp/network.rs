@@ -15,6 +15,7 @@ use std::{
 
 use dhcp::{Message, MessageType, code};
 use drydock::{
+    boot::Model,
     decision::{Boot, System},
     dhcp::{
         BindError, Handle, ModeAsWritten, Seams, Settings, SubnetAsWritten, open,
@@ -23,7 +24,7 @@ use drydock::{
             interface,
         },
     },
-    journal::{Entry, What},
+    journal::{Entry, Silence, Unserved, What},
 };
 use nix::unistd::Pid;
 use protocol::MacAddress;
@@ -238,7 +239,12 @@ impl Server {
             move |entry| {
                 let _closed = sender.send(entry);
             },
-        );
+        )
+        .with_boards(|_, board, _| {
+            let model = board.model.name().to_owned();
+            let because = Unserved::NoDriver;
+            (board.model == Model::Five).then_some(Silence::RaspberryPi { model, because })
+        });
         let (stop, stopped) = oneshot::channel();
         let handle = bound.handle();
         let task = runtime.spawn(bound.run(seams, async {
@@ -248,7 +254,7 @@ impl Server {
     }
 
     /// Waits for an entry of the journal.
-    pub(crate) fn waits_for(&self, what: &str, matches: impl Fn(&What) -> bool) -> Entry {
+    pub(crate) fn waits_for(&self, what: &str, mut matches: impl FnMut(&What) -> bool) -> Entry {
         let end = Instant::now() + LIMIT;
         let mut seen = Vec::new();
         while let Ok(entry) =

@@ -8,7 +8,7 @@ use std::{
 
 use dhcp::{Message, MessageType, code};
 use drydock::{
-    boot::{Assets, Context, Settings, SettingsAsWritten},
+    boot::{Assets, Boards, Context, Settings, SettingsAsWritten},
     decision::{Boot, System, Traveller},
     journal::{Entry, Silence, What},
 };
@@ -46,6 +46,7 @@ fn make() -> Context {
             assert!(mac.is_usable() && !address.is_unspecified(), "{mac} {address}");
         }),
         journal: Arc::new(hear),
+        boards: Boards::default(),
         settings: Arc::new(settings()),
     }
 }

@@ -78,7 +78,7 @@ fn check_actions(
     }
     let mut sent = Vec::new();
     for action in actions {
-        let Action::Load(ticket, _program) = action else {
+        let Action::Load(ticket, ..) = action else {
             sent.push(action);
             continue;
         };

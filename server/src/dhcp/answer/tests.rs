@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod lending;
+mod raspberry;
 mod unified;
 
 const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
@@ -329,14 +330,6 @@ fn a_rom_that_does_not_say_its_architecture_is_read_by_its_class() {
     caller.message.options.remove(code::ARCHITECTURES);
     let reply = Server::proxy().reply(&caller);
     assert_eq!(reply.message.boot_file().unwrap(), "boot/52-54-00-12-34-56/undionly.kpxe");
-}
-
-#[test]
-fn a_raspberry_pi_is_not_taken_for_a_bios() {
-    let mut caller = bios(MessageType::Discover);
-    caller.message.chaddr = MacAddress([0xdc, 0xa6, 0x32, 1, 2, 3]);
-    let silence = Server::proxy().silence(&caller);
-    assert_eq!(silence, Silence::UnknownArchitecture { architecture: 0 });
 }
 
 #[test]

@@ -144,13 +144,15 @@ fn read_request(
 fn admit(
     core: &Core,
     seams: &Seams,
-    caller: Caller,
+    mut caller: Caller,
     now: Instant,
     unix: UnixTime,
 ) -> Option<Caller> {
     let verdict = {
         let mut state = core.state();
         let is_known = state.leases.knows(caller.mac());
+        let before = state.pace.family_of(caller.mac());
+        caller = caller.continuing(before);
         let verdict = state.pace.admit(caller.mac(), caller.family, is_known, now);
         if matches!(caller.family, ClientFamily::Agent | ClientFamily::Other) {
             // An operating system asks: the way there was no loop.
@@ -236,6 +238,10 @@ fn course(core: &Core, seams: &Seams, caller: &Caller) -> Course {
         return Course::Decided(Boot::OwnDisk);
     }
     let boot = (seams.decide)(&caller.traveller());
+    let unserved = caller.board().and_then(|board| (seams.see_board)(caller.mac(), board, &boot));
+    if let Some(silence) = unserved {
+        return Course::Decided(Boot::Silence(silence));
+    }
     if !matches!(boot, Boot::System(_)) {
         return Course::Decided(boot);
     }
@@ -413,6 +419,10 @@ fn overhear(core: &Core, seams: &Seams, message: Message) {
         return;
     }
     if let Some(caller) = admit(core, seams, caller, now, unix) {
+        if let Some(board) = caller.board() {
+            // Over TFTP it says its serial number only.
+            (seams.see_board)(caller.mac(), board, &Boot::OwnDisk);
+        }
         (seams.journal)(answer::silence_entry(&caller, Silence::Off, unix));
     }
 }

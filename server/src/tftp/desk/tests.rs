@@ -2,7 +2,10 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::{
-    boot::test_context::{self, MAC},
+    boot::{
+        Program,
+        test_context::{self, MAC},
+    },
     decision::{Boot, System},
     journal::{Silence, What},
 };
@@ -65,9 +68,9 @@ fn only_packet(actions: Vec<Action>) -> (SocketAddrV4, Bytes) {
 }
 
 #[track_caller]
-fn only_load(actions: Vec<Action>) -> (Ticket, Program) {
+fn only_load(actions: Vec<Action>) -> (Ticket, Asset) {
     match <[Action; 1]>::try_from(actions) {
-        Ok([Action::Load(ticket, program)]) => (ticket, program),
+        Ok([Action::Load(ticket, asset, None)]) => (ticket, asset),
         other => panic!("{other:?}"),
     }
 }
@@ -77,7 +80,7 @@ fn a_program_is_loaded_sent_and_told() {
     let mut scene = scene(sunshine());
     let path = format!("boot/{}/snponly.efi", MAC.hyphenated());
     let (ticket, program) = only_load(scene.request(CLIENT, &path));
-    assert_eq!(program, Program::SnponlyEfi);
+    assert_eq!(program, Asset::Program(Program::SnponlyEfi));
     let actions = scene.desk.loaded(ticket, Ok(Bytes::from_static(b"MZ")), scene.now);
     let (client, packet) = only_packet(actions);
     assert_eq!((client, &packet[..]), (CLIENT, b"\0\x03\0\x01MZ".as_slice()));

@@ -82,7 +82,7 @@ pub async fn run(place: Place, pin: Pin, shutdown: impl Future<Output = ()>) {
             () = &mut shutdown => break,
             _ = ticks.tick() => follow(&place, pin, &mut open, &mut retry),
             said = next(&mut open) => match said {
-                Ok((said, whom)) => say(&open, &said, whom).await,
+                Ok((said, whom)) => say(open.as_ref(), &said, whom).await,
                 Err(error) => Err(error),
             },
         };
@@ -98,7 +98,7 @@ pub async fn run(place: Place, pin: Pin, shutdown: impl Future<Output = ()>) {
         }
     }
     if let Some(farewell) = open.as_ref().and_then(|open| open.responder.farewell())
-        && let Err(error) = say(&open, &farewell, group()).await
+        && let Err(error) = say(open.as_ref(), &farewell, group()).await
     {
         debug!(interface = place.interface, %error, "taking back what was announced");
     }
@@ -157,7 +157,7 @@ async fn next(open: &mut Option<Open>) -> io::Result<(Vec<u8>, SocketAddrV4)> {
     }
 }
 
-async fn say(open: &Option<Open>, said: &[u8], whom: SocketAddrV4) -> io::Result<()> {
+async fn say(open: Option<&Open>, said: &[u8], whom: SocketAddrV4) -> io::Result<()> {
     let Some(Open { link, port, .. }) = open else { return Ok(()) };
     match port.send(said, link.address, whom).await {
         // Of one asker it may be his fault.
@@ -195,7 +195,7 @@ mod tests {
         let interface = "nothing0".to_owned();
         let place = Place { interface, address, port: 7443 };
         let stop = time::sleep(3 * TICK / 2);
-        let over = time::timeout(Duration::from_secs(60), run(place, Pin([0; 32]), stop));
+        let over = time::timeout(Duration::from_mins(1), run(place, Pin([0; 32]), stop));
         over.await.unwrap();
     }
 }

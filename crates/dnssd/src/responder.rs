@@ -25,7 +25,7 @@ const UNASKED: u8 = 2;
 const FRESH: Duration = Duration::from_secs(30);
 
 /// How many answers go to single askers: so many at once, and so many in each second. Whoever asks in others' names makes
-/// them hear no more than 18 kB in a second.
+/// them hear no more than 30 kB in a second.
 const AT_ONCE: u32 = 100;
 const EACH_SECOND: u32 = 50;
 

@@ -5,6 +5,7 @@ mod boot;
 mod decision;
 mod explain;
 mod foreign;
+mod found;
 mod harness;
 mod install;
 mod life;
@@ -53,7 +54,16 @@ pub(crate) const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns all cases.
 pub(crate) fn all() -> Vec<Case> {
-    [CASES, wipe::beside::CASES, unified::CASES, arm::CASES, medium::CASES, offline::CASES].concat()
+    [
+        CASES,
+        wipe::beside::CASES,
+        unified::CASES,
+        arm::CASES,
+        medium::CASES,
+        offline::CASES,
+        found::CASES,
+    ]
+    .concat()
 }
 
 /// The cases, the long ones first, so that no processor waits for them in the end.

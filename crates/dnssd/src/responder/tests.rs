@@ -165,6 +165,18 @@ fn single_askers_make_it_say_no_more_than_a_little() {
 }
 
 #[test]
+fn what_a_server_says_is_short() {
+    let short = Announcement { host: "drydock-0123abcd".to_owned(), ..announcement() };
+    let now = Instant::now();
+    let mut responder = Responder::new(short, network(), now);
+    let to_all = responder.speak(now).unwrap();
+    let to_one = responder.hear(&question(false).encode(), asker(40_000), now, CHANCE).unwrap();
+    for said in [to_all, to_one] {
+        assert!((300..600).contains(&said.len()), "{}", said.len());
+    }
+}
+
+#[test]
 fn nothing_that_was_never_said_is_taken_back() {
     let now = Instant::now();
     let mut responder = responder(now);

@@ -8,7 +8,7 @@
 //! tried, and the first server that has the key is spoken to. Without one nobody is, until a person at the console has
 //! compared the key: what the network says of it is no protection from who answers on the network.
 
-pub(crate) mod dns;
+pub mod dns;
 
 use protocol::Pin;
 

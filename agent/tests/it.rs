@@ -4,6 +4,8 @@
 mod bulk;
 #[path = "it/farewell.rs"]
 mod farewell;
+#[path = "it/finding.rs"]
+mod finding;
 #[path = "it/harbour.rs"]
 mod harbour;
 #[path = "it/installed.rs"]

@@ -41,6 +41,8 @@ pub struct Config {
     pub metadata: Metadata,
     /// Whether every machine looks for disks on a network; those that were named are in `lists`.
     pub network_storage: bool,
+    /// Whether the server says by multicast DNS where the agents' door is.
+    pub announce: bool,
 }
 
 /// Whether installed systems are answered over plain HTTP.
@@ -69,6 +71,7 @@ impl Default for Config {
             pxe_boot: PxeBoot::default(),
             metadata: Metadata::Off,
             network_storage: false,
+            announce: true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Drydock's boot server: everything between a machine's first DHCP request and its Hardware record.
 #![forbid(unsafe_code)]
 
+pub mod announce;
 pub mod api;
 pub mod boot;
 pub mod certificate;

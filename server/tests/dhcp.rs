@@ -1,7 +1,9 @@
-//! DHCP on real sockets in a network namespace, beside a real dnsmasq and with a real client.
+//! DHCP and multicast DNS on real sockets in a network namespace, beside a real dnsmasq and with real clients.
 #![expect(clippy::disallowed_methods, reason = "tests start dnsmasq and wait for conditions")]
 #![expect(clippy::print_stderr, reason = "figures, and what was skipped")]
 
+#[path = "dhcp/announce.rs"]
+mod announce;
 #[path = "dhcp/network.rs"]
 mod network;
 

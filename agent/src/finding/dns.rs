@@ -26,11 +26,7 @@ const STEPS: usize = 4;
 const DATAGRAM_SIZE: usize = 9000;
 
 /// Asks once in all ways, and returns who was found. What fails leads nowhere, as no answer does.
-pub(crate) async fn look(
-    port: &str,
-    domain: Option<&str>,
-    name_servers: &[Ipv4Addr],
-) -> Vec<Offer> {
+pub async fn look(port: &str, domain: Option<&str>, name_servers: &[Ipv4Addr]) -> Vec<Offer> {
     let mut offers = Vec::new();
     let domain = domain.and_then(dnssd::domain);
     let name_server = name_servers.first().map(|server| SocketAddrV4::new(*server, dnssd::PORT));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Kind, Message, Name, Question, Record, SERVICE, Value};
+use crate::{Kind, Message, Name, Question, Record, SERVICE, SERVICES, Value};
 
 /// How long what is said holds: names of hosts two minutes, the rest longer. RFC 6762 §10.
 const HOST_SECONDS: u32 = 120;
@@ -22,6 +22,21 @@ pub struct Announcement {
 }
 
 impl Announcement {
+    /// Says everything without having been asked, as the answer to everybody (RFC 6762 §8.3); nothing where the name is
+    /// none.
+    pub fn whole(&self, addresses: &[IpAddr]) -> Option<Message> {
+        let records = self.records(addresses)?;
+        Some(Message { is_answer: true, records, ..Message::default() })
+    }
+
+    /// Takes back what was said: whoever remembers it forgets it at once (RFC 6762 §10.1).
+    pub fn farewell(&self, addresses: &[IpAddr]) -> Option<Message> {
+        let mut whole = self.whole(addresses)?;
+        whole.records.retain(|record| !matches!(record.value, Value::Nsec(_)));
+        whole.records.iter_mut().for_each(|record| record.seconds = 0);
+        Some(whole)
+    }
+
     /// Answers a question that came by multicast, with the addresses of the port that it came to; nothing where it is
     /// about somebody else.
     ///
@@ -31,11 +46,11 @@ impl Announcement {
         if query.is_answer {
             return None;
         }
-        let [pointer, place, texts, hosts] = self.records(addresses)?;
+        let all = self.records(addresses)?;
         let mut answer = Message { is_answer: true, ..Message::default() };
         for question in &query.questions {
-            for record in [&pointer, &place, &texts].into_iter().flatten().chain(&hosts) {
-                if asks_for(question, record) && !knows(query, record) {
+            for record in &all {
+                if asks_for(question, record, &all) && !knows(query, record) {
                     put(&mut answer.records, record);
                 }
             }
@@ -43,9 +58,10 @@ impl Announcement {
         if answer.records.is_empty() {
             return None;
         }
-        for record in [place, texts, hosts].into_iter().flatten() {
-            if !answer.records.contains(&record) {
-                put(&mut answer.beside, &record);
+        // Whoever asks for one of them asks for the others next. Pointers are what they begin with.
+        for record in all.iter().filter(|record| !matches!(record.value, Value::Ptr(_))) {
+            if !answer.records.contains(record) {
+                put(&mut answer.beside, record);
             }
         }
         Some(answer)
@@ -64,9 +80,11 @@ impl Announcement {
         Some(answer)
     }
 
-    /// The service, where it is, what is said of it, the host; nothing where the name is none.
-    fn records(&self, addresses: &[IpAddr]) -> Option<[Vec<Record>; 4]> {
+    /// That there is such a service at all, the service, where it is, what is said of it, the host; nothing where the name
+    /// is none.
+    fn records(&self, addresses: &[IpAddr]) -> Option<Vec<Record>> {
         let local = Name::of(["local"])?;
+        let services = Name::default().below(&SERVICES, &local)?;
         let service = Name::default().below(&SERVICE, &local)?;
         let instance = Name::of([&self.host])?.below(&[], &service)?;
         let host = Name::of([&self.host])?.below(&[], &local)?;
@@ -78,22 +96,38 @@ impl Announcement {
         };
         let place = Value::Srv { priority: 0, port: self.port, host: host.clone() };
         let texts = Value::Txt(self.texts.iter().map(|text| text.clone().into_bytes()).collect());
-        let address = |address: &IpAddr| match address {
-            IpAddr::V4(address) => record(&host, HOST_SECONDS, true, Value::A(*address)),
-            IpAddr::V6(address) => record(&host, HOST_SECONDS, true, Value::Aaaa(*address)),
-        };
-        Some([
-            vec![record(&service, SERVICE_SECONDS, false, Value::Ptr(instance.clone()))],
-            vec![record(&instance, HOST_SECONDS, true, place)],
-            vec![record(&instance, SERVICE_SECONDS, true, texts)],
-            addresses.iter().map(address).collect(),
-        ])
+        let mut kinds: Vec<Kind> = Vec::new();
+        let mut records = vec![
+            record(&services, SERVICE_SECONDS, false, Value::Ptr(service.clone())),
+            record(&service, SERVICE_SECONDS, false, Value::Ptr(instance.clone())),
+            record(&instance, HOST_SECONDS, true, place),
+            record(&instance, SERVICE_SECONDS, true, texts),
+        ];
+        for address in addresses {
+            let value = match address {
+                IpAddr::V4(address) => Value::A(*address),
+                IpAddr::V6(address) => Value::Aaaa(*address),
+            };
+            if !kinds.contains(&value.kind()) {
+                kinds.push(value.kind());
+            }
+            records.push(record(&host, HOST_SECONDS, true, value));
+        }
+        let of_instance = Value::Nsec(vec![Kind::Txt, Kind::Srv]);
+        records.push(record(&instance, HOST_SECONDS, true, of_instance));
+        records.push(record(&host, HOST_SECONDS, true, Value::Nsec(kinds)));
+        Some(records)
     }
 }
 
-fn asks_for(question: &Question, record: &Record) -> bool {
-    question.name == record.name
-        && (question.kind == record.value.kind() || question.kind == Kind::Any)
+/// Holds for what is asked for; of a name of ours also for the word that it has nothing of that kind (RFC 6762 §6.1).
+fn asks_for(question: &Question, record: &Record, all: &[Record]) -> bool {
+    let is_of_kind = |record: &Record| {
+        question.name == record.name
+            && (question.kind == record.value.kind() || question.kind == Kind::Any)
+    };
+    let is_nothing = matches!(record.value, Value::Nsec(_)) && question.name == record.name;
+    if is_nothing { !all.iter().any(is_of_kind) } else { is_of_kind(record) }
 }
 
 /// Holds for what the asker knows already, and for long enough yet. RFC 6762 §7.1.
@@ -137,7 +171,8 @@ mod tests {
             records.iter().map(|record| record.value.kind()).collect()
         };
         assert_eq!(kinds(&answer.records), [Kind::Ptr]);
-        assert_eq!(kinds(&answer.beside), [Kind::Srv, Kind::Txt, Kind::A, Kind::Aaaa]);
+        let nsec = Kind::Other(47);
+        assert_eq!(kinds(&answer.beside), [Kind::Srv, Kind::Txt, Kind::A, Kind::Aaaa, nsec, nsec]);
     }
 
     #[test]
@@ -169,6 +204,37 @@ mod tests {
         assert_eq!((answer.id, &answer.questions), (7, &query.questions));
         let all = answer.records.iter().chain(&answer.beside);
         assert!(all.clone().all(|record| record.seconds <= 10 && !record.is_unique));
+    }
+
+    #[test]
+    fn who_asks_which_services_there_are_hears_of_ours() {
+        let answer = answer(&ask(&["_services", "_dns-sd", "_udp", "local"], Kind::Ptr)).unwrap();
+        let service = Name::of(["_drydock", "_tcp", "local"]).unwrap();
+        assert_eq!(answer.records[0].value, Value::Ptr(service));
+    }
+
+    #[test]
+    fn who_asks_for_what_a_name_of_ours_does_not_have_hears_that_it_has_none() {
+        let ask = |name: &[&str], kind| {
+            announcement().answer(&ask(name, kind), &["10.0.0.1".parse().unwrap()])
+        };
+        let answer = ask(&["harbour", "local"], Kind::Aaaa).unwrap();
+        assert_eq!(answer.records[0].value, Value::Nsec(vec![Kind::A]));
+        let answer = ask(&["harbour", "_drydock", "_tcp", "local"], Kind::A).unwrap();
+        assert_eq!(answer.records[0].value, Value::Nsec(vec![Kind::Txt, Kind::Srv]));
+        let answer = ask(&["harbour", "local"], Kind::Any).unwrap();
+        assert_eq!(answer.records.len(), 1, "there is something: {answer:?}");
+    }
+
+    #[test]
+    fn a_farewell_takes_back_all_that_was_said() {
+        let addresses = ["10.0.0.1".parse().unwrap()];
+        let said = announcement().whole(&addresses).unwrap().records;
+        let farewell = announcement().farewell(&addresses).unwrap();
+        assert!(farewell.is_answer && farewell.records.iter().all(|it| it.seconds == 0));
+        for record in said.iter().filter(|it| !matches!(it.value, Value::Nsec(_))) {
+            assert!(farewell.records.contains(&Record { seconds: 0, ..record.clone() }));
+        }
     }
 
     #[test]

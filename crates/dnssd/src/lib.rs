@@ -2,7 +2,7 @@
 //!
 //! A service is found in three steps (RFC 6763): `_drydock._tcp.local` names instances (PTR), an instance names a host
 //! and a port (SRV), a host has addresses (A, AAAA). By multicast (RFC 6762) one answer tends to hold all of it; by
-//! unicast the domain is the network's own.
+//! unicast the domain is the network's own. [`Search`] is who looks, [`Responder`] who is found.
 //!
 //! ```
 //! use dnssd::{Search, domain};
@@ -15,11 +15,13 @@
 
 mod announcement;
 mod message;
+mod responder;
 mod search;
 
 pub use self::{
     announcement::Announcement,
     message::{Kind, Message, Name, Question, Record, Value},
+    responder::{Network, Responder},
     search::{Search, domain},
 };
 
@@ -34,3 +36,5 @@ pub const HOPS: u32 = 255;
 
 /// What Drydock's agents' door is called among services.
 const SERVICE: [&str; 2] = ["_drydock", "_tcp"];
+/// Under this name all services of a link are listed. RFC 6763 §9.
+const SERVICES: [&str; 3] = ["_services", "_dns-sd", "_udp"];

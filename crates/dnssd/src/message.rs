@@ -64,6 +64,8 @@ pub enum Value {
         /// The host.
         host: Name,
     },
+    /// The name has these kinds only, none of which is above 255 (RFC 6762 §6.1). Written, never read.
+    Nsec(Vec<Kind>),
     /// Something else.
     Other(u16),
 }
@@ -161,6 +163,7 @@ impl Value {
             Self::Txt(_) => Kind::Txt,
             Self::Aaaa(_) => Kind::Aaaa,
             Self::Srv { .. } => Kind::Srv,
+            Self::Nsec(_) => Kind::Other(47),
             Self::Other(number) => Kind::Other(*number),
         }
     }
@@ -248,10 +251,29 @@ impl Record {
                 }
                 host.write(&mut data);
             }
+            Value::Nsec(kinds) => {
+                self.name.write(&mut data);
+                write_kinds(kinds, &mut data);
+            }
             Value::Other(_) => {}
         }
         bytes.extend(u16::try_from(data.len()).unwrap_or_default().to_be_bytes());
         bytes.extend(data);
+    }
+}
+
+/// Writes which kinds of record there are: window 0, and of that as many bytes as it takes. RFC 4034 §4.1.2.
+fn write_kinds(kinds: &[Kind], bytes: &mut Vec<u8>) {
+    let mut bits: Vec<u8> = Vec::new();
+    for number in kinds.iter().filter_map(|kind| u8::try_from(kind.number()).ok()) {
+        let at = usize::from(number / 8);
+        bits.resize(bits.len().max(at + 1), 0);
+        bits[at] |= 0x80 >> (number % 8);
+    }
+    // No window has no bytes.
+    if !bits.is_empty() {
+        bytes.extend([0, u8::try_from(bits.len()).expect("32 at most")]);
+        bytes.extend(bits);
     }
 }
 

@@ -54,6 +54,17 @@ const FULL: &str = "
 ";
 
 #[test]
+fn the_server_is_announced_unless_a_person_says_otherwise() {
+    let check = |server: &str| Config::parse(&format!("{HEAD}  server: {{{server}}}\n"));
+    assert!(Config::default().announce);
+    assert!(check("httpPort: 8480").unwrap().announce);
+    assert!(check("announce: true").unwrap().announce);
+    assert!(!check("announce: false").unwrap().announce);
+    let refused = check("announce: sometimes").unwrap_err().to_string();
+    assert!(refused.contains("line 4: server: {announce: sometimes}"), "{refused}");
+}
+
+#[test]
 fn what_firmware_gets_that_boots_by_http_is_one_of_three() {
     let check = |written: &str| {
         let config = Config::parse(&format!("{HEAD}  server: {{{written}}}\n"));

@@ -107,6 +107,7 @@ struct Server {
     metadata: Option<WrittenMetadata>,
     network_storage: Option<Spanned<bool>>,
     network_storage_machines: Option<Vec<Text>>,
+    announce: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -184,6 +185,7 @@ impl File {
                 Some(written) => written.check("spec.server.metadata")?,
             },
             network_storage,
+            announce: spec.server.announce.unwrap_or(usual.announce),
         })
     }
 }

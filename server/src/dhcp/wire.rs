@@ -10,7 +10,7 @@ use nix::{
     libc,
     sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg},
 };
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     net::UdpSocket,
@@ -52,6 +52,24 @@ impl Port {
         }
         // So that a router's DHCP on the same host can still start.
         socket.set_reuse_address(true)?;
+        Ok(Self { socket: UdpSocket::from_std(socket.into())?, number })
+    }
+
+    /// Joins a group of machines on the interface's own link, and hears what is sent to the group, nothing else: what is
+    /// sent to this machine goes to whoever else listens on that port here.
+    ///
+    /// What is sent has the largest number of hops, which says that it comes from this link.
+    pub fn join(interface: &str, group: Ipv4Addr, number: u16) -> io::Result<Self> {
+        const HOPS: u32 = 255;
+        let socket = Self::open(interface)?;
+        let index = nix::net::if_::if_nametoindex(interface)?;
+        // Others on this machine listen to the same group, and each hears all of it.
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&SocketAddr::from((group, number)).into())?;
+        socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))?;
+        socket.set_multicast_ttl_v4(HOPS)?;
+        socket.set_ttl_v4(HOPS)?;
         Ok(Self { socket: UdpSocket::from_std(socket.into())?, number })
     }
 

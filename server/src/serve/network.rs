@@ -3,12 +3,14 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use axum::Router;
+use protocol::Pin;
 use rustls::ServerConfig;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tracing::error;
 
 use super::{ServeError, state::State};
 use crate::{
+    announce,
     api::door,
     boot,
     config::{Config, Network},
@@ -29,6 +31,8 @@ pub(super) struct Taken {
     http: TcpListener,
     agents: TcpListener,
     address: Ipv4Addr,
+    /// Where the agents' door is announced; nothing where a person does not want that.
+    place: Option<announce::Place>,
 }
 
 /// The ports of one network, ready.
@@ -39,6 +43,7 @@ pub(super) struct Ports {
     http: TcpListener,
     agents: TcpListener,
     tls: Arc<ServerConfig>,
+    announced: Option<(announce::Place, Pin)>,
 }
 
 /// What is answered over HTTP.
@@ -61,15 +66,21 @@ impl Taken {
             .map_err(|source| ServeError::Tftp { interface: interface.to_owned(), source })?;
         // Last: where we give addresses, it takes seconds to see whether somebody else does.
         let dhcp = dhcp::open(network.dhcp.clone()).await?;
-        Ok(Self { dhcp, tftp, http, agents, address })
+        let place = config.announce.then(|| announce::Place {
+            interface: interface.to_owned(),
+            address,
+            port: config.tls_port,
+        });
+        Ok(Self { dhcp, tftp, http, agents, address, place })
     }
 
     /// Adds what is in the state directory: leases and key.
     pub(super) fn with(self, state: &State) -> Result<Ports, ServeError> {
-        let Self { dhcp, tftp, http, agents, address } = self;
+        let Self { dhcp, tftp, http, agents, address, place } = self;
         let tls = Arc::new(state.key.tls(&[address.into()])?);
         let dhcp = dhcp.with_leases(&state.database, state.path())?;
-        Ok(Ports { dhcp, tftp, http, agents, tls })
+        let announced = place.map(|place| (place, state.key.pin()));
+        Ok(Ports { dhcp, tftp, http, agents, tls, announced })
     }
 }
 
@@ -89,7 +100,7 @@ impl Ports {
         registry: &Registry,
         stopped: &watch::Receiver<()>,
     ) {
-        let Self { dhcp, tftp, http, agents: listener, tls } = self;
+        let Self { dhcp, tftp, http, agents: listener, tls, announced } = self;
         let Routes { plain, agents } = routes;
         let (boards, assets) = (context.boards.clone(), context.assets.clone());
         let (decides, notes, tells) = (registry.clone(), registry.clone(), journal.clone());
@@ -119,6 +130,13 @@ impl Ports {
             boot::serve(http, plain, boot::Limits::default(), until).await;
             "plain HTTP"
         });
+        if let Some((place, pin)) = announced {
+            let until = done(stopped);
+            parts.spawn(async move {
+                announce::run(place, pin, until).await;
+                "the announcement"
+            });
+        }
         let (until, journal) = (done(stopped), journal.clone());
         parts.spawn(async move {
             tokio::select! {

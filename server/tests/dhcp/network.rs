@@ -1,6 +1,6 @@
 //! A network of its own for each test: a bridge with the server, a client made of frames, and a router in a namespace.
 //!
-//! Needs root, `ip`, `unshare`, `nsenter` and `dnsmasq`. A test that cannot have them says so, and fails where `CI=true`.
+//! Needs root, and what stands in `TOOLS`. A test that cannot have them says so, and fails where `CI=true`.
 
 use std::{
     env,
@@ -38,6 +38,10 @@ pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
 /// How long anything may take that is waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(8);
 
+/// Programs and what they read.
+const TOOLS: [&str; 6] =
+    ["ip", "unshare", "nsenter", "dnsmasq", "busybox", "/usr/lib/python3/dist-packages/zeroconf"];
+
 const INSIDE: &str = "DRYDOCK_TEST_NETWORK";
 
 /// Runs the story in a network of its own, by starting this very test again inside it.
@@ -46,7 +50,7 @@ pub(crate) fn inside(test: &str, story: impl FnOnce(&mut Network)) {
         story(&mut Network::build());
         return;
     }
-    let missing = ["ip", "unshare", "nsenter", "dnsmasq", "busybox"].iter().find(|tool| {
+    let missing = TOOLS.iter().find(|tool| {
         let paths = env::var_os("PATH").unwrap_or_default();
         let mut places = env::split_paths(&paths).chain(["/usr/sbin".into(), "/sbin".into()]);
         !places.any(|place| place.join(tool).exists())
@@ -124,6 +128,12 @@ impl Network {
         let id = i32::try_from(child.id()).expect("a process id");
         self.children.push(child);
         Pid::from_raw(id)
+    }
+
+    /// Starts one whose words go to a file.
+    pub(crate) fn start_saying(&mut self, mut command: Command, said: &Path) -> Pid {
+        command.stdout(std::fs::File::create(said).expect("a directory of our own"));
+        self.start(command)
     }
 
     /// Starts a router with real DHCP of its own: dnsmasq, lending .50 to .60.

@@ -48,7 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("hercules", &["agent", "protocol", "linux", "inventory", "wipe", "disk", "signature"]),
-    ("drydock", &["protocol", "dhcp", "image", "linux", "fetch"]),
+    ("drydock", &["protocol", "dhcp", "dnssd", "image", "linux", "fetch"]),
     // Devices that QEMU does not have, from their specifications.
     ("devices", &[]),
     // What builds and measures the images.

@@ -5,6 +5,7 @@ mod boot;
 mod decision;
 mod explain;
 mod foreign;
+mod found;
 mod harness;
 mod install;
 mod life;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> Vec<Case> {
         medium::CASES,
         memory::CASES,
         offline::CASES,
+        found::CASES,
         truncated::CASES,
     ]
     .concat()

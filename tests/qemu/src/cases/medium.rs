@@ -46,7 +46,7 @@ pub(super) const CASES: &[Case] = &[
 
 /// How a medium is put into a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// In a drive on SATA.
     Cd,
     /// On USB.
@@ -71,7 +71,7 @@ const CONTROLLERS: [(u64, &str, &[&str]); 9] = [
 ];
 
 /// The image of a medium that trusts a server, which says by DHCP where it is.
-fn image(lab: &Lab, server: &Server) -> Result<PathBuf> {
+pub(super) fn image(lab: &Lab, server: &Server) -> Result<PathBuf> {
     let (image, initrd) = (lab.scratch("medium.iso"), checkout::medium_initrd()?);
     let pin = server.pin()?;
     let words = ["sunshineos".as_ref(), image.as_os_str(), initrd.as_ref(), pin.as_ref()];
@@ -80,7 +80,7 @@ fn image(lab: &Lab, server: &Server) -> Result<PathBuf> {
 }
 
 /// Puts a medium into a machine, which starts from it and from nothing else.
-fn with_medium(machine: Machine, form: Form, image: &Path) -> Machine {
+pub(super) fn with_medium(machine: Machine, form: Form, image: &Path) -> Machine {
     let file = image.display();
     match form {
         Form::Cd => machine

@@ -369,6 +369,27 @@ fn unserved(because: Unserved) -> Silence {
 }
 
 #[test]
+fn a_raspberry_pis_boot_is_told_by_the_files_that_it_loads() {
+    let path = |name: &str| format!("b7f44626/0a1b2c3d4e5f/{name}");
+    let tftp = FileProtocol::Tftp;
+    let cause = |story: &[(i64, What)]| explained(Mode::Proxy, story).cause;
+    let mut story = vec![
+        (0, discovers(ClientFamily::RaspberryPi)),
+        (1, What::DhcpReply { message: "OFFER".to_owned(), address: None, file: None }),
+        (3_000, sent(tftp, "b7f44626/start4.elf", 2_256_800)),
+    ];
+    assert_eq!(cause(&story), Cause::ProgramSilent);
+    story.push((4_000, What::Script { boots: "sunshine".to_owned() }));
+    assert_eq!(cause(&story), Cause::KernelNotAskedFor);
+    story.push((5_000, requested(tftp, &path("sunshineos-aarch64.initrd"))));
+    assert_eq!(cause(&story), Cause::ImageInterrupted);
+    story.push((6_000, sent(tftp, &path("sunshineos-aarch64.initrd"), 5_000_000)));
+    assert_eq!(cause(&story), Cause::AgentSilent);
+    let own_disk = answers("OFFER", None, "boot/d8-3a-dd-01-02-03/own-disk");
+    assert_eq!(cause(&[story[0].clone(), (1, own_disk)]), Cause::OwnDisk);
+}
+
+#[test]
 fn every_silence_has_a_reason_and_an_advice() {
     for silence in [
         Silence::Ignored,

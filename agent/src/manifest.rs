@@ -40,13 +40,16 @@ pub(crate) fn check(findings: &Findings) {
 fn note(findings: &Findings, reason: String) {
     let (what, source) = (NAME.to_owned(), MANIFEST.to_owned());
     findings.add_quietly(Gap { what, source, reason, after_milliseconds: None });
-    findings.await_driver(NAME.to_owned());
+    // In this order: whatever stops waiting between the two finds it given up.
     findings.give_up_driver(NAME.to_owned());
+    findings.await_driver(NAME.to_owned());
 }
 
-/// Joins what is missing and what the kernel said of it in its log; nothing where neither is.
+/// Joins what is missing and what the kernel said of it in its log; nothing where neither is. Lines begin with their time in
+/// brackets; what a device or the command line says may stand further behind.
 fn reason(lack: Option<String>, log: &str) -> Option<String> {
-    let said = log.lines().find_map(|line| line.find(KERNEL_WORDS).map(|start| &line[start..]));
+    let words = |line| Some(str::split_once(line, "] ")?.1);
+    let said = log.lines().filter_map(words).find(|words| words.starts_with(KERNEL_WORDS));
     match (lack, said) {
         (Some(lack), Some(said)) => Some(format!("{lack}; {said}")),
         (lack, said) => lack.or_else(|| said.map(str::to_owned)),
@@ -127,6 +130,8 @@ mod tests {
         assert_eq!(reason(None, log).as_deref(), Some(said));
         assert_eq!(reason(Some("x".to_owned()), log).unwrap(), format!("x; {said}"));
         assert_eq!(reason(Some("x".to_owned()), "").as_deref(), Some("x"));
+        let device = format!("[    9.1] usb 1-1: Product: {said}\n[    9.2] a] {said}\n");
+        assert_eq!(reason(None, &device), None);
     }
 
     #[test]

@@ -46,8 +46,7 @@ pub(crate) struct Seat {
 }
 
 /// Why nothing is begun yet: what is missing may belong to what is meant (SAFETY.md 8).
-const INCOMPLETE: &str =
-    "the machine is not described as a whole: drivers or disks are on their way, or did not come";
+const INCOMPLETE: &str = "the machine is not described as a whole: drivers or disks are on their way, or did not come; if that lasts, start it again";
 
 /// Holds where everything that this machine has is there, as far as anybody knows.
 fn is_whole(picture: Option<&Announce>) -> bool {

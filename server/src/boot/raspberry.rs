@@ -106,6 +106,11 @@ impl BoardFile {
         FILES.into_iter().find(|known| *known == name).map(Self)
     }
 
+    /// Holds for a device tree.
+    fn is_device_tree(self) -> bool {
+        self.0.ends_with(".dtb")
+    }
+
     /// Returns where it stands below the directory of a build.
     pub(super) fn location(self) -> String {
         format!("{DIRECTORY}/{}", self.0)

@@ -54,6 +54,9 @@ impl Awaited {
 
     /// Says why an order waits.
     pub(super) fn holds_back(&self) -> String {
+        if self.modules.iter().any(|module| module == INITRAMFS) {
+            return "the initramfs did not come to the machine as a whole: restart it".to_owned();
+        }
         format!("drivers are on their way to the machine: {}", self.words())
     }
 
@@ -62,6 +65,9 @@ impl Awaited {
         words(&self.modules)
     }
 }
+
+/// What an agent whose initramfs was cut off or damaged waits for, in all its boot (`agent/src/manifest.rs`).
+const INITRAMFS: &str = "initramfs";
 
 /// Names modules, the first few of many.
 pub fn words(modules: &[String]) -> String {

@@ -127,10 +127,14 @@ fn perform(wipe: &Wipe, typed: Vec<String>) -> Result<WipeReport, String> {
     let keeper: Arc<dyn Keeper> =
         Arc::new(ConsoleKeeper { screen: Mutex::default(), disks: disks.collect() });
     let checked = wipe.clone();
-    let cleared = within(CHECKS_PATIENCE, move || {
+    // One disk after the other is looked at.
+    let disks = u32::try_from(wipe.order.disks.len()).unwrap_or(u32::MAX);
+    let cleared = within(CHECKS_PATIENCE.saturating_mul(disks), move || {
         circumstances(typed, |here| permit::check_wipe(&checked, here))
     });
-    let cleared = cleared.ok_or(SILENT)??.map_err(|refusal| chain(&refusal))?;
+    let cleared = cleared
+        .ok_or("one of these disks does not answer: wipe the others without it")??
+        .map_err(|refusal| chain(&refusal))?;
     if matches!(wipe.level, PowerLevel::Idle | PowerLevel::Harbour) {
         carry::load_filesystems();
     }

@@ -36,8 +36,14 @@ pub(super) struct SessionKeeper {
     bulk: Bulk,
     order: OrderId,
     screen: Mutex<Screen>,
-    /// The last watermark of each disk that was noted.
-    marks: Mutex<BTreeMap<u32, Ticket>>,
+    marks: Mutex<BTreeMap<u32, Mark>>,
+}
+
+/// The last watermark of a disk that was noted, and the one that is to be noted after it.
+#[derive(Debug)]
+struct Mark {
+    noted: Ticket,
+    next: Option<WipeStep>,
 }
 
 impl SessionKeeper {
@@ -78,17 +84,28 @@ impl Keeper for SessionKeeper {
             self.put(step);
             return;
         }
-        // While the server is gone watermarks would push out what matters: one of each disk waits, and the next one
-        // that is noted after it says more.
+        // While the server is gone watermarks would push out what matters: one of each disk waits, and the latest of those
+        // that came since.
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        if marks.get(&step.disk).is_none_or(|last| !self.session.waits(*last)) {
-            let disk = step.disk;
-            let ticket = self.put(step);
-            marks.insert(disk, ticket);
+        if let Some(last) = marks.get_mut(&step.disk)
+            && self.session.waits(last.noted)
+        {
+            last.next = Some(step);
+            return;
         }
+        let disk = step.disk;
+        let noted = self.put(step);
+        marks.insert(disk, Mark { noted, next: None });
     }
 
     fn progress(&self, progress: WipeProgress) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        for mark in marks.values_mut().filter(|mark| !self.session.waits(mark.noted)) {
+            if let Some(step) = mark.next.take() {
+                mark.noted = self.put(step);
+            }
+        }
+        drop(marks);
         Screen::show(&self.screen, &progress);
         self.bulk.tell(EventKind::WipeProgress(Box::new(progress)));
     }

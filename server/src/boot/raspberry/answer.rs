@@ -2,7 +2,7 @@
 
 use protocol::MacAddress;
 
-use super::{Wish, command_line, configuration};
+use super::{BoardFile, Wish, command_line, configuration, unserved};
 use crate::{
     boot::{Answer, Asset, Context, path::Resolved},
     decision::{Boot, Traveller},
@@ -32,6 +32,9 @@ impl Context {
             Boot::Silence(_) => return Answer::Nothing("not found: this machine is left alone"),
         };
         let model = self.boards.model_of(mac);
+        if unserved(&self.assets, model, &Boot::System(system)).is_some() {
+            return Answer::Nothing("not found: this board cannot be served (drydock explain)");
+        }
         match wish {
             Wish::Configuration => {
                 let text = configuration(system, model, mac, self.assets.now().build());
@@ -57,7 +60,15 @@ impl Context {
             Some(build) => self.assets.of(build),
             None => self.assets.now(),
         };
-        // Of device trees the firmware tries several names.
-        if assets.path(asset).is_file() { Answer::BoardFile(asset) } else { Answer::Absent }
+        if assets.path(asset).is_file() {
+            return Answer::BoardFile(asset);
+        }
+        match asset {
+            // Of these the firmware tries several names.
+            Asset::Board(file) if file.is_device_tree() => Answer::Absent,
+            // Without the build it asks again.
+            _ if resolved.build.is_some() => Answer::Absent,
+            _ => Answer::Nothing("not found: this file is missing on the server"),
+        }
     }
 }

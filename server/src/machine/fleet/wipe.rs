@@ -238,6 +238,7 @@ impl Machine {
             "the machine was started from a medium with another system than the order is for: start it from the network, or \
              from the other system's medium"
         } else if is_known && order.may_restart(session) {
+            order.held_back = None;
             return true;
         } else {
             "the machine boots another system again and again, although the server sends it the one that the order is for: \

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Kind, Message, Name, Question, SERVICE, Value};
+use crate::{Kind, Message, Name, Question, Record, SERVICE, Value};
 
 /// As much of each kind is remembered: whoever invents servers does not fill the memory.
 const MOST: usize = 32;
@@ -11,6 +11,8 @@ const MOST: usize = 32;
 #[derive(Debug, Clone)]
 pub struct Search {
     service: Name,
+    /// By multicast a record that holds no time is taken back (RFC 6762 §10.1); of a name server it is one not to be kept.
+    hears_farewells: bool,
     instances: Vec<Name>,
     places: Vec<Place>,
     addresses: Vec<(Name, IpAddr)>,
@@ -36,7 +38,9 @@ impl Search {
     /// Begins in a domain: `local` for multicast.
     pub fn new(domain: &Name) -> Self {
         let service = Name::default().below(&SERVICE, domain).unwrap_or_default();
-        Self { service, instances: Vec::new(), places: Vec::new(), addresses: Vec::new() }
+        let hears_farewells = Name::of(["local"]).is_some_and(|local| local == *domain);
+        let (instances, places, addresses) = (Vec::new(), Vec::new(), Vec::new());
+        Self { service, hears_farewells, instances, places, addresses }
     }
 
     /// Returns what is to be asked next. When all is known, from the beginning: other servers may have come.
@@ -61,9 +65,11 @@ impl Search {
         if !answer.is_answer {
             return;
         }
+        let hears_farewells = self.hears_farewells;
         // In the order in which one leads to the next, however the answer has them.
         for step in [Kind::Ptr, Kind::Srv, Kind::A] {
-            for record in answer.records.iter().filter(|record| record.seconds > 0) {
+            let holds = |record: &&Record| record.seconds > 0 || !hears_farewells;
+            for record in answer.records.iter().filter(holds) {
                 let name = &record.name;
                 match (step, &record.value) {
                     (Kind::Ptr, Value::Ptr(instance)) if *name == self.service => {
@@ -127,7 +133,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Announcement, Record};
+    use crate::Announcement;
 
     fn announcement() -> Announcement {
         Announcement { host: "harbour".to_owned(), port: 7443, texts: Vec::new() }
@@ -183,6 +189,24 @@ mod tests {
         answer.records.iter_mut().for_each(|record| record.seconds = 0);
         search.hear(&answer);
         assert!(search.servers().is_empty(), "that is a farewell");
+    }
+
+    /// As dnsmasq gives all that stands in its configuration.
+    #[test]
+    fn what_a_name_server_says_may_hold_no_time() {
+        let mut search = Search::new(&domain("lab.example").unwrap());
+        let service = search.service.clone();
+        let instance = Name::of(["harbour"]).unwrap().below(&[], &service).unwrap();
+        let host = domain("harbour.lab.example").unwrap();
+        let record =
+            |name: &Name, value| Record { name: name.clone(), seconds: 0, is_unique: false, value };
+        let records = vec![
+            record(&service, Value::Ptr(instance.clone())),
+            record(&instance, Value::Srv { priority: 0, port: 7443, host: host.clone() }),
+            record(&host, Value::A([10, 0, 0, 1].into())),
+        ];
+        search.hear(&Message { is_answer: true, records, ..Message::default() });
+        assert_eq!(found(&search), ["10.0.0.1:7443"]);
     }
 
     #[test]

@@ -78,8 +78,10 @@ impl Router {
         let name = &station.name;
         let leases = lab.scratch(&format!("{name}.leases"));
         let file = lab.log(&format!("{name}.conf"));
+        // It answers questions for names only where its owner gave it some.
+        let names = if lines.contains("host-record=") { "" } else { "port=0\n" };
         let text = format!(
-            "port=0\ninterface=lan\nbind-interfaces\nlog-dhcp\ndhcp-leasefile={}\npid-file={}\n{lines}\n",
+            "{names}interface=lan\nbind-interfaces\nlog-dhcp\ndhcp-leasefile={}\npid-file={}\n{lines}\n",
             leases.display(),
             lab.scratch(&format!("{name}.pid")).display(),
         );

@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
 /// What a person writes who lets machines find the server by the names of his own network, for one machine only.
 fn names(mac: &str) -> String {
     format!(
-        "port=53\nno-resolv\nno-hosts\nlocal=/lab.example/\n\
+        "no-resolv\nno-hosts\nlocal=/lab.example/\n\
          dhcp-host={mac},set:named\ndhcp-option=tag:named,option:domain-name,lab.example\n\
          dhcp-option=option:dns-server,{ROUTER}\n\
          ptr-record=_drydock._tcp.lab.example,harbour._drydock._tcp.lab.example\n\

@@ -168,7 +168,7 @@ fn load(assets: Assets, shelf: Shelf, asset: Asset, ticket: Ticket, bring: Bring
     // Not joined: it ends by itself, and with the server nobody waits for what it brings.
     tokio::task::spawn_blocking(move || {
         let content = match assets.read(asset) {
-            Ok(opened) => shelf.take(opened).map_err(|error| error.to_string()),
+            Ok(opened) => shelf.take(opened, Instant::now()).map_err(|error| error.to_string()),
             Err(error) => Err(format!("{:#}", anyhow::Error::new(error))),
         };
         // An error says that the server has stopped.

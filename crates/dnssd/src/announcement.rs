@@ -29,10 +29,14 @@ impl Announcement {
         Some(Message { is_answer: true, records, ..Message::default() })
     }
 
-    /// Takes back what was said: whoever remembers it forgets it at once (RFC 6762 §10.1).
+    /// Takes back what was said: whoever remembers it forgets it at once (RFC 6762 §10.1). Not that there are such services:
+    /// another Drydock may say so too.
     pub fn farewell(&self, addresses: &[IpAddr]) -> Option<Message> {
         let mut whole = self.whole(addresses)?;
-        whole.records.retain(|record| !matches!(record.value, Value::Nsec(_)));
+        let services = Name::default().below(&SERVICES, &Name::of(["local"])?)?;
+        let is_ours =
+            |record: &Record| !matches!(record.value, Value::Nsec(_)) && record.name != services;
+        whole.records.retain(is_ours);
         whole.records.iter_mut().for_each(|record| record.seconds = 0);
         Some(whole)
     }
@@ -232,7 +236,10 @@ mod tests {
         let said = announcement().whole(&addresses).unwrap().records;
         let farewell = announcement().farewell(&addresses).unwrap();
         assert!(farewell.is_answer && farewell.records.iter().all(|it| it.seconds == 0));
-        for record in said.iter().filter(|it| !matches!(it.value, Value::Nsec(_))) {
+        let services = Name::default().below(&SERVICES, &domain("local").unwrap()).unwrap();
+        assert!(farewell.records.iter().all(|it| it.name != services), "others have such too");
+        let ours = |it: &&Record| !matches!(it.value, Value::Nsec(_)) && it.name != services;
+        for record in said.iter().filter(ours) {
             assert!(farewell.records.contains(&Record { seconds: 0, ..record.clone() }));
         }
     }

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The longest label and the longest name. RFC 1035 §2.3.4.
 const LONGEST_LABEL: usize = 63;
 const LONGEST_NAME: usize = 255;
+/// As many pointers are followed in one name: who compresses needs one for each name at most.
+const MOST_JUMPS: usize = 16;
 
 /// As many records are read of one message; the rest is left out.
 const MOST_RECORDS: usize = 64;
@@ -305,6 +307,7 @@ impl<'m> Reader<'m> {
         let mut reader = Reader { bytes: self.bytes, at: self.at };
         let mut jumped_from = None;
         let mut furthest = self.at;
+        let mut jumps = 0;
         loop {
             let length = usize::from(*reader.take(1)?.first()?);
             match length {
@@ -316,7 +319,8 @@ impl<'m> Reader<'m> {
                 0xc0.. => {
                     let low = usize::from(*reader.take(1)?.first()?);
                     let target = (length & 0x3f) << 8 | low;
-                    if target >= furthest {
+                    jumps += 1;
+                    if target >= furthest || jumps > MOST_JUMPS {
                         return None;
                     }
                     jumped_from.get_or_insert(reader.at);

@@ -174,12 +174,21 @@ impl Desk {
             return Vec::new();
         }
         let resolved = resolve(&request.path);
-        let of_board = resolved.serial.and_then(|serial| self.context.boards.mac_of(serial));
-        let named = resolved.mac.or(of_board);
+        let by_address = (self.context.mac_of)(address);
+        let (named, mac) = match (resolved.mac, resolved.serial) {
+            (Some(mac), _) => (Some(mac), Some(mac)),
+            (None, None) => (None, by_address),
+            (None, Some(serial)) => {
+                // Who has the address of a board is that board, whatever number it says.
+                let boards = &self.context.boards;
+                let is_board = by_address.filter(|mac| boards.of(*mac).is_some());
+                let named = if is_board.is_some() { None } else { boards.mac_of(serial) };
+                (named, is_board.or(named))
+            }
+        };
         if let Some(mac) = named {
             (self.context.note_address)(mac, address);
         }
-        let mac = named.or_else(|| (self.context.mac_of)(address));
         let answer = self.context.answer(&resolved, mac);
         if answer == Answer::Absent {
             // A Raspberry Pi looks for dozens of files that nobody has.

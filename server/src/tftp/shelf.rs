@@ -4,16 +4,21 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
 use crate::boot::{Content, Opened, raspberry::LARGEST_FILE_BYTES};
 
-/// Files that transfers hold at the moment, each in memory once, by its checksum. Cheap to clone.
+/// A file that nobody holds any more stays for so long after it was asked for last: who asks again and again does not have it
+/// read each time.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// Files that transfers hold or held a moment ago, each in memory once, by its checksum. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shelf(Arc<Mutex<BTreeMap<String, Weak<Vec<u8>>>>>);
+pub(super) struct Shelf(Arc<Mutex<BTreeMap<String, (Arc<Vec<u8>>, Instant)>>>);
 
 /// Why a file does not go out.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +50,7 @@ impl AsRef<[u8]> for Held {
 
 impl Shelf {
     /// Returns a file's bytes. Blocks while it is read; who wants another one at that moment waits too.
-    pub(super) fn take(&self, opened: Opened) -> Result<Bytes, ShelfError> {
+    pub(super) fn take(&self, opened: Opened, now: Instant) -> Result<Bytes, ShelfError> {
         let Opened { content, size_bytes, tag, .. } = opened;
         let file = match content {
             Content::Memory(bytes) => return Ok(bytes),
@@ -55,12 +60,14 @@ impl Shelf {
             return Err(ShelfError::TooLarge { size_bytes });
         }
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|_, bytes| bytes.strong_count() > 0);
-        if let Some(bytes) = held.get(&tag).and_then(Weak::upgrade) {
-            return Ok(Bytes::from_owner(Held(bytes)));
-        }
-        let bytes = Arc::new(read(file, size_bytes)?);
-        held.insert(tag, Arc::downgrade(&bytes));
+        held.retain(|_, (bytes, asked)| {
+            Arc::strong_count(bytes) > 1 || now.saturating_duration_since(*asked) < KEPT
+        });
+        let bytes = match held.get(&tag) {
+            Some((bytes, _)) => Arc::clone(bytes),
+            None => Arc::new(read(file, size_bytes)?),
+        };
+        held.insert(tag, (Arc::clone(&bytes), now));
         Ok(Bytes::from_owner(Held(bytes)))
     }
 }
@@ -77,20 +84,24 @@ mod tests {
     use super::*;
     use crate::boot::{
         Assets,
-        test_assets::{KERNEL, directory, pattern},
+        test_assets::{KERNEL, SNPONLY, directory, pattern},
     };
 
     #[test]
-    fn a_large_file_is_in_memory_once_and_only_while_it_is_sent() {
+    fn a_large_file_is_in_memory_once_and_not_for_long_after_it_was_sent() {
         let directory = directory();
         let assets = Assets::open(directory.path()).unwrap();
         let shelf = Shelf::default();
-        let take = || shelf.take(assets.read(KERNEL).unwrap()).unwrap();
-        let (first, second) = (take(), take());
+        let begun = Instant::now();
+        let take = |after| shelf.take(assets.read(KERNEL).unwrap(), begun + after).unwrap();
+        let (first, second) = (take(Duration::ZERO), take(Duration::ZERO));
         assert!(first == pattern(3_000_000));
-        assert_eq!(first.as_ptr(), second.as_ptr());
+        let place = first.as_ptr();
+        assert_eq!(second.as_ptr(), place);
         drop((first, second));
-        assert_eq!(shelf.0.lock().unwrap().values().filter_map(Weak::upgrade).count(), 0);
+        assert_eq!(take(KEPT / 2).as_ptr(), place, "it is read once");
+        shelf.take(assets.read(SNPONLY).unwrap(), begun + 2 * KEPT).unwrap();
+        assert_eq!(shelf.0.lock().unwrap().len(), 1, "the kernel is gone");
     }
 
     #[test]
@@ -99,11 +110,12 @@ mod tests {
         let file = File::create(directory.path().join(KERNEL.location())).unwrap();
         file.set_len(LARGEST_FILE_BYTES + 1).unwrap();
         let assets = Assets::open(directory.path()).unwrap();
-        let error = Shelf::default().take(assets.read(KERNEL).unwrap()).unwrap_err();
+        let now = Instant::now();
+        let error = Shelf::default().take(assets.read(KERNEL).unwrap(), now).unwrap_err();
         assert!(
             matches!(error, ShelfError::TooLarge { size_bytes } if size_bytes > LARGEST_FILE_BYTES)
         );
         file.set_len(LARGEST_FILE_BYTES).unwrap();
-        assert!(Shelf::default().take(assets.read(KERNEL).unwrap()).is_ok());
+        assert!(Shelf::default().take(assets.read(KERNEL).unwrap(), now).is_ok());
     }
 }

@@ -67,6 +67,23 @@ fn a_record_that_is_longer_than_it_says_is_no_record() {
     assert_eq!(Message::parse(&bytes), None);
 }
 
+/// A record whose content is pointers, each to the one before it, and one whose name is the last of them.
+fn chain(pointers: u8) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 0x84, 0, 0, 0, 0, 2, 0, 0, 0, 0];
+    bytes.extend([0, 0, 99, 0, 1, 0, 0, 0, 9, 0, 2 * pointers + 2, 0, 0]);
+    let begin = u8::try_from(bytes.len() - 2).unwrap();
+    bytes.extend((0..pointers).flat_map(|number| [0xc0, begin + 2 * number]));
+    bytes.extend([0xc0, begin + 2 * pointers, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 0, 0, 1]);
+    bytes
+}
+
+#[test]
+fn a_long_chain_of_pointers_is_not_followed() {
+    let records = Message::parse(&chain(10)).unwrap().records;
+    assert_eq!(records.last().unwrap().value, Value::A([10, 0, 0, 1].into()));
+    assert_eq!(Message::parse(&chain(90)), None);
+}
+
 fn any_name() -> impl Strategy<Value = Name> {
     proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 0..5)
         .prop_map(|labels| Name::of(labels).unwrap())

@@ -2,7 +2,7 @@
 
 use protocol::MacAddress;
 
-use super::{BoardFile, Wish, command_line, configuration, unserved};
+use super::{Wish, command_line, configuration, unserved};
 use crate::{
     boot::{Answer, Asset, Context, path::Resolved},
     decision::{Boot, Traveller},

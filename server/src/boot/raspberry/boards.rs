@@ -21,8 +21,6 @@ pub struct Boards(Arc<Mutex<Seen>>);
 struct Seen {
     young: HashMap<MacAddress, Board>,
     old: HashMap<MacAddress, Board>,
-    /// The port of each serial number in `young` and `old`.
-    ports: HashMap<Serial, MacAddress>,
 }
 
 impl Boards {
@@ -31,30 +29,28 @@ impl Boards {
         let mut seen = self.seen();
         if seen.young.len() >= GENERATION && !seen.young.contains_key(&mac) {
             seen.old = mem::take(&mut seen.young);
-            let Seen { old, ports, .. } = &mut *seen;
-            ports.retain(|_, mac| old.contains_key(mac));
         }
-        let before = seen.young.insert(mac, board).and_then(|before| before.serial);
-        if let Some(before) = before.filter(|before| Some(*before) != board.serial)
-            && seen.ports.get(&before) == Some(&mac)
-        {
-            seen.ports.remove(&before);
-        }
-        if let Some(serial) = board.serial {
-            seen.ports.insert(serial, mac);
-        }
+        seen.old.remove(&mac);
+        seen.young.insert(mac, board);
     }
 
-    /// Returns the port of the board that has a serial number.
+    /// Returns the port of the board that has a serial number; nothing where several ports have said it, since anybody can.
     pub fn mac_of(&self, serial: Serial) -> Option<MacAddress> {
-        self.seen().ports.get(&serial).copied()
+        let seen = self.seen();
+        let all = seen.young.iter().chain(&seen.old);
+        let mut its = all.filter(|(_, board)| board.serial == Some(serial)).map(|(mac, _)| *mac);
+        its.next().filter(|_| its.next().is_none())
     }
 
-    /// Returns which board has a port.
-    pub fn model_of(&self, mac: MacAddress) -> Model {
+    /// Returns which board has a port, where one said so.
+    pub fn of(&self, mac: MacAddress) -> Option<Board> {
         let seen = self.seen();
-        let board = seen.young.get(&mac).or_else(|| seen.old.get(&mac));
-        board.map_or_else(Model::default, |board| board.model)
+        seen.young.get(&mac).or_else(|| seen.old.get(&mac)).copied()
+    }
+
+    /// Returns which model has a port.
+    pub fn model_of(&self, mac: MacAddress) -> Model {
+        self.of(mac).map_or_else(Model::default, |board| board.model)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -98,6 +94,16 @@ mod tests {
         }
         let seen = boards.seen();
         assert!(seen.young.len() + seen.old.len() <= 2 * GENERATION);
-        assert!(seen.ports.len() <= 2 * GENERATION + 1);
+    }
+
+    #[test]
+    fn a_serial_number_that_two_ports_say_is_nobody_s() {
+        let boards = Boards::default();
+        boards.learn(mac(7), board(7));
+        boards.learn(mac(8), board(7));
+        assert_eq!(boards.mac_of(board(7).serial.unwrap()), None);
+        assert_eq!(boards.of(mac(7)), Some(board(7)));
+        boards.learn(mac(8), board(8));
+        assert_eq!(boards.mac_of(board(7).serial.unwrap()), Some(mac(7)));
     }
 }

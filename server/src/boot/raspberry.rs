@@ -108,7 +108,7 @@ impl BoardFile {
 
     /// Holds for a device tree.
     fn is_device_tree(self) -> bool {
-        self.0.ends_with(".dtb")
+        self.0.strip_suffix(".dtb").is_some()
     }
 
     /// Returns where it stands below the directory of a build.

@@ -14,11 +14,15 @@ use crate::boot::{Content, Opened, raspberry::LARGEST_FILE_BYTES};
 
 /// A file that nobody holds any more stays for so long after it was asked for last: who asks again and again does not have it
 /// read each time.
-const KEPT: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Files that transfers hold or held a moment ago, each in memory once, by its checksum. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shelf(Arc<Mutex<BTreeMap<String, (Arc<Vec<u8>>, Instant)>>>);
+pub(super) struct Shelf(Arc<Mutex<BTreeMap<String, Kept>>>);
+
+/// A file's bytes, and when they were asked for last.
+#[derive(Debug)]
+struct Kept(Arc<Vec<u8>>, Instant);
 
 /// Why a file does not go out.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +64,14 @@ impl Shelf {
             return Err(ShelfError::TooLarge { size_bytes });
         }
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|_, (bytes, asked)| {
-            Arc::strong_count(bytes) > 1 || now.saturating_duration_since(*asked) < KEPT
+        held.retain(|_, Kept(bytes, asked)| {
+            Arc::strong_count(bytes) > 1 || now.saturating_duration_since(*asked) < PATIENCE
         });
         let bytes = match held.get(&tag) {
-            Some((bytes, _)) => Arc::clone(bytes),
+            Some(Kept(bytes, _)) => Arc::clone(bytes),
             None => Arc::new(read(file, size_bytes)?),
         };
-        held.insert(tag, (Arc::clone(&bytes), now));
+        held.insert(tag, Kept(Arc::clone(&bytes), now));
         Ok(Bytes::from_owner(Held(bytes)))
     }
 }
@@ -99,8 +103,8 @@ mod tests {
         let place = first.as_ptr();
         assert_eq!(second.as_ptr(), place);
         drop((first, second));
-        assert_eq!(take(KEPT / 2).as_ptr(), place, "it is read once");
-        shelf.take(assets.read(SNPONLY).unwrap(), begun + 2 * KEPT).unwrap();
+        assert_eq!(take(PATIENCE / 2).as_ptr(), place, "it is read once");
+        shelf.take(assets.read(SNPONLY).unwrap(), begun + 2 * PATIENCE).unwrap();
         assert_eq!(shelf.0.lock().unwrap().len(), 1, "the kernel is gone");
     }
 

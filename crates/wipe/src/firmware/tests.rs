@@ -104,3 +104,12 @@ fn reason(outcome: &TechniqueOutcome) -> &str {
 fn offered(examined: &Examined) -> Vec<Technique> {
     examined.techniques.iter().map(|offered| offered.technique).collect()
 }
+
+/// Everything that a certificate shows of a device, in one text: name, value, and what it is.
+fn shown(examined: &Examined) -> String {
+    let words = examined.capabilities.iter().map(|can| format!("{}={}", can.name, can.value));
+    let texts = [&examined.model, &examined.serial, &examined.firmware];
+    let texts = texts.map(|text| text.clone().unwrap_or_default()).join(", ");
+    let native = examined.native_bytes.unwrap_or(0);
+    format!("{texts}, {native}: {}", words.collect::<Vec<_>>().join(", "))
+}

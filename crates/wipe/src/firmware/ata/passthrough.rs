@@ -285,6 +285,20 @@ mod tests {
         assert_eq!(data[..3], [0, 0, 0x41]);
     }
 
+    /// ACS-4, 6.2: BSY, DRDY, DF, an old one, DRQ, two old ones, ERR.
+    #[test]
+    fn each_bit_of_the_status_counts_as_it_should() {
+        let with = |status| Taskfile { error: 0, status, count: 0, lba: 0 };
+        let is = |test: fn(&Taskfile) -> bool| {
+            let set = (0..8).filter(|bit| test(&with(1 << bit)));
+            set.collect::<Vec<u8>>()
+        };
+        assert_eq!(is(Taskfile::is_error), [0, 5]);
+        assert_eq!(is(Taskfile::is_success), [6]);
+        let spoilt = (0..8).filter(|bit| !with(0x40 | 1 << bit).is_success());
+        assert_eq!(spoilt.collect::<Vec<u8>>(), [0, 3, 5, 7]);
+    }
+
     #[test]
     fn a_task_file_is_found_behind_other_descriptors() {
         let mut sense = vec![0x72, 1, 0, 0x1d, 0, 0, 0, 20, 0, 4, 1, 2, 3, 4];

@@ -102,6 +102,20 @@ mod tests {
         }
     }
 
+    /// SPC-5, table 28: what is of a command before is read as what is of this one.
+    #[test]
+    fn each_response_code_has_its_format() {
+        for code in 0..0x80 {
+            let mut bytes = [0; 18];
+            bytes[0] = code;
+            let found = Sense::parse(&bytes);
+            assert_eq!(found.is_some(), (0x70..=0x73).contains(&code), "{code:#x}");
+            bytes[if code < 0x72 { 2 } else { 1 }] = 0xf5;
+            let key = Sense::parse(&bytes).map(|sense| sense.key);
+            assert_eq!(key, found.map(|_| 5), "{code:#x}");
+        }
+    }
+
     #[test]
     fn conditions_follow_from_the_codes() {
         let condition =

@@ -395,3 +395,12 @@ proptest::proptest! {
         rejoin(&face, &running, &Bench::short(&device));
     }
 }
+
+#[test]
+fn a_certificate_shows_what_the_device_says() {
+    let expected = "Simulated ATA, ATA0001, 1.0, 65536: IDENTIFY word 59=5c00, IDENTIFY word 69=0000, \
+         IDENTIFY word 82=0422, IDENTIFY word 83=7d00, IDENTIFY word 85=0420, IDENTIFY word 86=bc00, \
+         IDENTIFY word 89=0002, IDENTIFY word 90=0003, IDENTIFY word 119=4000, IDENTIFY word 128=0021, \
+         IDENTIFY word 169=0000, IDENTIFY word 217=1c20";
+    assert_eq!(shown(&Simulated::new(Config::default()).examine()), expected);
+}

@@ -445,3 +445,11 @@ fn a_log_that_says_nothing_clear_leaves_it_unknown_whether_a_sanitize_runs() {
     let examined = examine(&device, None, &Bench::new(&controller.0)).unwrap();
     assert!(!examined.is_standing_unknown);
 }
+
+#[test]
+fn a_certificate_shows_what_the_device_says() {
+    let expected = "Simulated NVMe, NVME0001, 1.0, 65536: CMIC=00, OACS=000a, ONCS=000c, FNA=04, VWC=00, \
+         SANICAP=40000007, TNVMCAP=10000, UNVMCAP=0, NSZE=80, FLBAS=00, DPS=00, NMIC=00, DLFEAT=09, \
+         NSATTR=00, SPROG=ffff, SSTAT=0000, SCDW10=00000000";
+    assert_eq!(shown(&Simulated::new(Config::default()).examine()), expected);
+}

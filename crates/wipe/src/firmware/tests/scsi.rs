@@ -348,3 +348,10 @@ fn a_busy_disk_leaves_it_unknown_whether_an_erasure_runs() {
     assert!(examined.is_standing_unknown && examined.running.is_none());
     assert!(!disk.0.examine().is_standing_unknown);
 }
+
+#[test]
+fn a_certificate_shows_what_the_device_says() {
+    let expected = "DRYDOCK Simulated SAS, SAS0001, 0001, 0: MEDIUM ROTATION RATE=1c20, WABEREQ WACEREQ=50, \
+         LOGICAL BLOCK PROVISIONING=00000000, READ CAPACITY bytes 12 to 15=00000000";
+    assert_eq!(shown(&Simulated::new(Config::default()).examine()), expected);
+}

@@ -15,7 +15,7 @@ use crate::{
 
 /// Every case of this kind.
 pub(super) const CASES: &[Case] = &[
-    // Not yet seen red. To be: the server does not announce itself; the router has no SRV record.
+    // Seen red: the router has no SRV record.
     Case {
         name: "medium_finds_server",
         claim: "beside a router that has never heard of Drydock, a machine that starts from a medium with a pin finds the server by multicast DNS, and one whose router has DNS records of it finds it by those",

@@ -73,7 +73,8 @@ pub fn name(pin: Pin) -> String {
 pub async fn run(place: Place, pin: Pin, shutdown: impl Future<Output = ()>) {
     let mut open: Option<Open> = None;
     let mut retry = Instant::now();
-    let mut told = String::new();
+    // The last trouble that was told, and whether it was told that all is well.
+    let (mut told, mut is_said) = (String::new(), false);
     let mut ticks = time::interval(TICK);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
@@ -82,7 +83,15 @@ pub async fn run(place: Place, pin: Pin, shutdown: impl Future<Output = ()>) {
             () = &mut shutdown => break,
             _ = ticks.tick() => follow(&place, pin, &mut open, &mut retry),
             said = next(&mut open) => match said {
-                Ok((said, whom)) => say(open.as_ref(), &said, whom).await,
+                Ok((said, whom)) => {
+                    let sent = say(open.as_ref(), &said, whom).await;
+                    if sent.is_ok() && whom == group() && (!is_said || !told.is_empty()) {
+                        let (interface, host) = (&place.interface, name(pin));
+                        info!(interface, host = format!("{host}.local"), "announced by multicast DNS");
+                        (is_said, told) = (true, String::new());
+                    }
+                    sent
+                }
                 Err(error) => Err(error),
             },
         };
@@ -119,11 +128,6 @@ fn follow(place: &Place, pin: Pin, open: &mut Option<Open>, retry: &mut Instant)
     }
     let port = Port::join(&place.interface, GROUP, MULTICAST_PORT)?;
     let host = name(pin);
-    info!(
-        interface = place.interface,
-        host = format!("{host}.local"),
-        "announced by multicast DNS"
-    );
     let texts = vec![VERSION.to_owned()];
     let announcement = Announcement { host, port: place.port, texts };
     let network = Network { address: place.address, prefix_length: link.prefix_length };

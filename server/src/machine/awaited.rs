@@ -131,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn who_has_half_an_initramfs_is_to_be_restarted_and_not_waited_for() {
+        let holds_back = |name: &str| {
+            let inventory = Inventory { awaited: vec![name.to_owned()], ..Inventory::default() };
+            Awaited::of(&inventory, None, 7).unwrap().holds_back()
+        };
+        assert!(holds_back("ixgbe").ends_with("on their way to the machine: ixgbe"));
+        assert!(holds_back("initramfs").contains("restart it"));
+    }
+
+    #[test]
     fn what_strangers_await_is_bounded_and_harmless() {
         let long = format!("{}\n", "x".repeat(1000));
         let awaited = vec!["\u{1b}[2J".to_owned(), long]

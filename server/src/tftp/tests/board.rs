@@ -46,14 +46,21 @@ fn fill(build: &Path) {
 
 /// Serves boards that are to boot this, once they have said over DHCP who they are.
 fn serve(boot: Boot, identifier: Option<&[u8]>) -> Scene {
+    let said: Vec<_> = identifier.into_iter().map(|identifier| (MAC, identifier)).collect();
+    serve_who(boot, &said, None)
+}
+
+/// Serves who has said what over DHCP; whoever asks does so from the address of that port, where one is named.
+fn serve_who(boot: Boot, said: &[(MacAddress, &[u8])], asks: Option<MacAddress>) -> Scene {
     let (mut context, told, directory) = test_context::context(Boot::OwnDisk);
     test_builds::add(directory.path(), BUILD, b"kernel");
     fill(&directory.path().join("builds").join(BUILD));
     test_builds::flip(directory.path(), BUILD);
     context.boards = Boards::default();
-    if let Some(identifier) = identifier {
-        context.boards.learn(MAC, Board::of(MAC, Some(identifier)));
+    for (mac, identifier) in said {
+        context.boards.learn(*mac, Board::of(*mac, Some(identifier)));
     }
+    context.mac_of = std::sync::Arc::new(move |_| asks);
     let decided = Traveller { mac: Some(MAC), ..Traveller::default() };
     context.decide = std::sync::Arc::new(move |traveller| {
         assert_eq!(*traveller, decided, "nobody is decided about without a name");
@@ -292,4 +299,42 @@ async fn who_is_not_known_or_asks_for_what_is_not_on_the_list_gets_nothing() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_serial_number_that_somebody_else_says_too_names_nobody_but_an_address_does() {
+    const OTHER: MacAddress = MacAddress([0xdc, 0xa6, 0x32, 9, 9, 9]);
+    let system = || Boot::System(System::Sunshine);
+    let configuration = |asks| {
+        let scene = serve_who(system(), &[(MAC, PI4), (OTHER, PI4)], asks);
+        let server = scene.address;
+        as_a_board(move || {
+            let found = size(server, "b7f44626/config.txt", 1024);
+            drop(scene);
+            found
+        })
+    };
+    assert_eq!(configuration(None).await, None);
+    assert!(configuration(Some(MAC)).await.is_some());
+    // Whose address it is, but who has said of no port that it is a board's, is no board.
+    let scene = serve_who(system(), &[], Some(MAC));
+    let server = scene.address;
+    assert_eq!(as_a_board(move || size(server, "b7f44626/config.txt", 1024)).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_dhcp_would_not_answer_gets_no_file_either() {
+    let scene = serve(Boot::System(System::Sunshine), Some(PI5));
+    let build = scene.directory.path().join("builds").join(BUILD);
+    fs::remove_file(build.join("raspberry-pi/bcm2712-rpi-5-b.dtb")).unwrap();
+    let server = scene.address;
+    as_a_board(move || {
+        for name in ["config.txt", "cmdline.txt", "sunshineos-aarch64.vmlinuz"] {
+            assert_eq!(size(server, &format!("b7f44626/{name}"), 1468), None, "{name}");
+        }
+    })
+    .await;
+    let failures = failures(&scene);
+    let is_told = |what: &What| matches!(what, What::FileFailed { reason, .. } if reason.contains("cannot be served"));
+    assert!(!failures.is_empty() && failures.iter().all(is_told), "{failures:?}");
 }

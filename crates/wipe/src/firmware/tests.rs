@@ -5,6 +5,7 @@ mod mmc;
 mod nvme;
 mod opal;
 mod scsi;
+mod transcript;
 
 use std::{fmt, sync::Mutex, time::Duration};
 

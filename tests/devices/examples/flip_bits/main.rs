@@ -41,6 +41,7 @@ const PLACES: [&str; 2] = ["crates/wipe/src/firmware", "tests/devices/src"];
 /// How many flips ended how.
 #[derive(Debug, Default)]
 struct Tally {
+    tried: usize,
     seen: usize,
     unbuilt: usize,
     allowed: usize,
@@ -81,6 +82,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let tally = Mutex::new(Tally::default());
     let tell = |number: &Number, end| {
         let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tally.tried += 1;
+        if tally.tried % 100 == 0 {
+            println!("{} of {} tried", tally.tried, numbers.len());
+        }
         match end {
             End::Seen => tally.seen += 1,
             End::Unbuilt => tally.unbuilt += 1,
@@ -113,7 +118,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         let number = &numbers[index];
         tell(number, build.run_alone(number)?);
     }
-    let Tally { seen, unbuilt, allowed, survived } = tally.into_inner()?;
+    let Tally { seen, unbuilt, allowed, survived, .. } = tally.into_inner()?;
     println!(
         "{seen} turned a test red, {unbuilt} do not build, {allowed} may survive, {survived} may not and did"
     );

@@ -1,6 +1,7 @@
 //! ATA: sanitize, the security state machine, hidden sectors, bridges.
 
 mod security;
+mod transcripts;
 
 use std::io;
 

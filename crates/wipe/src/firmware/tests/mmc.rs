@@ -1,5 +1,7 @@
 //! eMMC: sanitize and secure erase.
 
+mod transcripts;
+
 use std::io;
 
 use devices::{

@@ -1,5 +1,7 @@
 //! NVMe: sanitize in all its states, and formats.
 
+mod transcripts;
+
 use std::{collections::BTreeMap, io};
 
 use devices::{

@@ -1,5 +1,7 @@
 //! TCG Opal: reverting.
 
+mod transcripts;
+
 use std::io;
 
 use devices::{

@@ -1,5 +1,7 @@
 //! SCSI: sanitize and format, as they are listed.
 
+mod transcripts;
+
 use std::io;
 
 use devices::{

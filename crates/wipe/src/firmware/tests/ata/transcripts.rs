@@ -1,0 +1,100 @@
+//! All that goes to ATA disks and comes from them.
+
+use devices::ata::{Kind, Trimmed};
+
+use super::*;
+use crate::firmware::tests::transcript::{self, Recorded, Transcript};
+
+const ALL: [Technique; 5] = [
+    Technique::AtaSanitizeOverwrite,
+    Technique::AtaSanitizeBlock,
+    Technique::AtaSanitizeCrypto,
+    Technique::AtaSecurityErase,
+    Technique::AtaSecurityEraseEnhanced,
+];
+
+fn configs() -> Vec<(&'static str, Config)> {
+    let spins = Config::default;
+    let flash = Config::solid_state;
+    let mut slow = Config::default();
+    let security = slow.security.as_mut().unwrap();
+    (security.erase_minutes, security.enhanced_minutes) = (600, 0);
+    vec![
+        ("spins", spins()),
+        ("flash", flash()),
+        ("flash of ones", Config { kind: Kind::Flash(Some(Trimmed::Deterministic)), ..flash() }),
+        ("flash without trim", Config { kind: Kind::Flash(None), ..flash() }),
+        ("hides by HPA", Config { maximum_address: Some(99), ..spins() }),
+        ("hides by DCO", Config { overlay_address: Some(109), ..spins() }),
+        (
+            "hides by both",
+            Config { maximum_address: Some(99), overlay_address: Some(109), ..spins() },
+        ),
+        ("hides by AMA", Config { maximum_address: Some(99), ..flash() }),
+        ("frozen", Config { freezing: Freezing::AtStart, sanitize_is_frozen: true, ..flash() }),
+        ("slow", slow),
+        ("behind QEMU's bridge", Config { bridge: Bridge::AbortsAll, ..spins() }),
+        ("behind a bridge without sense", Config { bridge: Bridge::WithoutSense, ..spins() }),
+        (
+            "fails",
+            Config {
+                sanitize_course: Course::FailsAt(0x4000),
+                erase_course: Course::FailsAt(0x4000),
+                ..flash()
+            },
+        ),
+        (
+            "sticks",
+            Config {
+                sanitize_course: Course::SticksAt(0x4321),
+                erase_course: Course::SticksAt(0x4321),
+                ..flash()
+            },
+        ),
+    ]
+}
+
+#[test]
+fn what_goes_to_and_fro_stays_as_it_is() {
+    let mut transcript = Transcript::default();
+    for (name, config) in configs() {
+        let disk = Simulated::new(config.clone());
+        let recorded = Recorded::new(&disk);
+        let device = Device::Ata { device: &recorded };
+        let examined = transcript::lines(&examine(&device, None, &Bench::new(&disk)));
+        transcript.add(&format!("{name}, examined"), &recorded, &examined);
+        for technique in ALL {
+            let disk = Simulated::new(config.clone());
+            let recorded = Recorded::new(&disk);
+            let device = Device::Ata { device: &recorded };
+            let outcome =
+                apply(&device, None, technique, &transcript::settings(), &Bench::new(&disk));
+            transcript.add(
+                &format!("{name}, {technique:?}"),
+                &recorded,
+                &transcript::ended(&outcome),
+            );
+        }
+        let recorded = Recorded::new(&disk);
+        let device = Device::Ata { device: &recorded };
+        let lifted = lift_hidden(&device, &Bench::new(&disk));
+        transcript.add(&format!("{name}, lifted"), &recorded, &transcript::lines(&lifted));
+        for password in [settings().password, [b'x'; 32]] {
+            let disk = Simulated::new(config.clone());
+            let mut data = [0; 512];
+            data[2..34].copy_from_slice(&password);
+            let envelope = [0x85, 10, 0x26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xf1, 0];
+            drop(disk.with(|disk| disk.execute(&envelope, &mut data)));
+            disk.with(Disk::power_cut);
+            let recorded = Recorded::new(&disk);
+            let device = Device::Ata { device: &recorded };
+            let recovered = recover(&device, &[[1; 32], settings().password], &Bench::new(&disk));
+            transcript.add(
+                &format!("{name}, recovered"),
+                &recorded,
+                &transcript::lines(&recovered),
+            );
+        }
+    }
+    transcript.compare("ata");
+}

@@ -1,0 +1,239 @@
+//! Every byte between engine and devices, in files that a person can compare with the specifications: one flipped bit on
+//! either side is another transcript. What a transcript means is tested elsewhere; that it stays the same, here.
+//!
+//! ```text
+//! == what it is
+//! > 48a10000000000000800 +01000004 60s     a command, what it carries, how long it may take
+//! < 02 7202041b 20:ff                      its answer: status, sense data, and of the data what is not zero, from a place on
+//! ```
+//!
+//! Where somebody asks the same again and again, the first two and the last are kept, and an answer that is the one of
+//! the time before is not written again. `TRANSCRIPTS=write` writes them
+//! anew, to be read before they are committed.
+
+use std::{collections::BTreeMap, env, fmt::Write as _, fs, io, path::Path};
+
+use disk::command::{
+    Data, MmcCommand, NvmeCommand, NvmeFailure, OpalFailure, OpalStatus, ScsiAnswer,
+};
+
+use super::*;
+
+/// A device whose exchanges are written down.
+#[derive(Debug)]
+pub(super) struct Recorded<'d, D> {
+    device: &'d D,
+    text: Mutex<Vec<(String, String)>>,
+}
+
+impl<'d, D> Recorded<'d, D> {
+    pub(super) fn new(device: &'d D) -> Self {
+        Self { device, text: Mutex::default() }
+    }
+
+    fn write(&self, asked: String, answered: String) {
+        let mut text = self.text.lock().unwrap();
+        // Of what is asked again and again the first two and the last.
+        if let [.., first, second, last] = &mut text[..]
+            && [&first.0, &second.0, &last.0].into_iter().all(|question| *question == asked)
+        {
+            last.1 = answered;
+        } else {
+            text.push((asked, answered));
+        }
+    }
+}
+
+/// A transcript as it grows.
+#[derive(Debug, Default)]
+pub(super) struct Transcript {
+    text: String,
+    /// How each question was answered last.
+    answers: BTreeMap<String, String>,
+}
+
+impl Transcript {
+    /// Adds what was exchanged, and what came of it.
+    pub(super) fn add<D>(&mut self, title: &str, recorded: &Recorded<'_, D>, result: &str) {
+        let _ = writeln!(self.text, "== {title}");
+        for (asked, answered) in recorded.text.lock().unwrap().drain(..) {
+            let is_same = self.answers.get(&asked) == Some(&answered);
+            let words = if is_same { "as before" } else { answered.trim_end() };
+            let _ = writeln!(self.text, "> {asked}\n< {words}");
+            self.answers.insert(asked, answered);
+        }
+        let _ = writeln!(self.text, "{}", result.trim_end());
+    }
+
+    /// Compares it with the one that is kept.
+    pub(super) fn compare(&self, name: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("src/firmware/tests/transcripts/{name}.txt"));
+        if env::var_os("TRANSCRIPTS").is_some_and(|value| value == "write") {
+            fs::write(&path, &self.text).unwrap();
+        }
+        let kept = fs::read_to_string(&path).unwrap_or_default();
+        let (mut ours, mut theirs) = (self.text.lines(), kept.lines());
+        let mut title = "";
+        for number in 1.. {
+            let (our, their) = (ours.next(), theirs.next());
+            title = their.filter(|line| line.starts_with("==")).unwrap_or(title);
+            assert_eq!(our, their, "{} line {number}, {title}", path.display());
+            if our.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// What a command carries.
+fn carried(data: &Data<'_>) -> String {
+    match data {
+        Data::Out(bytes) => format!(" +{}", spots(bytes)),
+        Data::In(buffer) => format!(" {}", buffer.len()),
+        Data::None => String::new(),
+    }
+}
+
+/// The bytes that are not zero, and where they begin.
+fn spots(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let mut is_within = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        if *byte == 0 {
+            is_within = false;
+            continue;
+        }
+        if !is_within {
+            let space = if text.is_empty() { "" } else { " " };
+            let _ = write!(text, "{space}{at}:");
+            is_within = true;
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Sends a command, and returns its answer with what it brought.
+fn read<T>(data: Data<'_>, send: impl FnOnce(Data<'_>) -> T) -> (T, String) {
+    match data {
+        Data::In(buffer) => {
+            let result = send(Data::In(&mut *buffer));
+            (result, spots(buffer))
+        }
+        other => (send(other), String::new()),
+    }
+}
+
+impl<D: ScsiDevice> ScsiDevice for Recorded<'_, D> {
+    fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
+        let asked = format!("{}{} {limit:?}", bytes::hex(command), carried(&data));
+        let (result, found) = read(data, |data| self.device.execute(command, data, limit));
+        let answered = match &result {
+            Ok(answer) => format!("{:02x} {} {found}", answer.status, bytes::hex(&answer.sense)),
+            Err(error) => format!("{:?}", error.kind()),
+        };
+        self.write(asked, answered);
+        result
+    }
+}
+
+impl<D: NvmeController> NvmeController for Recorded<'_, D> {
+    fn admin(
+        &self,
+        command: &NvmeCommand,
+        data: Data<'_>,
+        limit: Duration,
+    ) -> Result<u32, NvmeFailure> {
+        let NvmeCommand { opcode, nsid, dwords } = command;
+        let asked = format!("{opcode:02x} {nsid:x} {dwords:x?}{} {limit:?}", carried(&data));
+        let (result, found) = read(data, |data| self.device.admin(command, data, limit));
+        let answered = match &result {
+            Ok(dword) => format!("{dword:08x} {found}"),
+            Err(error) => format!("{error:?}"),
+        };
+        self.write(asked, answered);
+        result
+    }
+}
+
+impl<D: MmcDevice> MmcDevice for Recorded<'_, D> {
+    fn command(
+        &self,
+        command: &MmcCommand,
+        data: Data<'_>,
+        limit: Duration,
+    ) -> io::Result<[u32; 4]> {
+        let MmcCommand { index, argument, flags, is_write } = command;
+        let way = if *is_write { "out" } else { "in" };
+        let asked = format!("{index} {argument:08x} {flags:x} {way}{} {limit:?}", carried(&data));
+        let (result, found) = read(data, |data| self.device.command(command, data, limit));
+        let answered = match &result {
+            Ok(words) => format!("{words:x?} {found}"),
+            Err(error) => format!("{:?}", error.kind()),
+        };
+        self.write(asked, answered);
+        result
+    }
+
+    fn secure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        let result = self.device.secure_discard(offset, length);
+        self.write(format!("secure discard {offset} {length}"), format!("{result:?}"));
+        result
+    }
+}
+
+impl<D: OpalDevice> OpalDevice for Recorded<'_, D> {
+    fn status(&self) -> io::Result<OpalStatus> {
+        let result = self.device.status();
+        let answered = result.as_ref().map_or_else(
+            |error| format!("{:?}", error.kind()),
+            |status| format!("{:x}", status.flags),
+        );
+        self.write("status".to_owned(), answered);
+        result
+    }
+
+    fn revert_with_psid(&self, psid: &[u8]) -> Result<(), OpalFailure> {
+        let result = self.device.revert_with_psid(psid);
+        self.write("revert with PSID".to_owned(), format!("{result:?}"));
+        result
+    }
+
+    fn revert_with_sid(&self, sid: &[u8]) -> Result<(), OpalFailure> {
+        let result = self.device.revert_with_sid(sid);
+        self.write("revert with SID".to_owned(), format!("{result:?}"));
+        result
+    }
+}
+
+/// Settings of somebody who soon has waited long enough.
+pub(super) fn settings() -> Settings {
+    Settings { patience: Duration::from_mins(5), ..super::settings() }
+}
+
+/// What somebody says, a line for each of its fields.
+pub(super) fn lines(value: &dyn fmt::Debug) -> String {
+    let mut text = String::new();
+    for line in format!("{value:#?}").lines() {
+        let is_field = line.starts_with("    ") && !line.starts_with("     ");
+        if is_field && !line.trim_start().starts_with([']', '}', ')']) {
+            text.push('\n');
+        }
+        text += line.trim_start();
+    }
+    text
+}
+
+/// How a technique ended, and what of it a certificate shows.
+pub(super) fn ended(outcome: &TechniqueOutcome) -> String {
+    let mut text = format!("= {:?} after {} ms", outcome.ended, outcome.milliseconds);
+    if let Some(reason) = &outcome.reason {
+        let _ = write!(text, ": {reason}");
+    }
+    text.push('\n');
+    for RawCommand { name, command, completion } in &outcome.commands {
+        let _ = writeln!(text, "| {name}: {command} {completion}");
+    }
+    text
+}

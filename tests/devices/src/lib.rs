@@ -24,6 +24,8 @@ mod course;
 mod layout;
 mod medium;
 pub mod mmc;
+#[cfg(test)]
+mod neighbours;
 pub mod nvme;
 pub mod opal;
 pub mod scsi;

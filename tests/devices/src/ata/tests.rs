@@ -1,6 +1,7 @@
 //! What the specifications say, asked of the simulator.
 
 mod capacity;
+mod neighbours;
 mod sanitize;
 mod security;
 

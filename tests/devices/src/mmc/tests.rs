@@ -1,5 +1,7 @@
 //! What the specification says, asked of the simulator.
 
+mod neighbours;
+
 use super::*;
 
 const R1: u32 = 0x15;

@@ -3,6 +3,7 @@
 mod format;
 mod identify;
 mod io;
+mod neighbours;
 mod sanitize;
 
 use super::*;

@@ -127,7 +127,7 @@ impl Disk {
                 return Err(Sense::LIST_LENGTH);
             }
             match (code & 0x3f, self.config.protection) {
-                (0x0a, protection) => {
+                (0x0a, protection) if length == 10 => {
                     let is_protected = pages[4] & 1 << 3 != 0;
                     self.config.sense_format = match pages[2] & 1 << 2 {
                         0 => SenseFormat::Fixed,

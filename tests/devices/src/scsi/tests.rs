@@ -1,6 +1,7 @@
 //! What the specifications say, asked of the simulator.
 
 mod erase;
+mod neighbours;
 mod settings;
 
 use super::*;

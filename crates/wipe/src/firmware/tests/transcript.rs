@@ -237,3 +237,20 @@ pub(super) fn ended(outcome: &TechniqueOutcome) -> String {
     }
     text
 }
+
+/// Bytes by chance, the same each time: every field of what a device says holds something else.
+pub(super) fn chance(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Small numbers, and bits by themselves, are what fields hold.
+        match state >> 61 {
+            0..=2 => state.to_le_bytes()[3] & 0x0f,
+            3 => 1 << (state >> 20 & 7),
+            _ => state.to_le_bytes()[4],
+        }
+    };
+    (0..4801).map(next).collect()
+}

@@ -73,3 +73,23 @@ fn what_goes_to_and_fro_stays_as_it_is() {
     }
     transcript.compare("scsi");
 }
+
+/// Devices that answer by chance: which field comes from where.
+#[test]
+fn what_answers_by_chance_mean_stays_as_it_is() {
+    let mut transcript = Transcript::default();
+    for seed in 0..24 {
+        let device = Chance(transcript::chance(seed), Mutex::new(0));
+        let recorded = Recorded::new(&device);
+        let face = Device::Scsi { device: &recorded };
+        let watch = Bench::short(&device);
+        let examined = transcript::lines(&examine(&face, None, &watch));
+        transcript.add(&format!("chance {seed}, examined"), &Recorded::new(&device), &examined);
+        for technique in ALL {
+            let outcome = apply(&face, None, technique, &settings(), &Bench::short(&device));
+            let title = format!("chance {seed}, {technique:?}");
+            transcript.add(&title, &Recorded::new(&device), &transcript::ended(&outcome));
+        }
+    }
+    transcript.compare("scsi-chance");
+}

@@ -234,6 +234,7 @@ check-image: image ## says what is in the image, and fails on what does not belo
 
 check-reproducible: image ## builds the image again elsewhere, and compares the bytes
 	image/check-reproducible
+	image/check-mirror
 
 test: deps check image drydock empty-initrd cloud ## every mechanism once, whole machines included
 	@$(MAKE) --no-print-directory release
@@ -250,6 +251,7 @@ soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test harbour cuts
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
 	image/check-reproducible
+	image/check-mirror
 	image/workshop/check-layouts
 	image/workshop/check-terminal
 	image/workshop/check-distrust

@@ -27,6 +27,9 @@ bills := dist/sunshineos-$(arch).spdx.json dist/herculesos-$(arch).spdx.json
 boards := $(if $(foreign),$(build)/raspberry-pi.stamp)
 # What machines start from a CD or a stick; with PIN also one that knows whom to trust.
 media := $(if $(foreign),,$(foreach system,sunshineos herculesos,dist/$(system)-x86_64.iso $(if $(PIN),dist/$(system)-x86_64-pinned.iso)))
+# Debian's packages are fetched and packed while cargo optimises an agent, which takes one processor; one job more, since who
+# fetches mostly waits.
+at_once = $(if $(filter -j%,$(MAKEFLAGS)),,--jobs=$(shell expr $$(nproc) + 1))
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
 help: ## lists the commands
@@ -41,7 +44,8 @@ deps-bill: deps ## installs what bills of materials are validated with
 deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, AREA=wiping
 	@scripts/deps-bench
 
-image: dist/sunshineos-$(arch).initrd dist/herculesos-$(arch).initrd $(unified) $(media) $(boards) $(versions) $(bills) dist/SHA256SUMS ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
+image: ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
+	@$(MAKE) --no-print-directory $(at_once) dist/SHA256SUMS
 	@image/check-image $(arch)
 	@image/check-unified $(arch)
 	@$(if $(media),image/check-media,:)
@@ -144,15 +148,19 @@ target/image/sunshineos-medium.versions: target/image/modules.cpio.zst $(musl)/a
 target/image/sunshineos-medium.cpio.zst: $(musl)/agent/sunshine-medium target/image/sunshineos-medium.versions image/pack-system $(pack)
 	image/pack-system sunshineos $< $@ target/image/parts/etc/ssl/certs/ca-certificates.crt
 
-# Cargo has one place for both: the one for networks goes back into it.
-$(musl)/agent/sunshine-medium: $(musl)/agent/sunshine FORCE | $(build)/sunshineos.cpio.zst
-	image/build-static x86_64 sunshine agent offline
+# Cargo has one place for both: the one for networks goes back into it. This one may be larger, so that all processors optimise it
+# at once.
+$(musl)/agent/sunshine-medium: $(musl)/agent/sunshine FORCE | $(build)/sunshineos.cpio.zst $(musl)/agent/hercules
+	image/build-static x86_64 sunshine agent offline -Clto=thin -Ccodegen-units=16
 	cmp --silent $< $@ || install -m 755 $< $@
 	image/build-static x86_64 sunshine agent
 
 # cargo knows what is out of date; make only asks it.
 $(musl)/agent/sunshine $(musl)/agent/hercules $(musl)/agent/empty-init: $(if $(foreign),$(build)/parts.stamp) FORCE
 	image/build-static $(arch) $(@F) agent
+
+# One cargo at a time, as it would have it anyway: what waits for it takes no job from others.
+$(musl)/agent/hercules: | $(musl)/agent/sunshine
 
 $(musl)/release/drydock: $(if $(foreign),$(build)/parts.stamp) FORCE
 	image/build-static $(arch) drydock release
@@ -250,6 +258,7 @@ soak: deps image drydock cloud workshop ## the full matrices, for hours
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test harbour cuts
 	DRYDOCK_MISMATCHES=10000 cargo test --locked --package disk --lib do_not_fit
 	image/check-reproducible
+	image/check-mirror
 	image/workshop/check-layouts
 	image/workshop/check-terminal
 	image/workshop/check-distrust

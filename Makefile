@@ -25,8 +25,9 @@ arches := $(or $(ARCHES),x86_64)
 bills := dist/sunshineos-$(arch).spdx.json dist/herculesos-$(arch).spdx.json
 # What the firmware of a Raspberry Pi loads over TFTP.
 boards := $(if $(foreign),$(build)/raspberry-pi.stamp)
-# What machines start from a CD or a stick; with PIN also one that knows whom to trust.
-media := $(if $(foreign),,$(foreach system,sunshineos herculesos,dist/$(system)-x86_64.iso $(if $(PIN),dist/$(system)-x86_64-pinned.iso)))
+# What machines start from a CD or a stick; with PIN also one that knows whom to trust, and with SIGN that one is signed.
+medium := $(if $(SIGN),signed,$(if $(PIN),pinned))
+media := $(if $(foreign),,$(foreach system,sunshineos herculesos,dist/$(system)-x86_64.iso $(if $(medium),dist/$(system)-x86_64-$(medium).iso)))
 # Debian's packages are fetched and packed while cargo optimises an agent, which takes one processor; one job more, since who
 # fetches mostly waits.
 at_once = $(if $(filter -j%,$(MAKEFLAGS)),,--jobs=$(shell expr $$(nproc) + 1))
@@ -134,6 +135,9 @@ dist/%-x86_64.iso: target/image/%-medium.initrd dist/packages.txt dist/pack-x86_
 
 dist/%-x86_64-pinned.iso: target/image/%-medium.initrd dist/packages.txt dist/pack-x86_64/cards FORCE
 	image/iso $* $@ $< "$(PIN)" "$(SERVER)"
+
+dist/%-x86_64-signed.iso: target/image/%-medium.initrd dist/packages.txt dist/pack-x86_64/cards FORCE
+	image/iso $* $@ $< "$(PIN)" "$(SERVER)" "$(SIGN)"
 
 # On a medium SunshineOS can be used without a server; over a network it is smaller. HerculesOS is the same.
 target/image/sunshineos-medium.initrd: target/image/sunshineos-medium.cpio.zst target/image/modules.cpio.zst

@@ -13,6 +13,7 @@ mod medium;
 mod memory;
 mod neighbour;
 mod offline;
+mod signed_medium;
 mod store;
 mod truncated;
 mod unified;
@@ -62,6 +63,7 @@ pub(crate) fn all() -> Vec<Case> {
         unified::CASES,
         arm::CASES,
         medium::CASES,
+        signed_medium::CASES,
         memory::CASES,
         offline::CASES,
         found::CASES,

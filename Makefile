@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help deps deps-bench deps-bill image keys drydock empty-initrd cloud check check-image check-reproducible test test-qemu soak bench demo workshop refresh update rollback release FORCE
+.PHONY: help deps deps-bench deps-bill image keys drydock empty-initrd cloud host check check-image check-reproducible test test-qemu soak bench demo workshop refresh update rollback release FORCE
 .DEFAULT_GOAL := help
 
 # What images are built for; all else is for this host. What is built on the way to them is not mixed.
@@ -233,6 +233,16 @@ target/cloud/cloud.raw: target/image/cloud.stamp image/cloud/assemble
 	mkdir -p $(@D)
 	image/cloud/assemble target/image/cloud $@
 
+host: target/host/host.raw ## builds the Debian on which tests install a release
+
+target/image/host.stamp: $(shell find image/host/mkosi.conf image/host/mkosi.extra image/cloud/mkosi.skeleton -type f) image/build-tree
+	image/build-tree image/host
+	touch $@
+
+target/host/host.raw: target/image/host.stamp image/cloud/assemble
+	mkdir -p $(@D)
+	image/cloud/assemble target/image/host $@ 3072
+
 check: ## format, lints, tests without virtual machines, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -255,7 +265,8 @@ test-qemu: deps image drydock cloud ## CASE=name: one case, with the serial cons
 	@[ -n "$(CASE)" ] || { echo >&2 'say which: make test-qemu CASE=name'; exit 1; }
 	cargo run --locked --package qemu -- case "$(CASE)" --show-serial
 
-soak: deps image drydock cloud workshop ## the full matrices, for hours
+soak: deps image drydock cloud workshop host ## the full matrices, for hours
+	@$(MAKE) --no-print-directory release
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package install --test it cuts
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test media cuts
 	DRYDOCK_POWER_CUTS=1000 cargo test --locked --package wipe --test cuts

@@ -13,6 +13,7 @@ mod medium;
 mod memory;
 mod neighbour;
 mod offline;
+mod release;
 mod signed_medium;
 mod store;
 mod truncated;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> Vec<Case> {
         arm::CASES,
         medium::CASES,
         signed_medium::CASES,
+        release::CASES,
         memory::CASES,
         offline::CASES,
         found::CASES,

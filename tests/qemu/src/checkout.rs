@@ -69,6 +69,16 @@ pub(crate) fn cloud() -> Result<PathBuf> {
     there("target/cloud/cloud.raw", "make cloud")
 }
 
+/// Returns the disk of a Debian that boots with systemd, on which releases are installed.
+pub(crate) fn host() -> Result<PathBuf> {
+    there("target/host/host.raw", "make host")
+}
+
+/// Returns the directory of the release: packages, archives, OCI images.
+pub(crate) fn release() -> Result<PathBuf> {
+    built("release", "make release")
+}
+
 /// Returns a file in `dist/`; where it is missing, the case is left out.
 fn built(name: &str, by: &str) -> Result<PathBuf> {
     there(&format!("dist/{name}"), by)

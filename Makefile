@@ -53,7 +53,7 @@ image: ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:
 	@image/settle $(if $(SIGN),signed)
 
 update: ## builds dist/ anew where Debian has newer packages; the server serves it to the next boot without a restart
-	@newer=$$(image/newer); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image*/parts.stamp; else echo 'image: Debian has nothing newer'; fi
+	@newer=$$(image/newer$(if $(foreign),; [ ! -e $(parts)/files ] || image/fetch-parts $(parts) newer)); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image*/parts.stamp; else echo 'image: Debian has nothing newer'; fi
 	@$(MAKE) --no-print-directory image
 
 release: deps-bill ## writes dist/release: tarball, Debian package and OCI image; ARCHES="x86_64 aarch64"
@@ -178,7 +178,7 @@ target/image-aarch64/raspberry-pi.stamp: image/raspberry-pi dist/sunshineos-aarc
 	touch $@
 
 # What is in the files, and of whom: kernel, initramfs, both in one program, and what a Raspberry Pi needs beside them.
-from_debian := firmware-.*|linux-image-[0-9].*|raspi-firmware|systemd-boot-efi
+from_debian := firmware-.*|linux-(base|binary|image|modules)-[0-9].*|raspi-firmware|systemd-boot-efi
 of_boards := $(if $(foreign),dist/raspberry-pi/*)
 dist/sunshineos-$(arch).spdx.json: dist/sunshineos-$(arch).initrd dist/sunshineos-$(arch)-all.efi $(boards) $(packages) image/bill image/bill.jq Cargo.lock
 	image/bill sunshineos-$(arch) sunshine $(notdir $(musl)) target/image/parts $(packages) 'ca-certificates|$(from_debian)' $(@:.spdx.json=.vmlinuz) $(filter %.initrd %.efi,$^) $(of_boards) >$@

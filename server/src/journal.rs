@@ -134,7 +134,7 @@ pub enum Silence {
 pub enum Unserved {
     /// The images for 64-bit Arm are not there, or are without its files.
     NoFiles,
-    /// Their kernel has no driver for its network port.
+    /// Their kernel does not know it: it has no driver for its network port, or no device tree.
     NoDriver,
     /// It is older than those that are served.
     TooOld,

@@ -10,8 +10,10 @@
 //!
 //! `store divide BUILD` reads `BUILD/union` and `BUILD/union.named` (image/select-modules) and the firmware of Debian's
 //! packages in `BUILD/parts`. `store check BUILD CARDS...` looks at what came of it, and prints one table.
+//! `store board BUILD PARTS TREES...` looks whether the core drives what leads to a board's network port and console.
 #![forbid(unsafe_code)]
 
+mod board;
 mod cards;
 mod check;
 mod compression;
@@ -27,10 +29,14 @@ mod parallel;
 mod samples;
 mod supply;
 mod table;
+mod tree;
 #[cfg(test)]
 mod whole;
 
-use std::{env, path::Path};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use anyhow::bail;
 
@@ -47,6 +53,13 @@ fn main() -> anyhow::Result<()> {
                 cards.iter().map(|cards| kernel::text(Path::new(cards))).collect();
             table::print(&check::check(&layout, &texts?.concat())?, &layout)
         }
-        _ => bail!("usage: store divide BUILD; store check BUILD CARDS..."),
+        ["board", build, parts, ref trees @ ..] => {
+            let trees: Vec<PathBuf> = trees.iter().map(PathBuf::from).collect();
+            let said = board::check(&Layout::new(build), Path::new(parts), &trees)?;
+            table::say(&said)
+        }
+        _ => bail!(
+            "usage: store divide BUILD; store check BUILD CARDS...; store board BUILD PARTS TREES..."
+        ),
     }
 }

@@ -29,6 +29,15 @@ impl Sum {
     }
 }
 
+/// Prints lines.
+pub(crate) fn say(lines: &[String]) -> Result<()> {
+    let mut output = io::stdout().lock();
+    for line in lines {
+        writeln!(output, "image: {line}")?;
+    }
+    Ok(())
+}
+
 /// Prints it.
 pub(crate) fn print(built: &Built, layout: &Layout) -> Result<()> {
     let mut rows: BTreeMap<&str, [Sum; 2]> = BTreeMap::new();

@@ -51,7 +51,9 @@ const FILES: [&str; 9] = [
 /// Without these no Pi 4 boots.
 const NEEDED_BY_FOUR: [&str; 3] = ["start4.elf", "fixup4.dat", "bcm2711-rpi-4-b.dtb"];
 /// Without this no Pi 5 does: its EEPROM has the firmware. `make image` puts it there only where the kernel drives its port.
-const NEEDED_BY_FIVE: [&str; 1] = ["bcm2712-rpi-5-b.dtb"];
+const NEEDED_BY_FIVE: &str = "bcm2712-rpi-5-b.dtb";
+/// The same for one with the newer stepping. Firmware may look for another name, so it is told this one, which is Linux'.
+const NEEDED_BY_FIVE_D: &str = "bcm2712-d-rpi-5-b.dtb";
 /// What is asked for outside of a Pi's directory too, and nobody has.
 const PROBED: [&str; 20] = [
     "armstub8-2712.bin",
@@ -164,8 +166,11 @@ pub(crate) fn unserved(assets: &Assets, model: Model, boot: &Boot) -> Option<Sil
         Model::Four | Model::Unknown => {
             (lacks_system() || !NEEDED_BY_FOUR.iter().all(has)).then_some(Unserved::NoFiles)
         }
-        Model::Five if lacks_system() => Some(Unserved::NoFiles),
-        Model::Five => (!NEEDED_BY_FIVE.iter().all(has)).then_some(Unserved::NoDriver),
+        Model::Five | Model::FiveD if lacks_system() => Some(Unserved::NoFiles),
+        Model::Five => (!has(&NEEDED_BY_FIVE)).then_some(Unserved::NoDriver),
+        Model::FiveD => (!has(&NEEDED_BY_FIVE_D)).then_some(Unserved::NoDriver),
+        // Linux 7.3 has no device tree for these.
+        Model::LikeFive => Some(Unserved::NoDriver),
     }?;
     Some(Silence::RaspberryPi { model: model.name().to_owned(), because })
 }
@@ -184,9 +189,12 @@ fn configuration(
         // Device trees have the names that Linux has for them.
         "upstream_kernel=1".to_owned(),
     ];
-    if model != Model::Five {
+    if matches!(model, Model::Four | Model::Unknown) {
         // Its port's clock would else change with the load.
         lines.extend(["[pi4]", "enable_uart=1", "[all]"].map(str::to_owned));
+    }
+    if model == Model::FiveD {
+        lines.push(format!("device_tree={NEEDED_BY_FIVE_D}"));
     }
     lines.extend(build.map(|build| format!("os_prefix={build}/")));
     lines.push(format!("kernel={}", file(Part::Kernel)));

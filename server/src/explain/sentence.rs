@@ -133,7 +133,7 @@ pub(super) fn reason(silence: &Silence) -> String {
         Silence::RaspberryPi { model, because } => match because {
             Unserved::NoFiles => format!("the images have no files for a {model}"),
             Unserved::NoDriver => {
-                format!("the kernel of the images has no driver for the network port of a {model}")
+                format!("the kernel of the images does not know a {model}")
             }
             Unserved::TooOld => format!("a {model} is not served"),
             Unserved::Loop => {

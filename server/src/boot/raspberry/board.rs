@@ -15,6 +15,10 @@ use protocol::MacAddress;
 const LETTERS: u32 = 0x0069_5052;
 const FOUR: u32 = LETTERS | (b'4' as u32) << 24;
 const FIVE: u32 = LETTERS | (b'5' as u32) << 24;
+/// What a revision calls a 5, and memory.
+const FIVE_B: u32 = 0x17;
+const FOUR_GIB: u32 = 4;
+const EIGHT_GIB: u32 = 5;
 /// The maker's prefix of boards before the Pi 4, whose MAC address was made of the serial number.
 const BEFORE_FOUR: [u8; 3] = [0xb8, 0x27, 0xeb];
 
@@ -36,8 +40,12 @@ pub struct Board {
 pub enum Model {
     /// With BCM2711: 4B, 400, Compute Module 4.
     Four,
-    /// With BCM2712: 5, 500, Compute Module 5.
+    /// A 5 with the first BCM2712, stepping C0, or one that does not say which.
     Five,
+    /// A 5 with BCM2712 D0, whose pins are elsewhere: by the device tree of a C0, Linux reaches for what is not there, and stops.
+    FiveD,
+    /// With BCM2712, and no 5: 500, Compute Module 5.
+    LikeFive,
     /// Before the Pi 4: other firmware, without a boot loader of its own.
     Older,
     /// It does not say; it is served as a Pi 4.
@@ -72,7 +80,12 @@ impl Board {
                 Self { serial: serial(first), model: guess }
             }
             Some([letters, revision, _, number]) => {
-                let model = of_letters(letters).or_else(|| of_revision(revision));
+                let model = match (letters, of_revision(revision)) {
+                    (FOUR, _) => Some(Model::Four),
+                    (FIVE, Some(model @ (Model::FiveD | Model::LikeFive))) => Some(model),
+                    (FIVE, _) => Some(Model::Five),
+                    (_, model) => model,
+                };
                 Self { serial: serial(number), model: model.unwrap_or(guess) }
             }
             None => Self { serial: None, model: guess },
@@ -90,7 +103,8 @@ impl Model {
     pub fn name(self) -> &'static str {
         match self {
             Self::Four => "Raspberry Pi 4",
-            Self::Five => "Raspberry Pi 5",
+            Self::Five | Self::FiveD => "Raspberry Pi 5",
+            Self::LikeFive => "Raspberry Pi 500 or Compute Module 5",
             Self::Older => "Raspberry Pi before the 4",
             Self::Unknown => "Raspberry Pi",
         }
@@ -100,7 +114,7 @@ impl Model {
     pub(super) fn serial_ports(self) -> &'static [&'static str] {
         match self {
             Self::Four | Self::Older => &["ttyS1"],
-            Self::Five => &["ttyAMA10"],
+            Self::Five | Self::FiveD | Self::LikeFive => &["ttyAMA10"],
             Self::Unknown => &["ttyS1", "ttyAMA10"],
         }
     }
@@ -113,20 +127,20 @@ fn words(identifier: &[u8]) -> Option<[u32; 4]> {
     <[[u8; 4]; 4]>::try_from(words).ok().map(|words| words.map(u32::from_le_bytes))
 }
 
-fn of_letters(letters: u32) -> Option<Model> {
-    match letters {
-        FOUR => Some(Model::Four),
-        FIVE => Some(Model::Five),
-        _ => None,
-    }
-}
-
-/// Reads the processor out of a revision, where somebody chose other letters. Raspberry Pi documentation, "New-style revision codes".
+/// Reads the processor out of a revision. Raspberry Pi documentation, "New-style revision codes".
+///
+/// The processor's stepping is not in it. Boards with 4 and 8 GB began with C0 (`c04170`, `d04170`), and have D0 since revision
+/// 1.1 (`d04171`: meta-raspberrypi, issue 1410); all that came later have D0 (2 GB: meta-mender-community, pull request 413;
+/// 16 GB, `e04171`: talos, issue 12748).
 fn of_revision(revision: u32) -> Option<Model> {
     let is_new = revision & 1 << 23 != 0;
     match (revision >> 12) & 0xf {
         3 if is_new => Some(Model::Four),
-        4 if is_new => Some(Model::Five),
+        4 if is_new => Some(match ((revision >> 4) & 0xff, (revision >> 20) & 7, revision & 0xf) {
+            (FIVE_B, FOUR_GIB | EIGHT_GIB, 0) => Model::Five,
+            (FIVE_B, _, _) => Model::FiveD,
+            _ => Model::LikeFive,
+        }),
         0..=2 if is_new => Some(Model::Older),
         _ => None,
     }
@@ -157,6 +171,18 @@ mod tests {
         check(MAC, [four, 0x00c0_3111, 0x3201_0203, 0xb7f4_4626], Some("b7f44626"), Model::Four);
         check(MAC, [five, 0x00d0_4170, 0, 0x64b5_9de4], Some("64b59de4"), Model::Five);
         check(MAC, [0x1234, 0x00d0_4170, 0, 1], Some("00000001"), Model::Five);
+        for (revision, model) in [
+            (0x00c0_4170, Model::Five),
+            (0x00c0_4171, Model::FiveD),
+            (0x00d0_4171, Model::FiveD),
+            (0x00b0_4170, Model::FiveD),
+            (0x00e0_4171, Model::FiveD),
+            (0x00c0_4180, Model::LikeFive),
+            (0x00d0_4190, Model::LikeFive),
+            (0, Model::Five),
+        ] {
+            check(MAC, [five, revision, 0, 1], Some("00000001"), model);
+        }
         check(MAC, [0x1234, 0x00c0_3111, 0, 1], Some("00000001"), Model::Four);
         check(MAC, [0x1234, 0x0000_000e, 0, 1], Some("00000001"), Model::Unknown);
         check(MAC, [0xb66c_4c16; 4], Some("b66c4c16"), Model::Unknown);

@@ -35,6 +35,15 @@ fn a_board_is_told_what_to_load_of_which_build() {
     kernel=herculesos-aarch64.vmlinuz
     initramfs herculesos-aarch64.initrd followkernel
     ");
+    insta::assert_snapshot!(configuration(System::Sunshine, Model::FiveD, MAC, build), @r"
+    # Drydock: dc:a6:32:01:02:03 boots SunshineOS.
+    arm_64bit=1
+    upstream_kernel=1
+    device_tree=bcm2712-d-rpi-5-b.dtb
+    os_prefix=0a1b2c3d4e5f/
+    kernel=sunshineos-aarch64.vmlinuz
+    initramfs sunshineos-aarch64.initrd followkernel
+    ");
     for (system, model) in [(System::Sunshine, Model::Unknown), (System::Hercules, Model::Four)] {
         let text = configuration(system, model, MAC, build);
         assert!(text.lines().all(|line| line.len() <= 98), "the firmware cuts lines at 98: {text}");
@@ -169,5 +178,9 @@ fn a_board_is_served_where_its_files_and_its_system_are_there() {
     assert_eq!(because(Model::Five, &sunshine), Some(Unserved::NoDriver));
     put(directory.path(), &["raspberry-pi/bcm2712-rpi-5-b.dtb"]);
     assert_eq!(because(Model::Five, &sunshine), None);
+    assert_eq!(because(Model::FiveD, &sunshine), Some(Unserved::NoDriver));
+    put(directory.path(), &["raspberry-pi/bcm2712-d-rpi-5-b.dtb"]);
+    assert_eq!(because(Model::FiveD, &sunshine), None);
+    assert_eq!(because(Model::LikeFive, &sunshine), Some(Unserved::NoDriver));
     assert_eq!(because(Model::Older, &sunshine), Some(Unserved::TooOld));
 }

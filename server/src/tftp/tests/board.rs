@@ -13,6 +13,8 @@ use crate::{
 
 const MAC: MacAddress = MacAddress([0xdc, 0xa6, 0x32, 1, 2, 3]);
 const PI4: &[u8] = b"\0RPi4\x11\x31\xc0\0\x32\x01\x02\x03\x26\x46\xf4\xb7";
+/// The same board with the newer processor.
+const PI5_D: &[u8] = b"\0RPi5\x71\x41\xd0\0\x32\x01\x02\x03\x26\x46\xf4\xb7";
 const PI5: &[u8] = b"\0RPi5\x70\x41\xd0\0\x32\x01\x02\x03\x26\x46\xf4\xb7";
 const BUILD: &str = test_builds::OLD;
 
@@ -38,7 +40,9 @@ fn fill(build: &Path) {
         fs::write(build.join(name), image(name)).unwrap();
     }
     fs::create_dir_all(build.join("raspberry-pi")).unwrap();
-    for name in ["start4.elf", "fixup4.dat", "bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb"] {
+    let firmware = ["start4.elf", "fixup4.dat"];
+    let trees = ["bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb", "bcm2712-d-rpi-5-b.dtb"];
+    for name in firmware.into_iter().chain(trees) {
         assert!(BoardFile::named(name).is_some());
         fs::write(build.join("raspberry-pi").join(name), name.repeat(1000)).unwrap();
     }
@@ -207,19 +211,26 @@ async fn a_pi_4_loads_everything_by_its_serial_number() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pi_5_loads_everything_with_the_firmware_that_it_has() {
     const BLOCK: usize = 1468;
-    let scene = serve(Boot::System(System::Hercules), Some(PI5));
-    let server = scene.address;
-    let loaded = as_a_board(move || {
-        assert!(text(server, "b7f44626/config.txt", BLOCK).contains("kernel=herculesos-"));
-        for name in ["pieeprom.sig", "recovery.elf", "boot.img"] {
-            assert_eq!(size(server, &format!("b7f44626/{name}"), BLOCK), None, "{name}");
-        }
-        load_system(server, "bcm2712-rpi-5-b.dtb", " console=ttyAMA10,115200n8 ", BLOCK)
-    });
-    let [kernel, initramfs] = loaded.await;
-    assert!(kernel == image("herculesos-aarch64.vmlinuz"));
-    assert!(initramfs == image("herculesos-aarch64.initrd"));
-    assert_eq!(failures(&scene), []);
+    let named = "device_tree=bcm2712-d-rpi-5-b.dtb\n";
+    for (identifier, tree, is_named) in
+        [(PI5, "bcm2712-rpi-5-b.dtb", false), (PI5_D, "bcm2712-d-rpi-5-b.dtb", true)]
+    {
+        let scene = serve(Boot::System(System::Hercules), Some(identifier));
+        let server = scene.address;
+        let loaded = as_a_board(move || {
+            let configuration = text(server, "b7f44626/config.txt", BLOCK);
+            assert!(configuration.contains("kernel=herculesos-"));
+            assert_eq!(configuration.contains(named), is_named, "{configuration}");
+            for name in ["pieeprom.sig", "recovery.elf", "boot.img"] {
+                assert_eq!(size(server, &format!("b7f44626/{name}"), BLOCK), None, "{name}");
+            }
+            load_system(server, tree, " console=ttyAMA10,115200n8 ", BLOCK)
+        });
+        let [kernel, initramfs] = loaded.await;
+        assert!(kernel == image("herculesos-aarch64.vmlinuz"));
+        assert!(initramfs == image("herculesos-aarch64.initrd"));
+        assert_eq!(failures(&scene), []);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

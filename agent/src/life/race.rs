@@ -59,7 +59,7 @@ mod tests {
     use crate::finding::{Offer, Source};
 
     /// Whoever waits for a dead server waits longer than that.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Duration = Duration::from_mins(1);
     const MOMENT: Duration = Duration::from_millis(10);
     const LONG: Duration = Duration::from_hours(1);
 

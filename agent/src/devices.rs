@@ -180,7 +180,8 @@ fn run(
                 if !queue.want_again(want.file) {
                     debug!(module = want.file, "not loaded: not all of it came");
                 } else if want.is_loaded && !firmware.is_empty() {
-                    reprobe::probe_again(Path::new("/sys"), want, |gap| findings.add_gap(gap));
+                    let findings = findings.clone();
+                    reprobe::probe_again(Path::new("/sys"), want, move |gap| findings.add_gap(gap));
                 }
             });
         };
@@ -278,7 +279,7 @@ fn listen(
         }
         let patience = match stage {
             Stage::Resting if !supply.is_idle() && is_known => Some(QUIET_MILLISECONDS),
-            Stage::Resting if queue.is_idle() && supply.is_idle() && !findings.is_waiting() => None,
+            Stage::Resting if is_at_rest(queue, findings) => None,
             Stage::Resting => Some(SLOW_MILLISECONDS),
             Stage::Settled => Some(QUIET_MILLISECONDS),
             Stage::Arriving | Stage::Late => Some(LULL_MILLISECONDS),
@@ -357,6 +358,7 @@ fn listen(
                 matters |= findings.end_wait();
             }
             matters |= supply.take_end();
+            matters |= MEDIA.take_news();
             // A driver that is wanted only now: until it has come, nothing is to be decided by what it would show.
             let awaited = findings.awaited().len();
             matters |= awaited > told;
@@ -366,6 +368,11 @@ fn listen(
             }
         }
     }
+}
+
+/// Holds where nothing is under way: until the kernel says something, there is nothing to do.
+fn is_at_rest(queue: &Queue<'_>, findings: &Findings) -> bool {
+    queue.is_idle() && queue.supply().is_idle() && !findings.is_waiting() && MEDIA.is_quiet()
 }
 
 /// Says which drivers do not come to an end.

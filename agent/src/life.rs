@@ -1,5 +1,6 @@
 //! The life of PID 1, from the first mount to the restart.
 
+mod race;
 mod talk;
 
 use std::{

@@ -162,6 +162,9 @@ pub struct Machine {
     /// Drivers that are on their way to the boot that is running, or was the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Awaited>,
+    /// How many of its last boots, in a row, had an initramfs that did not come whole.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cut_boots: u32,
     /// Whether disks were wiped since its last complete report: what is on them, the next boot of SunshineOS says.
     pub was_wiped: bool,
     /// The size of its inventory in the database.
@@ -300,6 +303,11 @@ pub struct Boot {
     pub from_medium: bool,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 /// Boots of older servers' databases were all of SunshineOS.
 #[expect(clippy::unnecessary_wraps, reason = "the signature is serde's")]
 fn boots_of_old() -> Option<System> {
@@ -334,7 +342,7 @@ pub enum Load {
     Diskless,
     /// All are blank.
     Blank,
-    /// At least one is not, or could not be read.
+    /// At least one is not, or could not be read; or no boot could tell, and none more is tried.
     Data,
 }
 
@@ -347,7 +355,8 @@ impl Machine {
         let mut disks =
             self.disks.iter().filter(|disk| !(disk.portable && disk.read_only)).peekable();
         let is_empty = disks.peek().is_none();
-        if disks.any(awaited::has_data) && (self.complete || self.is_overdue()) {
+        let has_data = disks.any(awaited::has_data) && (self.complete || self.is_overdue());
+        if has_data || self.hides_its_disks() {
             Load::Data
         } else if !self.complete || self.awaited.is_some() {
             Load::Unreported

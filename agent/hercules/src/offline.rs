@@ -34,6 +34,10 @@ const LEVELS: [(PowerLevel, &str, &str); 4] = [
     (PowerLevel::Redline, "redline", "the device's own erasure, or several passes"),
 ];
 
+/// What is said as it begins: without a server nobody else knows of it.
+const WIPING: &str = "wiping. Nobody journals this: if the power fails in the middle, nothing goes on by itself but what a disk does on its \
+                      own, and a half-written disk does not say so. Wipe all of these again then.\n";
+
 const NOTHING: &str = "nothing was touched\n";
 
 /// Looks at the disks first, and then asks.
@@ -135,7 +139,7 @@ impl Confirmation {
     fn ask(self) -> Reply {
         let Some(disk) = self.disks.get(self.typed.len()) else {
             let Self { inventory, disks, level, typed } = self;
-            return Reply::work("wiping\n", move || engine::wipe(&inventory, &disks, level, typed));
+            return Reply::work(WIPING, move || engine::wipe(&inventory, &disks, level, typed));
         };
         let Some(name) = confirm::best_name(&DiskIdentity::of(disk)) else {
             return Reply::leave(format!(

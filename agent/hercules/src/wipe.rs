@@ -8,6 +8,7 @@
 
 mod base64;
 mod keeper;
+mod marks;
 mod result;
 mod screen;
 mod units;

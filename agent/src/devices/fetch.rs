@@ -2,6 +2,8 @@
 //!
 //! Nothing is written before its length and SHA-256 are those of the list that came with the image.
 
+mod room;
+
 use std::{
     fs::{self, File},
     io::{self, Read, Write as _},
@@ -18,6 +20,7 @@ use modules::{Digest, Index};
 use ring::digest::{SHA256, digest};
 use tracing::{debug, warn};
 
+use self::room::{ROOM, Reserved};
 use super::{
     medium::Media,
     stock::{Parcel, Stock},
@@ -39,9 +42,6 @@ const FILE_PATIENCE: Duration = Duration::from_secs(40);
 
 /// The longest time for a module by its name and all that it needs.
 const BRING_PATIENCE: Duration = Duration::from_mins(1);
-
-/// What the machine keeps free while drivers are put into its memory: the agent with an inventory, and the drivers' own.
-const RESERVE_BYTES: u64 = 12 << 20;
 
 /// A file's bytes as they come, and how many there will be.
 pub(super) type Coming = (u64, Box<dyn Read>);
@@ -76,10 +76,8 @@ pub(super) fn fetch(
     source: &Source<'_>,
     deadline: Instant,
 ) -> Result<(), Failure> {
-    if let Some(already) = already(parcel, stock) {
-        return already;
-    }
     let deadline = deadline.min(Instant::now() + FILE_PATIENCE);
+    let Some(_room) = begin(parcel, stock, deadline)? else { return Ok(()) };
     let mut why = "it was never asked for".to_owned();
     for attempt in 0..ATTEMPTS {
         let next = Instant::now()
@@ -102,13 +100,18 @@ pub(super) fn fetch(
     Err(Failure::Other(why))
 }
 
-/// Returns what is to be said of a file before anything comes: it is here, or there is no room for it.
-pub(super) fn already(parcel: &Parcel, stock: &Stock) -> Option<Result<(), Failure>> {
+/// Makes room for a file before anything of it comes; nothing where it is here. Blocks while others, which are on their way,
+/// have the room, until then at the latest.
+pub(super) fn begin(
+    parcel: &Parcel,
+    stock: &Stock,
+    deadline: Instant,
+) -> Result<Option<Reserved<'static>>, Failure> {
     if stock.target(&parcel.place).exists() {
-        return Some(Ok(()));
+        return Ok(None);
     }
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    room(&meminfo, parcel.length).err().map(Err)
+    let meminfo = || fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    ROOM.reserve(parcel.length, meminfo, deadline).map(Some)
 }
 
 /// Puts a file in its place that came, where it is the one that the image was made with.
@@ -216,21 +219,6 @@ fn put_through(unfinished: &Path, target: &Path, bytes: &[u8]) -> Result<(), Fai
             _ => Failure::Other(format!("writing {}: {error}", target.display())),
         }
     })
-}
-
-/// Checks that a file fits into memory twice: as it comes, and as it is kept; the kernel unpacks it then.
-/// `meminfo` is `/proc/meminfo`, whose absence hinders nobody.
-fn room(meminfo: &str, length: u64) -> Result<(), Failure> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    let Some(available) = available.map(|kilobytes| kilobytes.saturating_mul(1024)) else {
-        return Ok(());
-    };
-    let needed = length.saturating_mul(2).saturating_add(RESERVE_BYTES);
-    if available >= needed {
-        return Ok(());
-    }
-    Err(Failure::NoSpace(format!("{length} bytes, and {available} of memory are available")))
 }
 
 /// The line to the server's store. It is there while something is fetched.

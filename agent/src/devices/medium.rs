@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use protocol::inventory::Gap;
@@ -44,6 +44,10 @@ struct Found {
     silent: Vec<String>,
     /// How many times one was found.
     count: usize,
+    /// How many disks are being looked at.
+    looks: usize,
+    /// Whether one was found since somebody asked: a picture from before does not show that it is one.
+    is_news: bool,
 }
 
 impl Found {
@@ -59,6 +63,8 @@ impl Media {
             disks: Vec::new(),
             silent: Vec::new(),
             count: 0,
+            looks: 0,
+            is_news: false,
         }))
     }
 
@@ -85,13 +91,28 @@ impl Media {
         }
         let disk = belt::in_sysfs(disk);
         // A drive without a medium is none. What else is wrong with a disk is told where it is described.
+        self.found().looks += 1;
         let work = move || {
             if is_ours(&belt::device(&disk)).unwrap_or(false) {
                 self.add(disk);
             }
+            self.found().looks -= 1;
         };
         // Where there is no thread there is no medium, which is said where something is missing.
-        let _looked_at = super::aside("medium".to_owned(), Box::new(work));
+        if super::aside("medium".to_owned(), Box::new(work)).is_err() {
+            self.found().looks -= 1;
+        }
+    }
+
+    /// Holds where no disk is being looked at, and nothing was found that nobody asked about.
+    pub(super) fn is_quiet(&self) -> bool {
+        let found = self.found();
+        found.looks == 0 && !found.is_news
+    }
+
+    /// Says once that one was found.
+    pub(super) fn take_news(&self) -> bool {
+        std::mem::take(&mut self.found().is_news)
     }
 
     pub(super) fn add(&self, disk: String) {
@@ -99,6 +120,7 @@ impl Media {
         if !found.disks.contains(&disk) {
             found.disks.push(disk);
             found.count += 1;
+            found.is_news = true;
         }
     }
 
@@ -135,9 +157,11 @@ impl Media {
     ) -> Option<Result<(), Failure>> {
         let disks = self.found().answering();
         for disk in disks {
-            if let Some(already) = fetch::already(parcel, stock) {
-                return Some(already);
-            }
+            let _room = match fetch::begin(parcel, stock, Instant::now() + limit) {
+                Ok(Some(room)) => room,
+                Ok(None) => return Some(Ok(())),
+                Err(failure) => return Some(Err(failure)),
+            };
             let (path, name, length) =
                 (belt::device(&disk), parcel.digest.to_string(), parcel.length);
             let came = patiently(limit, Box::new(move || read(&path, &name, length)));

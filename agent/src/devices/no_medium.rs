@@ -25,6 +25,14 @@ impl Media {
         0
     }
 
+    pub(super) fn is_quiet(&self) -> bool {
+        true
+    }
+
+    pub(super) fn take_news(&self) -> bool {
+        false
+    }
+
     pub(super) fn look(&self, _disk: &str) {}
 
     pub(super) fn has(&self, _disk: &String) -> bool {

@@ -1,6 +1,11 @@
 //! Speaking to a server: to the one that was said, or to the first of those that were heard of which has the right key.
 
-use std::{future::pending, pin, time::Duration};
+use std::{
+    future::pending,
+    pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use protocol::{Announce, Pin};
 use tokio::{
@@ -10,7 +15,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{LifeError, SESSION};
+use super::{LifeError, SESSION, race};
 use crate::{
     devices::Findings,
     finding::{Offers, Way},
@@ -63,23 +68,17 @@ impl Talker {
     /// Tries all addresses that are heard of until a server has one of these keys.
     async fn search(&self, pins: &[Pin]) -> Result<Session, LifeError> {
         info!("neither image nor command line name a server: the network is asked where it is");
-        let (mut heard, mut online, mut tried) = (self.heard.clone(), self.online.clone(), 0);
+        let (mut heard, mut online) = (self.heard.clone(), self.online.clone());
+        let told = Arc::default();
         loop {
             online.borrow_and_update();
-            let offers = heard.borrow_and_update().clone();
-            for (number, offer) in offers.all().iter().enumerate() {
-                let session = session(&offer.server, pins).await?;
-                if session.is_answered().await {
-                    return Ok(session);
-                }
-                let server = &offer.server;
-                if number >= tried {
-                    warn!(server, "does not answer, or has another key than the pinned one");
-                } else {
-                    debug!(server, "does not answer");
-                }
+            let (told, shared) = (Arc::clone(&told), Arc::<[Pin]>::from(pins));
+            let found = race::first(&mut heard, race::HEAD_START, move |server| {
+                attempt(server, Arc::clone(&shared), Arc::clone(&told))
+            });
+            if let Some(session) = found.await {
+                return session;
             }
-            tried = offers.all().len();
             // DHCP offers a server before the port has an address to ask it from.
             let news = async {
                 tokio::select! {
@@ -91,6 +90,30 @@ impl Talker {
             let _either = timeout(RETRY_PERIOD, news).await;
         }
     }
+}
+
+/// Tries a server; returns the session where it answers, and why there is none where that holds for all. `told` are those of
+/// whose silence was told.
+async fn attempt(
+    server: String,
+    pins: Arc<[Pin]>,
+    told: Arc<Mutex<Vec<String>>>,
+) -> Option<Result<Session, LifeError>> {
+    let session = match session(&server, &pins).await {
+        Ok(session) => session,
+        Err(error) => return Some(Err(error)),
+    };
+    if session.is_answered().await {
+        return Some(Ok(session));
+    }
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.contains(&server) {
+        debug!(server, "does not answer");
+    } else {
+        warn!(server, "does not answer, or has another key than the pinned one");
+        told.push(server);
+    }
+    None
 }
 
 /// Makes a session, on a thread of its own, because the key waits for randomness.

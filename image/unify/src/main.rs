@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod executable;
+mod stub;
 mod wrap;
 
 use std::{
@@ -35,11 +36,13 @@ fn main() -> anyhow::Result<()> {
         bail!("usage: unify STUB KERNEL RELEASE OS-RELEASE COMMAND-LINE ROOM INITRD... >image.efi");
     };
     let room: usize = room.parse().with_context(|| format!("reading ROOM: {room}"))?;
+    let stub_bytes = read(stub)?;
+    stub::check(&stub_bytes).with_context(|| format!("looking at {stub}"))?;
     let kernel = read(kernel)?;
     let memory = size_in_memory(&kernel).context("reading the kernel's headers")?;
     let initrds: Vec<Vec<u8>> = initrds.iter().map(read).collect::<Result<_, _>>()?;
     let image = join(
-        &read(stub)?,
+        &stub_bytes,
         &[
             Section::new(".osrel", read(os_release)?),
             Section::new(".uname", release.clone().into_bytes()),

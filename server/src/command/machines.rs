@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{client::segment, operators::Detail},
-    machine::{Approval, Awaited, DiskState, Machine, Overview, Record},
+    machine::{Approval, Awaited, DiskState, Machine, Overview, Record, awaited::lacks_initramfs},
     moment,
 };
 
@@ -165,6 +165,7 @@ fn state(overview: &Overview) -> String {
     let machine = &overview.machine;
     let state = match (overview.online, machine.complete) {
         (false, _) => "away",
+        (true, _) if awaits_initramfs(machine) => "initramfs cut off",
         (true, _) if machine.awaited.is_some() => "loading drivers",
         (true, false) => "probing",
         (true, true) if machine.told_to_wait.is_some() => "told to wait",
@@ -267,8 +268,17 @@ fn page(detail: &Detail, now: i64) -> String {
     output::align(&rows)
 }
 
+fn awaits_initramfs(machine: &Machine) -> bool {
+    machine.awaited.as_ref().is_some_and(|awaited| lacks_initramfs(&awaited.modules))
+}
+
 fn awaits(awaited: &Awaited, now: i64) -> String {
     let since = moment::show_ago(awaited.since, now);
+    if lacks_initramfs(&awaited.modules) {
+        return format!(
+            "another boot, its initramfs did not come as a whole, {since}: drydock explain"
+        );
+    }
     let overdue = if awaited.is_overdue { ", which is too long: drydock explain" } else { "" };
     format!("drivers, {}, first {since}{overdue}", awaited.words())
 }
@@ -356,6 +366,17 @@ mod tests {
             line.split_whitespace().collect::<Vec<_>>().join(" "),
             "awaits drivers, mpt3sas, ixgbe, first 11 min ago, which is too long: drydock explain"
         );
+    }
+
+    #[test]
+    fn a_machine_with_half_an_initramfs_is_not_said_to_wait_for_drivers() {
+        let mut overview = overview();
+        let (modules, since) = (vec!["initramfs".to_owned()], NOW - 700_000);
+        overview.machine.awaited = Some(Awaited { modules, since, is_overdue: true });
+        assert_eq!(state(&overview), "initramfs cut off");
+        let page = page(&Detail { overview, inventory: None }, NOW);
+        let line = page.lines().find(|line| line.starts_with("awaits ")).unwrap();
+        assert!(line.contains("initramfs") && !line.contains("drivers"), "{line}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     sentence::{is_image, is_script},
     traces::Traces,
 };
-use crate::journal::ClientFamily;
+use crate::{journal::ClientFamily, machine::awaited::lacks_initramfs};
 
 /// Firmware and iPXE take the next step within this time.
 const STEP_MILLISECONDS: i64 = 10_000;
@@ -29,6 +29,8 @@ pub enum Cause {
     DriversAwaited,
     /// The agent runs, and drivers did not come within ten minutes.
     DriversMissing,
+    /// The agent runs, and the initramfs did not come to it as a whole.
+    InitramfsCut,
     /// All went well: the machine boots its own disk.
     OwnDisk,
     /// The machine's identity is in doubt: a person must look.
@@ -109,6 +111,9 @@ fn after_the_kernel(traces: &Traces<'_>) -> Option<Cause> {
         return Some(Cause::Held);
     }
     let awaited = traces.awaited().filter(|_| !matches!(traces.record(), Some(Err(_))));
+    if awaited.is_some_and(|(modules, _)| lacks_initramfs(modules)) {
+        return Some(Cause::InitramfsCut);
+    }
     if let Some((_, is_overdue)) = awaited {
         return Some(if is_overdue { Cause::DriversMissing } else { Cause::DriversAwaited });
     }

@@ -11,7 +11,7 @@ use crate::{
     certificate::policy::technique_words,
     journal::{ClientFamily, FileProtocol, Silence, Unfit, Unserved, What},
     machine::{
-        awaited::words,
+        awaited::{lacks_initramfs, words},
         wipe::{progress_words, verdict_words},
     },
 };
@@ -74,6 +74,10 @@ pub(super) fn of(what: &What) -> (Stage, String) {
         What::Announced { agent_version, complete } => {
             let picture = if *complete { "complete" } else { "still probing" };
             (Stage::Agent, format!("announced itself, agent {agent_version}, {picture}"))
+        }
+        What::DriversAwaited { modules, overdue } if lacks_initramfs(modules) => {
+            let rest = if *overdue { ", and nothing more comes in this boot" } else { "" };
+            (Stage::Agent, format!("its initramfs did not come as a whole{rest}"))
         }
         What::DriversAwaited { modules, overdue: false } => {
             (Stage::Agent, format!("drivers are on their way to it: {}", words(modules)))

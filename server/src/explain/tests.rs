@@ -364,6 +364,22 @@ fn drivers_that_are_on_their_way_are_named_until_they_are_there() {
     }
 }
 
+#[test]
+fn half_an_initramfs_is_called_that_and_no_driver() {
+    let awaited = |overdue| What::DriversAwaited { modules: vec!["initramfs".to_owned()], overdue };
+    for overdue in [false, true] {
+        let mut story = kernel_loaded();
+        story
+            .push((13_000, What::Announced { agent_version: "0.1.0".to_owned(), complete: false }));
+        story.push((13_000, awaited(overdue)));
+        story.push((13_100, What::RecordWritten { name: "4q5hmp2".to_owned() }));
+        let explanation = explained(Mode::Proxy, &story);
+        assert_eq!(explanation.cause, Cause::InitramfsCut);
+        let words = explanation.to_string();
+        assert!(words.contains("initramfs did not come") && !words.contains("driver"), "{words}");
+    }
+}
+
 fn unserved(because: Unserved) -> Silence {
     Silence::RaspberryPi { model: "Raspberry Pi 5".to_owned(), because }
 }

@@ -21,6 +21,7 @@ pub(super) fn of(cause: Cause, traces: &Traces<'_>) -> Verdict {
         Cause::UnderWay => say("the boot goes on; nothing is overdue"),
         Cause::Recorded => recorded(traces),
         Cause::DriversAwaited => drivers_awaited(traces),
+        Cause::InitramfsCut => initramfs_cut(),
         Cause::DriversMissing => drivers_missing(traces),
         Cause::OwnDisk => own_disk(),
         Cause::Held => held(traces),
@@ -81,6 +82,17 @@ fn drivers_missing(traces: &Traces<'_>) -> Verdict {
         .attempt("look at the machine's console: the agent says there what it cannot fetch or load")
         .attempt("let server and image be of the same make: dist/store must hold what the image names (make image, --assets)")
         .attempt("restart the machine: drydock machines reboot MACHINE")
+}
+
+fn initramfs_cut() -> Verdict {
+    say("the agent runs, and the initramfs did not come to it as a whole: disks may be missing from its report")
+        .next(
+            "the machine starts again, three boots in a row at most; then one that may hide data boots its own disk, and one \
+             that is known to be empty waits",
+        )
+        .attempt("read what is missing: the gap initramfs of drydock machines show MACHINE -o json")
+        .attempt("look at how much the boot program loads, at the link, and at the machine's memory")
+        .attempt("afterwards, let it start SunshineOS again: drydock machines wait MACHINE, and restart it")
 }
 
 fn own_disk() -> Verdict {

@@ -4,6 +4,10 @@
 //! ```text
 //!  report with modules awaited ─► nothing is ordered, sent home or approved by rule ─► report without any: as ever
 //!                                        └── after ten minutes: said once; data that is seen counts all the same
+//!
+//!  report with half an initramfs ─► it starts again, three boots in a row at most ─► whole: as ever
+//!                                        └── not whole: its own disk, which nobody could read, as if it held data;
+//!                                            known to be empty, it waits
 //! ```
 
 use protocol::Inventory;
@@ -13,6 +17,9 @@ use super::{DiskState, KnownDisk, Machine};
 
 /// So long drivers may take: a store on a slow link has as much to send as the core.
 const PATIENCE_MILLISECONDS: i64 = 600_000;
+/// So many boots without a whole initramfs are had in a row: a transfer that broke off may not break off again, and a boot
+/// program's limit always cuts.
+const CUT_BOOTS: u32 = 3;
 /// So many modules are remembered: a machine has fewer kinds of devices.
 const MODULES: usize = 64;
 /// What is kept of a module's name (Linux, `MODULE_NAME_LEN`).
@@ -54,10 +61,19 @@ impl Awaited {
 
     /// Says why an order waits.
     pub(super) fn holds_back(&self) -> String {
-        if self.modules.iter().any(|module| module == INITRAMFS) {
+        if lacks_initramfs(&self.modules) {
             return "the initramfs did not come to the machine as a whole: restart it".to_owned();
         }
         format!("drivers are on their way to the machine: {}", self.words())
+    }
+
+    /// Says why it is refused to order anything of a machine.
+    pub(super) fn refuses(&self, machine: &str) -> StillAwaited {
+        let machine = machine.to_owned();
+        if lacks_initramfs(&self.modules) {
+            return StillAwaited::Initramfs { machine };
+        }
+        StillAwaited::Drivers { machine, modules: self.words() }
     }
 
     /// Names the modules.
@@ -69,6 +85,11 @@ impl Awaited {
 /// What an agent whose initramfs was cut off or damaged waits for, in all its boot (`agent/src/manifest.rs`).
 const INITRAMFS: &str = "initramfs";
 
+/// Holds where what is awaited is the rest of an initramfs: nothing of it comes in this boot.
+pub fn lacks_initramfs(modules: &[String]) -> bool {
+    modules.iter().any(|module| module == INITRAMFS)
+}
+
 /// Names modules, the first few of many.
 pub fn words(modules: &[String]) -> String {
     let (named, rest) = modules.split_at(modules.len().min(NAMED));
@@ -76,17 +97,29 @@ pub fn words(modules: &[String]) -> String {
     if rest.is_empty() { named } else { format!("{named} and {} more", rest.len()) }
 }
 
-/// Says that drivers of a machine are awaited, so that it may show less than it has.
+/// Says that something of a machine is awaited, so that it may show less than it has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "drivers of this machine are on their way or did not come ({modules}), so disks may be missing from its report; try again \
-     in a moment, or see its gaps in drydock machines show {machine} -o json"
-)]
-pub struct StillAwaited {
-    /// The machine.
-    pub machine: String,
-    /// Which drivers.
-    pub modules: String,
+pub enum StillAwaited {
+    /// Drivers.
+    #[error(
+        "drivers of this machine are on their way or did not come ({modules}), so disks may be missing from its report; try \
+         again in a moment, or see its gaps in drydock machines show {machine} -o json"
+    )]
+    Drivers {
+        /// The machine.
+        machine: String,
+        /// Which.
+        modules: String,
+    },
+    /// The rest of its initramfs, until another boot.
+    #[error(
+        "the initramfs of this machine did not come as a whole, so disks may be missing from its report; it has to start again: \
+         see its gaps in drydock machines show {machine} -o json"
+    )]
+    Initramfs {
+        /// The machine.
+        machine: String,
+    },
 }
 
 impl Machine {
@@ -101,6 +134,30 @@ impl Machine {
         {
             order.held_back = None;
         }
+    }
+
+    /// Notes that what it awaits takes too long, or comes no more in this boot.
+    pub(super) fn gives_up_waiting(&mut self) {
+        let Some(awaited) = &mut self.awaited else { return };
+        awaited.is_overdue = true;
+        self.cut_boots = self.cut_boots.saturating_add(lacks_initramfs(&awaited.modules).into());
+    }
+
+    /// Holds where nothing comes any more that it awaits, and nobody has noted so: its agent has looked at everything else.
+    pub(super) fn waits_in_vain(&self) -> bool {
+        let awaited = self.awaited.as_ref().filter(|awaited| !awaited.is_overdue);
+        awaited.is_some_and(|awaited| awaited.modules.iter().all(|module| module == INITRAMFS))
+    }
+
+    /// Holds where it is to start again, since its initramfs did not come whole and may the next time.
+    pub(super) fn tries_again(&self) -> bool {
+        let lacks = |awaited: &Awaited| awaited.is_overdue && lacks_initramfs(&awaited.modules);
+        self.awaited.as_ref().is_some_and(lacks) && self.cut_boots < CUT_BOOTS
+    }
+
+    /// Holds where nobody will see what is on its disks, and nobody ever has: one boot after the other was cut off.
+    pub(super) fn hides_its_disks(&self) -> bool {
+        !self.complete && self.cut_boots >= CUT_BOOTS
     }
 
     /// Holds where its agent has looked at all of it in this boot, as far as anybody knows.

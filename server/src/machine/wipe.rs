@@ -214,7 +214,7 @@ impl WipeWork {
 
     /// Notes a sign of life; returns when the one before it was.
     pub(in crate::machine) fn lives(&mut self, at: i64) -> Option<i64> {
-        self.watch = None;
+        self.watch = self.watch.map(|watch| watch.anew(at));
         self.alive.replace(at)
     }
 }

@@ -107,6 +107,15 @@ fn without_all_drivers_of_disks_nothing_is_offered() {
 }
 
 #[test]
+fn who_begins_is_told_that_a_power_cut_is_remembered_by_nobody() {
+    let (inventory, disks) = (machine(), vec![disk("sda", "A1")]);
+    let asked = Confirmation { inventory, disks, level: PowerLevel::Full, typed: Vec::new() };
+    let reply = Box::new(asked).answer("A1");
+    assert!(matches!(reply.then, Then::Work(_)));
+    assert!(reply.words.contains("Wipe all of these again"), "{reply:?}");
+}
+
+#[test]
 fn what_is_typed_moves_no_cursor() {
     let Inventory { disks, .. } = machine();
     let reply = Box::new(Which { inventory: machine(), disks }).answer("\x1b[2J");

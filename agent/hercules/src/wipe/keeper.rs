@@ -1,8 +1,7 @@
 //! The session with the server as who keeps an order: steps are written down there before they happen.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError, atomic::Ordering},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -13,11 +12,11 @@ use agent::{
 use linux::suspend::Alarm;
 use protocol::{
     EventKind, Level, OrderId,
-    wipe::{WipeProgress, WipeStep, WipeStepKind},
+    wipe::{WipeProgress, WipeStep},
 };
 use wipe::{Stopped, job::Keeper};
 
-use super::screen::Screen;
+use super::{marks::Marks, screen::Screen};
 use crate::chain;
 
 /// How long a step waits for a server that does not answer. What runs goes on meanwhile; what has not begun does not.
@@ -36,14 +35,7 @@ pub(super) struct SessionKeeper {
     bulk: Bulk,
     order: OrderId,
     screen: Mutex<Screen>,
-    marks: Mutex<BTreeMap<u32, Mark>>,
-}
-
-/// The last watermark of a disk that was noted, and the one that is to be noted after it.
-#[derive(Debug)]
-struct Mark {
-    noted: Ticket,
-    next: Option<WipeStep>,
+    marks: Mutex<Marks<Ticket>>,
 }
 
 impl SessionKeeper {
@@ -55,6 +47,10 @@ impl SessionKeeper {
         let kind = EventKind::WipeStep { order: self.order, step: Box::new(step) };
         self.session.note(Level::Info, kind)
     }
+
+    fn marks(&self) -> MutexGuard<'_, Marks<Ticket>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Keeper for SessionKeeper {
@@ -63,7 +59,7 @@ impl Keeper for SessionKeeper {
     }
 
     fn journal(&self, step: WipeStep) -> Result<(), Stopped> {
-        let ticket = self.put(step);
+        let ticket = self.marks().step(step, |step| self.put(step));
         let begun = Instant::now();
         loop {
             if self.session.is_told_within(ticket, JOURNAL_PAUSE) {
@@ -80,32 +76,11 @@ impl Keeper for SessionKeeper {
     }
 
     fn note(&self, step: WipeStep) {
-        if !matches!(step.kind, WipeStepKind::Watermark { .. }) {
-            self.put(step);
-            return;
-        }
-        // While the server is gone watermarks would push out what matters: one of each disk waits, and the latest of those
-        // that came since.
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = marks.get_mut(&step.disk)
-            && self.session.waits(last.noted)
-        {
-            last.next = Some(step);
-            return;
-        }
-        let disk = step.disk;
-        let noted = self.put(step);
-        marks.insert(disk, Mark { noted, next: None });
+        self.marks().note(step, |ticket| self.session.waits(ticket), |step| self.put(step));
     }
 
     fn progress(&self, progress: WipeProgress) {
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        for mark in marks.values_mut().filter(|mark| !self.session.waits(mark.noted)) {
-            if let Some(step) = mark.next.take() {
-                mark.noted = self.put(step);
-            }
-        }
-        drop(marks);
+        self.marks().go_on(|ticket| self.session.waits(ticket), |step| self.put(step));
         Screen::show(&self.screen, &progress);
         self.bulk.tell(EventKind::WipeProgress(Box::new(progress)));
     }

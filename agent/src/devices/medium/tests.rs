@@ -135,11 +135,15 @@ fn a_disk_is_looked_at_where_the_machine_started_from_a_medium_and_forgotten_whe
     media.want();
     assert!(media.is_wanted() && media.count() == 0);
     let disk = || "cciss!c0d0".to_owned();
+    assert!(media.is_quiet() && !media.take_news());
     media.add(disk());
+    assert!(!media.is_quiet(), "whoever sleeps does not hear of it");
+    assert!(media.take_news() && !media.take_news() && media.is_quiet());
     media.add(disk());
+    assert!(!media.take_news(), "known already");
     assert!(media.count() == 1 && media.has(&disk()));
     media.forget("cciss/c0d0");
     assert!(media.count() == 0 && !media.has(&disk()));
     media.add(disk());
-    assert_eq!(media.count(), 2, "it came a second time");
+    assert!(media.count() == 2 && media.take_news(), "it came a second time");
 }

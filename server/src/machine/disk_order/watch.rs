@@ -70,7 +70,7 @@ impl DiskOrder {
         match &mut self.work {
             Work::Wipe { wipe } => wipe.lives(at),
             Work::Install(install) => {
-                install.watch = None;
+                install.watch = install.watch.map(|watch| watch.anew(at));
                 install.alive.replace(at)
             }
         }
@@ -78,7 +78,11 @@ impl DiskOrder {
 
     /// Notes that the server runs, and would hear. Says whether that is to be stored.
     pub(in crate::machine) fn watched(&mut self, at: i64, uptime: Duration) -> bool {
-        let Some(since) = self.last_sign() else { return false };
+        let Some(since) = self.last_sign() else {
+            // For how long the server ran tells how long it slept once there are signs.
+            self.set_watch(Watch { looked: at, away_milliseconds: 0, uptime: Some(uptime) });
+            return false;
+        };
         let before =
             self.signs().1.unwrap_or(Watch { looked: since, away_milliseconds: 0, uptime: None });
         let ran = uptime.saturating_sub(before.uptime.unwrap_or_default());
@@ -87,12 +91,23 @@ impl DiskOrder {
         // of a server that heard a sign of life and looks for the first time then, all its uptime is taken for time since.
         let away = at.saturating_sub(before.looked).saturating_sub(ran);
         let away_milliseconds = before.away_milliseconds.saturating_add(away).max(0);
-        let watch = Some(Watch { looked: at, away_milliseconds, uptime: Some(uptime) });
-        match &mut self.work {
-            Work::Wipe { wipe } => wipe.watch = watch,
-            Work::Install(install) => install.watch = watch,
-        }
+        self.set_watch(Watch { looked: at, away_milliseconds, uptime: Some(uptime) });
         before.looked.div_euclid(STORED_MILLISECONDS) != at.div_euclid(STORED_MILLISECONDS)
+    }
+
+    fn set_watch(&mut self, watch: Watch) {
+        match &mut self.work {
+            Work::Wipe { wipe } => wipe.watch = Some(watch),
+            Work::Install(install) => install.watch = Some(watch),
+        }
+    }
+}
+
+impl Watch {
+    /// Begins anew with a sign of life. What the server ran since it looked last is taken for time since, which is no more than
+    /// between two looks.
+    pub(in crate::machine) fn anew(self, at: i64) -> Self {
+        Self { looked: at, away_milliseconds: 0, ..self }
     }
 }
 
@@ -150,6 +165,23 @@ mod tests {
         assert_eq!(order.lost_at(), Some(24 * HOUR));
         order.watched(-10 * HOUR, hours(4));
         assert_eq!(order.lost_at(), Some(34 * HOUR), "it slept for ten hours");
+    }
+
+    #[test]
+    fn a_sleep_right_after_a_sign_of_life_is_no_time_in_which_anybody_listened() {
+        let mut install = crate::machine::disk_order::tests::order(2);
+        // It was looked at before it began, of a server that runs for long.
+        install.watched(-HOUR, hours(99));
+        install.state = running().state;
+        install.watched(10 * HOUR, hours(100));
+        assert_eq!(install.lost_at(), Some(34 * HOUR), "it slept ten of the eleven hours");
+        for mut order in [running(), install] {
+            order.watched(11 * HOUR, hours(101));
+            order.lives(11 * HOUR);
+            assert_eq!(order.lost_at(), Some(35 * HOUR));
+            order.watched(21 * HOUR, hours(102));
+            assert_eq!(order.lost_at(), Some(44 * HOUR), "it slept nine of the ten hours");
+        }
     }
 
     #[test]

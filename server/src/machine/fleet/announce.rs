@@ -93,6 +93,11 @@ impl<'a> Picture<'a> {
         }
     }
 
+    /// Holds where the agent has looked at everything, but for what is awaited.
+    pub(super) fn has_looked(&self) -> bool {
+        self.announce.complete
+    }
+
     /// Returns what the machine shows.
     pub(super) fn inventory(&self) -> &'a Inventory {
         &self.announce.inventory
@@ -462,6 +467,7 @@ impl Machine {
         self.inventory_bytes = picture.inventory_bytes;
         self.was_wiped &= !self.complete;
         if self.complete {
+            self.cut_boots = 0;
             self.remember_disks(inventory, self.last_seen);
         }
     }

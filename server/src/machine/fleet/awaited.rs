@@ -5,11 +5,7 @@ use protocol::Verb;
 use super::{Effects, Fleet, Now, Session, announce::Picture, instruct};
 use crate::{
     journal::What,
-    machine::{
-        DiskOrder, Machine,
-        awaited::{Awaited, StillAwaited},
-        install::InstallRefusal,
-    },
+    machine::{DiskOrder, Machine, awaited::Awaited, install::InstallRefusal},
 };
 
 impl Fleet {
@@ -29,7 +25,12 @@ impl Fleet {
         let inventory = picture.inventory();
         machine.awaits(Awaited::of(inventory, before.as_ref(), now.unix_milliseconds));
         let modules = |awaited: &Awaited| awaited.modules.clone();
-        let is_news = before.as_ref().map(modules) != machine.awaited.as_ref().map(modules);
+        let is_over = picture.has_looked() && machine.waits_in_vain();
+        if is_over {
+            machine.gives_up_waiting();
+        }
+        let is_news =
+            is_over || before.as_ref().map(modules) != machine.awaited.as_ref().map(modules);
         let awaited = machine.awaited.as_ref().filter(|_| is_news)?;
         Some(What::DriversAwaited { modules: awaited.modules.clone(), overdue: awaited.is_overdue })
     }
@@ -49,8 +50,7 @@ impl Fleet {
     pub(super) fn check_awaited(&self, machine: &Machine, now: Now) -> Result<(), InstallRefusal> {
         match &machine.awaited {
             Some(awaited) if self.is_online(machine, now) => {
-                let (machine, modules) = (machine.name.clone(), awaited.words());
-                Err(InstallRefusal::DriversAwaited(StillAwaited { machine, modules }))
+                Err(InstallRefusal::DriversAwaited(awaited.refuses(&machine.name)))
             }
             _ => Ok(()),
         }
@@ -70,9 +70,11 @@ impl Fleet {
             self.machines().filter(is_due).map(|machine| machine.name.clone()).collect();
         for name in due {
             let Some(machine) = self.machines.get_mut(name.as_str()) else { continue };
-            let Some(awaited) = machine.awaited.as_mut() else { continue };
-            awaited.is_overdue = true;
-            let modules = awaited.modules.clone();
+            machine.gives_up_waiting();
+            let Some(modules) = machine.awaited.as_ref().map(|awaited| awaited.modules.clone())
+            else {
+                continue;
+            };
             effects.tell(machine, now, What::DriversAwaited { modules, overdue: true });
             let verb = machine.standing_verb();
             // Whoever waits already need not be told to.

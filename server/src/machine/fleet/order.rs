@@ -7,7 +7,7 @@ use crate::{
     decision::System,
     journal::What,
     machine::{
-        Approval, Machine, Told,
+        Approval, Load, Machine, Told,
         awaited::StillAwaited,
         disk_order::{DiskOrder, OrderEvent},
         evidence::Strength,
@@ -113,8 +113,7 @@ impl Fleet {
         let mut machine = self.known(name)?.clone();
         let is_coming = !machine.complete && self.is_online(&machine, now);
         if let Some(awaited) = machine.awaited.as_ref().filter(|_| is_coming) {
-            let (machine, modules) = (name.to_owned(), awaited.words());
-            return Err(OrderError::DriversAwaited(StillAwaited { machine, modules }));
+            return Err(OrderError::DriversAwaited(awaited.refuses(name)));
         }
         if !machine.complete {
             return Err(OrderError::Incomplete { name: name.to_owned() });
@@ -294,24 +293,23 @@ impl Fleet {
 impl Machine {
     /// Says what its agent does until something else is said (SAFETY.md 18).
     pub(in crate::machine) fn standing_verb(&self) -> Verb {
-        let reported = self.has_reported();
+        let is_over = self.has_reported() || self.is_overdue();
+        let is_free =
+            self.told_to_wait.is_none() && !matches!(self.approval, Approval::Held { .. });
         if self.claimed_by.is_some() {
             // Its owner's boot server gets it.
             Verb::Reboot {}
-        } else if self.open_order().or(self.lost_order()).is_some() || self.started_from_medium() {
+        } else if self.started_from_medium() {
             Verb::Wait {}
-        } else if (reported || self.is_overdue())
-            && self.told_to_wait.is_none()
-            && !matches!(self.approval, Approval::Held { .. })
-            && self.runs(System::Hercules)
-        {
+        } else if self.tries_again() && is_free {
+            // Its order, too, is not begun in this boot.
+            Verb::RebootAfter { seconds: super::PATIENCE_SECONDS }
+        } else if self.open_order().or(self.lost_order()).is_some() {
+            Verb::Wait {}
+        } else if is_over && is_free && self.runs(System::Hercules) {
             // It has nothing to wipe, whatever it may show yet. Not at once: its medium may start it again and again.
             Verb::RebootAfter { seconds: super::PATIENCE_SECONDS }
-        } else if (reported || self.is_overdue())
-            && self.told_to_wait.is_none()
-            && !matches!(self.approval, Approval::Held { .. })
-            && self.load() == crate::machine::Load::Data
-        {
+        } else if is_over && is_free && self.load() == Load::Data && !self.was_wiped {
             Verb::RebootAfter { seconds: super::PATIENCE_SECONDS }
         } else {
             Verb::Wait {}
@@ -336,6 +334,6 @@ impl Machine {
         !self.ever_approved
             && self.passwords.is_empty()
             && self.strength() == Strength::Weak
-            && self.load() != crate::machine::Load::Data
+            && self.load() != Load::Data
     }
 }

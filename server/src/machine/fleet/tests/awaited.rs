@@ -84,7 +84,7 @@ fn an_order_waits_for_a_driver_of_a_card_that_came_later() {
     let modules = "ixgbe".to_owned();
     assert_eq!(
         refused,
-        InstallRefusal::DriversAwaited(StillAwaited { machine: name.clone(), modules })
+        InstallRefusal::DriversAwaited(StillAwaited::Drivers { machine: name.clone(), modules })
     );
     assert_eq!(story.load(&name), Load::Unreported, "not blank, for all that is known");
     let welcome = story.boots(1, ONE);
@@ -176,4 +176,103 @@ fn a_machine_that_wipes_nothing_leaves_herculesos_although_a_driver_never_comes(
     let told = story.fleet.get(&name).unwrap().sequence;
     story.waits(2, 1200);
     assert!(!matches!(story.polls(2, told), Ok(Some(Verb::RebootAfter { .. }))));
+}
+
+/// The same machine, whose initramfs was cut off: it sees no disk.
+const CUT: &str =
+    "uuid=4c4c4544-0051-3510-8048-b4c04f4d5032 serial=4Q5HMP2 mac=1 mac=2 awaits=initramfs";
+
+const AGAIN: Verb = Verb::RebootAfter { seconds: 60 };
+
+#[test]
+fn who_has_half_an_initramfs_starts_again_and_then_from_its_disk_which_nobody_saw() {
+    let mut story = Story::new();
+    let still_probing = story.says(1, CUT, mac(1), false).unwrap();
+    assert_eq!(still_probing.verb, Verb::Wait {}, "it may show data yet");
+    let name = still_probing.machine;
+    for session in 1..=3 {
+        assert_eq!(story.decides_for(mac(1)), SUNSHINE, "boot {session}");
+        assert_eq!(story.boots(session, CUT).verb, AGAIN, "boot {session}");
+        // Saying it again is no other boot.
+        assert_eq!(story.boots(session, CUT).verb, AGAIN, "boot {session}");
+    }
+    assert_eq!(story.load(&name), Load::Data, "what could not be read three times is not empty");
+    assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
+    let refused = story.approve(&name).unwrap_err().to_string();
+    assert!(refused.contains("initramfs") && !refused.contains("drivers"), "{refused}");
+    // A person has it started once more; it waits for them. With all of it, all begins anew.
+    story.order(&name, Order::Wait).unwrap();
+    assert_eq!(story.decides_for(mac(1)), SUNSHINE);
+    assert_eq!(story.boots(4, CUT).verb, Verb::Wait {});
+    story.boots(5, ONE);
+    assert_eq!(story.load(&name), Load::Blank);
+    assert_eq!(story.fleet.get(&name).unwrap().cut_boots, 0);
+}
+
+#[test]
+fn half_an_initramfs_sends_home_at_once_who_shows_data_or_has_shown_it() {
+    let mut story = Story::new();
+    let name = story.boots(1, &format!("{CUT} disk=a:data")).machine;
+    assert_eq!(story.load(&name), Load::Data);
+    assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
+    let mut story = Story::new();
+    story.boots(1, &ONE.replace("blank", "data"));
+    assert_eq!(story.boots(2, CUT).verb, AGAIN);
+    assert_eq!(story.decides_for(mac(1)), Boot::OwnDisk);
+}
+
+#[test]
+fn an_empty_or_wiped_machine_with_half_an_initramfs_starts_again_three_times_and_then_waits() {
+    for was_wiped in [false, true] {
+        let mut story = Story::new();
+        let disk = if was_wiped { "data" } else { "blank" };
+        let name = story.boots(1, &ONE.replace("blank", disk)).machine;
+        story.with(|fleet, _, _| fleet.amend(&name, |machine| machine.was_wiped = was_wiped));
+        for session in 2..=3 {
+            assert_eq!(story.boots(session, CUT).verb, AGAIN);
+        }
+        for session in 4..=5 {
+            assert_eq!(story.decides_for(mac(1)), SUNSHINE);
+            assert_eq!(story.boots(session, CUT).verb, Verb::Wait {}, "boot {session}");
+            story.waits(session, 1200);
+            assert_eq!(story.polls(session, 0), Ok(None));
+        }
+    }
+}
+
+#[test]
+fn who_has_an_order_and_half_an_initramfs_starts_again_for_it_and_no_more_than_three_times() {
+    let mut story = Story::new();
+    let (name, _) = story.stands_ready(1, ONE);
+    let id = story.installs(1, &name, ONE, &request("only", false)).unwrap();
+    assert_eq!(story.boots(2, CUT).verb, AGAIN);
+    assert_eq!(story.boots(3, CUT).verb, AGAIN);
+    assert_eq!(story.boots(4, CUT).verb, Verb::Wait {});
+    let held_back = story.fleet.find_order(id).unwrap().1.held_back.clone().unwrap_or_default();
+    assert!(held_back.contains("initramfs"), "{held_back}");
+    let welcome = story.boots(5, ONE);
+    assert_eq!(story.given(5, welcome.sequence), Some(id));
+}
+
+#[test]
+fn half_an_initramfs_disturbs_nobody_who_is_held_or_was_told_to_wait() {
+    let mut story = Story::new();
+    let name = story.boots(1, ONE).machine;
+    story.order(&name, Order::Wait).unwrap();
+    assert_eq!(story.boots(2, CUT).verb, Verb::Wait {});
+    let mut story = Story::new();
+    let name = story.boots(1, ONE).machine;
+    let reason = "two boots".to_owned();
+    story.with(|fleet, now, effects| fleet.hold(&name, reason, now, effects));
+    assert_eq!(story.boots(2, CUT).verb, Verb::Wait {});
+}
+
+#[test]
+fn a_driver_that_is_on_its_way_beside_half_an_initramfs_may_still_show_data() {
+    let mut story = Story::new();
+    let both = format!("{CUT} awaits=mpt3sas");
+    assert_eq!(story.boots(1, &both).verb, Verb::Wait {});
+    story.waits(1, 660);
+    assert_eq!(story.polls(1, 0), Ok(Some(AGAIN)));
+    assert_eq!(story.fleet.get("4q5hmp2").unwrap().cut_boots, 1);
 }

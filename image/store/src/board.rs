@@ -127,7 +127,7 @@ fn modalias(tree: &Tree, place: Place, compatible: &[&str]) -> String {
         let (vendor, device) = (vendor.to_uppercase(), device.to_uppercase());
         return format!("pci:v{vendor:0>8}d{device:0>8}sv00000000sd00000000bc00sc00i00");
     }
-    let names: String = compatible.iter().map(|name| format!("C{name}")).collect();
+    let names: String = compatible.iter().flat_map(|name| ["C", name]).collect();
     format!("of:N{}T(null){names}", tree.name(place))
 }
 
@@ -136,7 +136,7 @@ fn aliases(built_in: &[u8]) -> Texts {
     let lines = built_in.split(|byte| *byte == 0).filter_map(|line| str::from_utf8(line).ok());
     let alias = lines
         .filter_map(|line| line.split_once(".alias="))
-        .map(|(module, pattern)| format!("alias {pattern} {module}\n"))
+        .flat_map(|(module, pattern)| ["alias ", pattern, " ", module, "\n"])
         .collect();
     Texts { alias, ..Texts::default() }
 }

@@ -31,13 +31,17 @@ media := $(if $(foreign),,$(foreach system,sunshineos herculesos,dist/$(system)-
 # Debian's packages are fetched and packed while cargo optimises an agent, which takes one processor; one job more, since who
 # fetches mostly waits.
 at_once = $(if $(filter -j%,$(MAKEFLAGS)),,--jobs=$(shell expr $$(nproc) + 1))
+# Only the images are built side by side: somebody else's -j would build a tree for two goals at once.
+ifneq ($(MAKECMDGOALS),dist/SHA256SUMS)
+.NOTPARALLEL:
+endif
 scripts := $(shell grep -rl '^#!/bin/bash' scripts image .ci)
 
 help: ## lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
 deps: ## installs what the others need, on Debian 12 and 13
-	@scripts/deps $(foreign)
+	@scripts/deps $(if $(filter aarch64,$(arch) $(arches)),aarch64)
 
 deps-bill: deps ## installs what bills of materials are validated with
 	@scripts/deps-bill
@@ -47,13 +51,14 @@ deps-bench: deps ## installs what `make bench` is compared with: AREA=imaging, A
 
 image: ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:…: signed too; MIRROR=ADDRESS: packages from there
 	@$(MAKE) --no-print-directory $(at_once) dist/SHA256SUMS
+	@$(if $(media),for old in $(filter-out $(media),$(wildcard dist/*.iso)); do echo "image: $$old is that of an earlier build"; done)
 	@image/check-image $(arch)
 	@image/check-unified $(arch)
 	@$(if $(media),image/check-media,:)
 	@image/settle $(if $(SIGN),signed)
 
 update: ## builds dist/ anew where Debian has newer packages; the server serves it to the next boot without a restart
-	@newer=$$(image/newer$(if $(foreign),; [ ! -e $(parts)/files ] || image/fetch-parts $(parts) newer)); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image*/parts.stamp; else echo 'image: Debian has nothing newer'; fi
+	@newer=$$(image/newer$(if $(foreign), && { [ ! -e $(parts)/files ] || image/fetch-parts $(parts) newer; })); if [ -n "$$newer" ]; then echo "$$newer"; rm -f target/image*/parts.stamp; else echo 'image: Debian has nothing newer'; fi
 	@$(MAKE) --no-print-directory image
 
 release: deps-bill ## writes dist/release: tarball, Debian package and OCI image; ARCHES="x86_64 aarch64"

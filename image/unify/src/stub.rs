@@ -1,8 +1,9 @@
 //! Which boot stub an image begins with: only one is taken whose ways with a foreign initramfs are known.
 //!
-//! A loader can offer an initramfs beside a signed image (`LoadFile2`). systemd's stub of version 257 then refuses to start, which
-//! the case `secure_boot_foreign_initrd` shows. From 261 on it joins both, the foreign one before ours: files of ours replace those of
-//! the same name, `/init` too, but what only the foreign one has stays, drivers and firmware for one, and no signature covers it.
+//! A loader can offer an initramfs beside a signed image (`LoadFile2`). systemd's stub of version 257 then refuses to start,
+//! which the case `secure_boot_foreign_initrd` shows. As 261's source has it, later ones join both, the foreign one before ours:
+//! files of ours replace those of the same name, `/init` too, but what only the foreign one has stays, drivers and firmware
+//! for one, and no signature covers it.
 
 use anyhow::{Context as _, ensure};
 

@@ -50,7 +50,7 @@ const FILES: [&str; 9] = [
 ];
 /// Without these no Pi 4 boots.
 const NEEDED_BY_FOUR: [&str; 3] = ["start4.elf", "fixup4.dat", "bcm2711-rpi-4-b.dtb"];
-/// Without this no Pi 5 does: its EEPROM has the firmware. `make image` puts it there only where the kernel drives its port.
+/// Without this no Pi 5 does: its EEPROM has the firmware.
 const NEEDED_BY_FIVE: &str = "bcm2712-rpi-5-b.dtb";
 /// The same for one with the newer stepping. Firmware may look for another name, so it is told this one, which is Linux'.
 const NEEDED_BY_FIVE_D: &str = "bcm2712-d-rpi-5-b.dtb";

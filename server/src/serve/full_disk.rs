@@ -155,7 +155,8 @@ fn a_disk_that_is_full_for_a_while_loses_no_machine_no_lease_and_no_entry() {
         );
 
         fs::remove_file(&filler).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        // What is written again syncs file after file, on machines that do much else.
+        let deadline = Instant::now() + Duration::from_mins(3);
         while writers.registry.settle().is_err() {
             assert!(Instant::now() < deadline, "it recovers by itself");
         }

@@ -53,8 +53,7 @@ impl Disk {
         for (word, shift) in words[108..112].iter_mut().zip([48, 32, 16, 0]) {
             *word = u16::try_from(config.wwn >> shift & 0xffff).expect("16 bits are left");
         }
-        // Valid where word 106 bit 12 is set, which it is not: 512-byte sectors need it not.
-        put_u64(&mut words[117..119], 0);
+        // Words 117 and 118 are valid where word 106 bit 12 is set, which it is not: 512-byte sectors need it not.
         words[119] = 1 << 14 | bit(config.accessible_maximum, 8);
         words[120] = 1 << 14 | bit(config.accessible_maximum, 8);
         words[128] = self.security.status();

@@ -41,19 +41,14 @@ impl Disk {
         // Device-specific parameter: WP is bit 7.
         let protected = u8::from(self.config.protection != Protection::None) << 7;
         let length = u8::try_from(descriptor.len()).expect("at most sixteen");
+        let rest = u8::try_from(descriptor.len() + pages.len()).expect("a small page");
+        // How long it is comes first, without that itself.
         let header = if is_long(cdb) {
-            vec![0, 0, 0, protected, u8::from(is_long_address), 0, 0, length]
+            vec![0, rest + 6, 0, protected, u8::from(is_long_address), 0, 0, length]
         } else {
-            vec![0, 0, protected, length]
+            vec![rest + 3, 0, protected, length]
         };
-        let mut page = [header, descriptor, pages].concat();
-        let total = u8::try_from(page.len()).expect("a small page");
-        if is_long(cdb) {
-            page[1] = total - 2;
-        } else {
-            page[0] = total - 1;
-        }
-        Ok(answer(data, &page))
+        Ok(answer(data, &[header, descriptor, pages].concat()))
     }
 
     /// Control mode page: `D_SENSE` is bit 2 of byte 2, SWP bit 3 of byte 4.

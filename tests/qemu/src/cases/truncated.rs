@@ -20,8 +20,7 @@ const KERNEL_SAYS: &str = "Initramfs unpacking failed";
 const ARRIVES: usize = 70;
 
 pub(super) const CASES: &[Case] = &[
-    // Seen red: there is no manifest in the image; what a report needs stands at the end of the archive, as the names are sorted;
-    // the server waits ten minutes as for a driver.
+    // Seen red: there is no manifest in the image; what a report needs stands at the end of the archive, as the names are sorted.
     Case {
         name: "truncated_initramfs",
         claim: "a machine whose initramfs was cut off has a record all the same, says what is missing, and is not approved while its disk cannot be seen, and starts again by itself",

@@ -118,6 +118,11 @@ fn commands() -> Vec<(&'static str, Vec<u8>, Carried)> {
     vec![
         ("IDENTIFY DEVICE", vec![0xa1, 8, 0x0e, 0, 1, 0, 0, 0, 0, 0xec, 0, 0], sector.clone()),
         ("IDENTIFY DEVICE, of 16 bytes", extended(4, 0x2e, 0, 1, 0, 0xec), sector.clone()),
+        (
+            "READ SECTOR(S), of 12 bytes",
+            vec![0xa1, 8, 0x0e, 0, 1, 5, 0, 0, 0x40, 0x24, 0, 0],
+            sector.clone(),
+        ),
         ("CHECK POWER MODE", plain(0, 0, 0xe5), none.clone()),
         ("READ DMA EXT", extended(6, 0x0e, 0, 1, 5, 0x25), sector.clone()),
         ("WRITE DMA EXT", extended(6, 0x26, 0, 1, 5, 0x35), Carried::Out(vec![1; 512])),
@@ -154,7 +159,7 @@ fn commands() -> Vec<(&'static str, Vec<u8>, Carried)> {
         ("SECURITY ERASE UNIT", out(0xf4), password.clone()),
         ("SECURITY FREEZE LOCK", plain(0, 0, 0xf5), none),
         ("SECURITY DISABLE PASSWORD", out(0xf6), password),
-        ("INQUIRY", vec![0x12, 0, 0, 0, 96, 0], Carried::In(96)),
+        ("INQUIRY", vec![0x12, 0, 0, 0, 96, 0], Carried::In(128)),
         ("INQUIRY, serial number", vec![0x12, 1, 0x80, 0, 64, 0], Carried::In(64)),
         ("INQUIRY, ATA information", vec![0x12, 1, 0x89, 2, 0x3c, 0], Carried::In(572)),
         (

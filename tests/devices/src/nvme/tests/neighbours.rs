@@ -109,6 +109,7 @@ fn commands() -> Vec<Command> {
         ("Format NVM", 0x80, 0, 1, [0x200, 0, 0, 0, 0, 0], none.clone()),
         ("Format NVM, crypto, all", 0x80, 0, all, [0x401, 0, 0, 0, 0, 0], none.clone()),
         ("Sanitize, block erase", 0x84, 0, 0, [2, 0, 0, 0, 0, 0], none.clone()),
+        ("Sanitize, block erase, kept", 0x84, 0, 0, [0x202, 0, 0, 0, 0, 0], none.clone()),
         ("Sanitize, overwrite", 0x84, 0, 0, [0x123, 0x0403_0201, 0, 0, 0, 0], none.clone()),
         ("Sanitize, exit failure mode", 0x84, 0, 0, [1, 0, 0, 0, 0, 0], none.clone()),
         ("Flush", 0x00, 1, 1, [0; 6], none.clone()),

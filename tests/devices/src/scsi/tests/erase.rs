@@ -76,6 +76,15 @@ fn a_parameter_list_has_count_and_pattern() {
     assert_eq!(refusal(&mut disk, &cdb, &mut list), (5, 0x26, 0));
     assert_eq!(refusal(&mut disk, &sanitize(BLOCK_ERASE), &mut []), (5, 0x24, 0), "not supported");
     assert_eq!(refusal(&mut disk, &sanitize(9), &mut []), (5, 0x24, 0));
+    // A pattern is as long as a block at most.
+    for (length, is_taken) in [(512_u16, true), (513, false)] {
+        let mut disk = written(Config::default());
+        let mut list = [vec![1, 0], length.to_be_bytes().to_vec(), vec![7; length.into()]].concat();
+        let [high, low] = (length + 4).to_be_bytes();
+        let cdb = [0x48, 1, 0, 0, 0, 0, 0, high, low, 0];
+        let answer = disk.execute(&cdb, &mut list).unwrap();
+        assert_eq!(answer.status == 0, is_taken, "{length}");
+    }
     // Two passes, inverted in between.
     let (cdb, mut list) = overwrite(0, 0x80 | 2, &[1, 2, 3]);
     good(&mut disk, &cdb, &mut list);

@@ -73,7 +73,7 @@ fn commands() -> Vec<(&'static str, Vec<u8>, Carried)> {
     vec![
         ("TEST UNIT READY", vec![0; 6], none.clone()),
         ("REQUEST SENSE", vec![0x03, 0, 0, 0, 64, 0], page.clone()),
-        ("INQUIRY", vec![0x12, 0, 0, 0, 96, 0], Carried::In(96)),
+        ("INQUIRY", vec![0x12, 0, 0, 0, 128, 0], Carried::In(128)),
         ("INQUIRY, pages", vec![0x12, 1, 0, 0, 64, 0], page.clone()),
         ("INQUIRY, serial number", vec![0x12, 1, 0x80, 0, 64, 0], page.clone()),
         ("INQUIRY, identification", vec![0x12, 1, 0x83, 0, 64, 0], page.clone()),

@@ -76,8 +76,9 @@ pub(super) fn fetch(
     source: &Source<'_>,
     deadline: Instant,
 ) -> Result<(), Failure> {
-    let deadline = deadline.min(Instant::now() + FILE_PATIENCE);
     let Some(_room) = begin(parcel, stock, deadline)? else { return Ok(()) };
+    // A file's own time begins once there is room for it.
+    let deadline = deadline.min(Instant::now() + FILE_PATIENCE);
     let mut why = "it was never asked for".to_owned();
     for attempt in 0..ATTEMPTS {
         let next = Instant::now()

@@ -13,7 +13,7 @@
 use protocol::Inventory;
 use serde::{Deserialize, Serialize};
 
-use super::{DiskState, KnownDisk, Machine};
+use super::{DiskState, KnownDisk, Machine, evidence::Strength};
 
 /// So long drivers may take: a store on a slow link has as much to send as the core.
 const PATIENCE_MILLISECONDS: i64 = 600_000;
@@ -62,7 +62,7 @@ impl Awaited {
     /// Says why an order waits.
     pub(super) fn holds_back(&self) -> String {
         if lacks_initramfs(&self.modules) {
-            return "the initramfs did not come to the machine as a whole: restart it".to_owned();
+            return "the initramfs did not come to the machine as a whole: it waits for a boot in which it does".to_owned();
         }
         format!("drivers are on their way to the machine: {}", self.words())
     }
@@ -149,10 +149,17 @@ impl Machine {
         awaited.is_some_and(|awaited| awaited.modules.iter().all(|module| module == INITRAMFS))
     }
 
+    /// Holds where its initramfs came whole, whatever else it awaits.
+    pub(super) fn has_whole_initramfs(&self) -> bool {
+        self.awaited.as_ref().is_none_or(|awaited| !lacks_initramfs(&awaited.modules))
+    }
+
     /// Holds where it is to start again, since its initramfs did not come whole and may the next time.
     pub(super) fn tries_again(&self) -> bool {
         let lacks = |awaited: &Awaited| awaited.is_overdue && lacks_initramfs(&awaited.modules);
-        self.awaited.as_ref().is_some_and(lacks) && self.cut_boots < CUT_BOOTS
+        // Whom nothing names would be a stranger in its next boot, whose boots are counted anew: it would go on for ever.
+        let is_known_again = self.evidence.strength() != Strength::Weak;
+        is_known_again && self.awaited.as_ref().is_some_and(lacks) && self.cut_boots < CUT_BOOTS
     }
 
     /// Holds where nobody will see what is on its disks, and nobody ever has: one boot after the other was cut off.
@@ -194,7 +201,7 @@ mod tests {
             Awaited::of(&inventory, None, 7).unwrap().holds_back()
         };
         assert!(holds_back("ixgbe").ends_with("on their way to the machine: ixgbe"));
-        assert!(holds_back("initramfs").contains("restart it"));
+        assert!(holds_back("initramfs").contains("a boot in which it does"));
     }
 
     #[test]

@@ -51,8 +51,12 @@ impl Room {
                 Some(available) if available < needed.saturating_add(*promised) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if *promised == 0 || left.is_zero() {
+                        let others = match *promised {
+                            0 => String::new(),
+                            bytes => format!(", {bytes} of them promised to others"),
+                        };
                         return Err(Failure::NoSpace(format!(
-                            "{length} bytes, and {available} of memory are available"
+                            "{length} bytes, and {available} of memory are available{others}"
                         )));
                     }
                     let waited = self.changed.wait_timeout(promised, left);

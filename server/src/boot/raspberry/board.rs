@@ -103,7 +103,8 @@ impl Model {
     pub fn name(self) -> &'static str {
         match self {
             Self::Four => "Raspberry Pi 4",
-            Self::Five | Self::FiveD => "Raspberry Pi 5",
+            Self::Five => "Raspberry Pi 5",
+            Self::FiveD => "Raspberry Pi 5 (D0)",
             Self::LikeFive => "Raspberry Pi 500 or Compute Module 5",
             Self::Older => "Raspberry Pi before the 4",
             Self::Unknown => "Raspberry Pi",

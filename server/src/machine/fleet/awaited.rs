@@ -28,6 +28,8 @@ impl Fleet {
         let is_over = picture.has_looked() && machine.waits_in_vain();
         if is_over {
             machine.gives_up_waiting();
+        } else if picture.has_looked() && machine.has_whole_initramfs() {
+            machine.cut_boots = 0;
         }
         let is_news =
             is_over || before.as_ref().map(modules) != machine.awaited.as_ref().map(modules);

@@ -276,3 +276,21 @@ fn a_driver_that_is_on_its_way_beside_half_an_initramfs_may_still_show_data() {
     assert_eq!(story.polls(1, 0), Ok(Some(AGAIN)));
     assert_eq!(story.fleet.get("4q5hmp2").unwrap().cut_boots, 1);
 }
+
+#[test]
+fn whom_nothing_names_is_not_started_again_and_again() {
+    let mut story = Story::new();
+    // Recognised by nothing the next time, it would be a stranger whose boots are counted anew.
+    assert_eq!(story.boots(1, "mac=1 awaits=initramfs").verb, Verb::Wait {});
+}
+
+#[test]
+fn a_boot_that_came_whole_begins_the_count_anew_whatever_driver_it_awaits() {
+    let mut story = Story::new();
+    for session in 1..=3 {
+        story.boots(session, CUT);
+    }
+    let name = story.boots(4, &CUT.replace("initramfs", "mpt3sas")).machine;
+    assert_eq!(story.fleet.get(&name).unwrap().cut_boots, 0);
+    assert_eq!(story.boots(5, CUT).verb, AGAIN);
+}

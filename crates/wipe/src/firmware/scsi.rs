@@ -357,3 +357,24 @@ fn leave(port: &mut Port<'_>) -> Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SBC-4, READ CAPACITY (16): PROT_EN is bit 0, P_TYPE bits 3:1; type 3 is the last that there is.
+    #[test]
+    fn protection_has_the_type_after_its_field() {
+        for byte in 0..=u8::MAX {
+            let mut capacity = [0xff; 32];
+            capacity[12] = byte;
+            let expected = match (byte & 1, byte >> 1 & 7) {
+                (0, _) => 0,
+                (_, 0) => 1,
+                (_, 1) => 2,
+                _ => 3,
+            };
+            assert_eq!(protection_type(&capacity), expected, "{byte:#x}");
+        }
+    }
+}

@@ -2,8 +2,8 @@
 //! looks whether a test turns red.
 //!
 //! ```text
-//! flip_bits COUNT SEED [FILES]    so many numbers, `all` or a part of them by lot, of files whose path holds FILES;
-//!                                 the seed says which bit of each, too
+//! flip_bits COUNT SEED [FILES]    so many numbers, `all` or a part of them by lot (`600-900`: what comes from the 600th on
+//!                                 and before the 900th), of files whose path holds FILES; the seed says which bit of each, too
 //! ```
 //!
 //! Works in a copy of the checkout below `target/`. All flips that can be are built at once, each behind a switch, so
@@ -66,7 +66,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     numbers.sort_by_cached_key(|number| {
         numbers::hash(format!("{seed}{}{:?}", number.name, number.at).as_bytes())
     });
-    if count != "all" {
+    if let Some((first, end)) = count.split_once('-') {
+        numbers = numbers.into_iter().take(end.parse()?).skip(first.parse()?).collect();
+    } else if count != "all" {
         numbers.truncate(count.parse()?);
     }
     let (switched, fixed) = build.switch(&numbers)?;

@@ -195,6 +195,11 @@ fn bridges_lie_abort_or_know_nothing() {
     let with = |bridge| Disk::new(Config { bridge, ..Config::default() });
     let answer = with(Bridge::WithoutSense).execute(&cdb, &mut []).unwrap();
     assert_eq!(answer, Answer::default());
+    // NOP is aborted, and nobody hears of it.
+    let mut nop = cdb;
+    nop[14] = 0;
+    let answer = with(Bridge::WithoutSense).execute(&nop, &mut []).unwrap();
+    assert_eq!(answer, Answer::default());
     let answer = with(Bridge::AbortsAll).execute(&cdb, &mut []).unwrap();
     assert_eq!(registers(&answer).error, ABORTED);
     identify(&mut with(Bridge::AbortsAll));

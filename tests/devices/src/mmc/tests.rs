@@ -205,6 +205,7 @@ fn a_power_cut_in_a_sanitize_ends_it_half_way() {
     erase(&mut card, 0, 2047, 0);
     card.cut_power_in_erase(0x8000);
     assert_eq!(order(&mut card, 6, 3 << 24 | 165 << 16 | 1 << 8), Err(Error::NoAnswer));
+    assert_eq!(card.now(), Duration::from_secs(30), "power went after half a minute");
     card.advance(Duration::from_hours(1));
     assert!(left(&card, 0x5a) > 0 && left(&card, 0x5a) < 2048);
     assert_eq!(switch(&mut card, 165, 1), IS_DONE);
@@ -235,6 +236,7 @@ fn the_kernel_erases_securely_what_the_card_can() {
     let bytes = 2048 * 512;
     assert_eq!(card.secure_discard(0, bytes + 512), Err(Error::Invalid));
     assert_eq!(card.secure_discard(100, 512), Err(Error::Invalid));
+    assert_eq!(card.secure_discard(512, 0), Err(Error::Invalid));
     card.secure_discard(512, 1024).unwrap();
     assert_eq!(left(&card, 0x5a), 2046);
     card.secure_discard(0, bytes).unwrap();

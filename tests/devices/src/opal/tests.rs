@@ -95,6 +95,20 @@ fn a_right_credential_between_wrong_ones_counts_them_anew() {
 }
 
 #[test]
+fn after_a_revert_all_attempts_are_there_again() {
+    let mut disk = written(Config::default());
+    assert_eq!(disk.revert_with_sid(b"wrong"), refused(status::NOT_AUTHORIZED));
+    assert_eq!(disk.revert_with_psid(b"wrong"), refused(status::NOT_AUTHORIZED));
+    assert_eq!(disk.revert_with_psid(PSID), Ok(()));
+    for attempt in 0..6 {
+        let expected =
+            if attempt < 5 { status::NOT_AUTHORIZED } else { status::AUTHORITY_LOCKED_OUT };
+        assert_eq!(disk.revert_with_sid(b"wrong"), refused(expected), "{attempt}");
+        assert_eq!(disk.revert_with_psid(b"wrong"), refused(expected), "{attempt}");
+    }
+}
+
+#[test]
 fn a_blocked_owner_and_a_disk_without_label_are_refused() {
     let mut disk = written(Config { sid_is_blocked: true, psid: None, ..Config::default() });
     assert_eq!(disk.revert_with_sid(b"owner"), refused(status::NOT_AUTHORIZED));

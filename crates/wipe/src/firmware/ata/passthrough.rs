@@ -154,11 +154,11 @@ pub(super) fn set_accessible_max(lba: u64) -> Command {
 
 /// Returns a command in ATA PASS-THROUGH (16), asking for the task file.
 pub(super) fn envelope(command: &Command) -> [u8; 16] {
-    // CK_COND; T_DIR from the device, BYT_BLOK, T_LENGTH in the count.
+    // CK_COND 20h; T_DIR from the device 08h, BYT_BLOK 04h, T_LENGTH in the count 02h.
     let (protocol, transfer) = match command.protocol {
         Protocol::NonData => (3, 0x20),
-        Protocol::In => (4, 0x20 | 0x08 | 0x04 | 0x02),
-        Protocol::Out => (5, 0x20 | 0x04 | 0x02),
+        Protocol::In => (4, 0x2e),
+        Protocol::Out => (5, 0x26),
     };
     let [features_high, features] = command.features.to_be_bytes();
     let [count_high, count] = command.count.to_be_bytes();
@@ -297,6 +297,17 @@ mod tests {
         assert_eq!(is(Taskfile::is_success), [6]);
         let spoilt = (0..8).filter(|bit| !with(0x40 | 1 << bit).is_success());
         assert_eq!(spoilt.collect::<Vec<u8>>(), [0, 3, 5, 7]);
+    }
+
+    /// SAT-4, fixed format sense data: error, status, device, count, then the lower half of the LBA from byte 9 on.
+    #[test]
+    fn a_failure_is_read_from_fixed_sense_data_too() {
+        let sense = [0x70, 0, 0x0b, 4, 0x51, 0xe0, 7, 10, 0, 1, 2, 3, 0, 0, 0, 0, 0, 0];
+        let expected = Taskfile { error: 4, status: 0x51, count: 7, lba: 0x03_0201 };
+        assert_eq!(taskfile(&sense), Some(expected));
+        assert_eq!(taskfile(&sense[..11]), None);
+        let success = [0x70, 0, 1, 0, 0x50, 0xe0, 7, 10, 0, 1, 2, 3, 0, 0, 0, 0, 0, 0];
+        assert_eq!(taskfile(&success), None, "its upper halves are not there");
     }
 
     #[test]

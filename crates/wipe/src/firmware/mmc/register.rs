@@ -150,6 +150,9 @@ mod tests {
         for bit in [31, 28, 27, 26, 24, 22, 19, 15, 13, 7] {
             assert!(Status(1 << bit).is_error(), "{bit}");
         }
+        for bit in 0..32 {
+            assert_eq!(Status(1 << bit).is_out_of_range(), bit >= 30, "{bit}");
+        }
         assert!(!Status(1 << 25).is_error() && Status(1 << 25).is_locked());
     }
 

@@ -273,6 +273,17 @@ fn a_frozen_sanitize_is_an_obstacle_and_not_tried() {
 }
 
 #[test]
+fn what_was_sanitized_and_then_frozen_says_both() {
+    let disk = Simulated::new(Config::solid_state());
+    assert_eq!(disk.apply(Technique::AtaSanitizeBlock).ended, Ended::Done);
+    assert!(!disk.examine().obstacles.contains(&Obstacle::SanitizeFrozen));
+    // SANITIZE FREEZE LOCK EXT, with its signature `FrLk`.
+    let command = [0x85, 7, 0x20, 0, 0x20, 0, 0, 0x46, 0x6b, 0, 0x4c, 0, 0x72, 0, 0xb4, 0];
+    disk.with(|disk| disk.execute(&command, &mut [])).unwrap();
+    assert!(disk.examine().obstacles.contains(&Obstacle::SanitizeFrozen));
+}
+
+#[test]
 fn bridges_that_keep_the_task_file_back_are_sent_nothing() {
     for bridge in [Bridge::WithoutSense, Bridge::WithoutPassThrough, Bridge::OtherSize] {
         let disk = Simulated::new(Config { bridge, ..Config::default() });

@@ -60,6 +60,7 @@ fn a_write_protected_namespace_is_neither_written_nor_formatted_nor_deleted() {
     let mut controller = Controller::new(config);
     assert_eq!(identify(&mut controller, 0, 1)[99], 1);
     let protected = Failure::Status(status::WRITE_PROTECTED);
+    assert_eq!(controller.read(1, 0, 1).unwrap(), [0; 512]);
     assert_eq!(controller.write(1, 0, &[0; 512]), Err(protected));
     assert_eq!(format(&mut controller, 1, 1 << 9), Err(protected));
     assert_eq!(controller.admin(0x0d, 1, [1, 0, 0, 0, 0, 0], &mut []), Err(protected));

@@ -87,14 +87,7 @@ fn commands() -> Vec<Command> {
     (controllers[0], controllers[2]) = (1, 1);
     vec![
         ("Get Log Page, SMART", 0x02, 0, all, [0x7f << 16 | 2, 0, 0, 0, 0, 0], Carried::In(512)),
-        (
-            "Get Log Page, sanitize",
-            0x02,
-            0,
-            all,
-            [0x7 << 16 | 0x81, 0, 0, 0, 0, 0],
-            Carried::In(32),
-        ),
+        ("Get Log Page, sanitize", 0x02, 0, all, [1 << 16 | 0x81, 0, 0, 0, 0, 0], Carried::In(32)),
         ("Identify, namespace", 0x06, 0, 1, [0; 6], page.clone()),
         ("Identify, controller", 0x06, 0, 0, [1, 0, 0, 0, 0, 0], page.clone()),
         ("Identify, active namespaces", 0x06, 0, 0, [2, 0, 0, 0, 0, 0], page.clone()),

@@ -102,6 +102,12 @@ fn commands() -> Vec<(&'static str, Vec<u8>, Carried)> {
         ("SANITIZE, block erase", vec![0x48, 0x82, 0, 0, 0, 0, 0, 0, 0, 0], none.clone()),
         ("SANITIZE, exit failure mode", vec![0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0], none.clone()),
         ("FORMAT UNIT", vec![0x04, 0x10, 0, 0, 0, 0], list(&[0, 2, 0, 0])),
+        ("FORMAT UNIT, options", vec![0x04, 0x10, 0, 0, 0, 0], list(&[0, 0x82, 0, 0])),
+        (
+            "FORMAT UNIT, options that count for nothing",
+            vec![0x04, 0x10, 0, 0, 0, 0],
+            list(&[0, 0x23, 0, 0]),
+        ),
         ("FORMAT UNIT, waited for", vec![0x04, 0, 0, 0, 0, 0], none.clone()),
         ("REPORT LUNS", vec![0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], page.clone()),
         (

@@ -250,3 +250,16 @@ fn every_answer_however_short_is_read() {
         namespaces(bytes);
     }
 }
+
+/// Base 2.0, FPI: bit 7 says that the rest counts, bits 6:0 are what remains, in percent.
+#[test]
+fn a_format_runs_while_something_remains_of_it() {
+    for fpi in 0..=u8::MAX {
+        let mut bytes = [0; 4096];
+        bytes[32] = fpi;
+        let found = Namespace::parse(&bytes).format_progress();
+        let remaining = u16::from(fpi & 0x7f);
+        let runs = fpi >= 0x80 && (1..=100).contains(&remaining);
+        assert_eq!(found, runs.then(|| (100 - remaining) * 655), "{fpi:#x}");
+    }
+}

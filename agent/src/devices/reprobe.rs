@@ -40,7 +40,7 @@ fn probe_within(
     };
     let reason = match super::aside("probe".to_owned(), Box::new(work)) {
         Ok(()) if ended.recv_timeout(limit) != Err(RecvTimeoutError::Timeout) => return,
-        Ok(()) => "its firmware came after its driver, which does not come to an end".to_owned(),
+        Ok(()) => "its firmware came after its driver, which had not come to an end when nobody waited longer".to_owned(),
         Err(error) => format!("its firmware came after its driver, and no thread: {error}"),
     };
     report(supply::gap(&modules::name(want.file), &want.device, &reason));
@@ -104,7 +104,7 @@ mod tests {
         let gaps = offered(sys.path(), Duration::from_millis(200));
         let [gap] = &gaps[..] else { panic!("{gaps:?}") };
         assert_eq!((gap.what.as_str(), gap.source.as_str()), ("modules/x", "pci:a"));
-        assert!(gap.reason.contains("does not come to an end"), "{}", gap.reason);
+        assert!(gap.reason.contains("come to an end"), "{}", gap.reason);
     }
 
     #[test]

@@ -87,8 +87,8 @@ fn drivers_missing(traces: &Traces<'_>) -> Verdict {
 fn initramfs_cut() -> Verdict {
     say("the agent runs, and the initramfs did not come to it as a whole: disks may be missing from its report")
         .next(
-            "the machine starts again, three boots in a row at most; then one that may hide data boots its own disk, and one \
-             that is known to be empty waits",
+            "the machine starts again, three boots in a row at most, unless it was told to wait, is held or started from a \
+             medium; then one that may hide data boots its own disk, and one that is known to be empty, or has an order, waits",
         )
         .attempt("read what is missing: the gap initramfs of drydock machines show MACHINE -o json")
         .attempt("look at how much the boot program loads, at the link, and at the machine's memory")
@@ -96,7 +96,7 @@ fn initramfs_cut() -> Verdict {
 }
 
 fn own_disk() -> Verdict {
-    say("all went well: the machine has data on its disks and no order, so it was sent to its own disk")
+    say("all went well: the machine has data on its disks, or nobody could see them in three boots, and no order, so it was sent to its own disk")
         .attempt("to keep it in SunshineOS at its next boot: drydock machines wait MACHINE")
 }
 

@@ -305,6 +305,7 @@ mod tests {
         let sense = [0x70, 0, 0x0b, 4, 0x51, 0xe0, 7, 10, 0, 1, 2, 3, 0, 0, 0, 0, 0, 0];
         let expected = Taskfile { error: 4, status: 0x51, count: 7, lba: 0x03_0201 };
         assert_eq!(taskfile(&sense), Some(expected));
+        assert_eq!(taskfile(&sense[..12]), Some(expected));
         assert_eq!(taskfile(&sense[..11]), None);
         let success = [0x70, 0, 1, 0, 0x50, 0xe0, 7, 10, 0, 1, 2, 3, 0, 0, 0, 0, 0, 0];
         assert_eq!(taskfile(&success), None, "its upper halves are not there");

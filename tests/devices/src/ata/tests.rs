@@ -266,3 +266,18 @@ fn a_trim_names_its_sectors_in_all_48_bits() {
         assert_eq!(trimmed, Vec::from_iter(expected), "bit {bit}");
     }
 }
+
+#[test]
+fn trimmed_sectors_read_as_declared() {
+    for (trimmed, expected) in
+        [(Trimmed::Zeros, 0), (Trimmed::Deterministic, 0xff), (Trimmed::Anything, 0x5a)]
+    {
+        let mut disk =
+            written(Config { kind: Kind::Flash(Some(trimmed)), ..Config::solid_state() });
+        let mut ranges = [0; 512];
+        ranges[..8].copy_from_slice(&(1_u64 << 48 | 7).to_le_bytes());
+        let cdb = [0x85, 6 << 1 | 1, 0x06, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0xe0, 0x06, 0];
+        disk.execute(&cdb, &mut ranges).unwrap();
+        assert_eq!(disk.read(7, 1).unwrap(), [expected; 512], "{trimmed:?}");
+    }
+}

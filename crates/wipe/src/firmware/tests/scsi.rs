@@ -240,7 +240,10 @@ fn a_format_that_lost_its_power_failed_and_is_done_again() {
     assert_eq!(running.technique, Some(Technique::ScsiFormatUnit));
     disk.with(Disk::power_cut);
     assert_eq!(rejoin(&disk.device(), &running, &Bench::new(&disk)).ended, Ended::Failed);
-    assert_eq!(disk.apply(Technique::ScsiFormatUnit).ended, Ended::Done);
+    let outcome = disk.apply(Technique::ScsiFormatUnit);
+    assert_eq!(outcome.ended, Ended::Done);
+    let sent = outcome.commands.iter().find(|command| command.name == "FORMAT UNIT").unwrap();
+    assert_eq!(sent.command, "041000000000", "nobody knows of protection information any more");
 }
 
 #[test]
@@ -399,8 +402,8 @@ fn what_must_be_written_before_it_is_read_is_either_field_s_third_value() {
 }
 
 /// A disk to which something happens before each command.
-#[derive(Debug)]
-struct Restless;
+#[derive(Debug, Default)]
+struct Restless(Mutex<usize>);
 
 impl Clocked for Restless {
     fn advance(&self, _: Duration) {}
@@ -408,6 +411,7 @@ impl Clocked for Restless {
 
 impl ScsiDevice for Restless {
     fn execute(&self, _: &[u8], _: Data<'_>, _: Duration) -> io::Result<ScsiAnswer> {
+        *self.0.lock().unwrap() += 1;
         // BUS DEVICE RESET OCCURRED.
         Ok(ScsiAnswer { status: 2, sense: vec![0x72, 6, 0x29, 3, 0, 0, 0, 0], transferred: 0 })
     }
@@ -415,9 +419,11 @@ impl ScsiDevice for Restless {
 
 #[test]
 fn a_disk_that_never_comes_to_rest_is_not_asked_for_ever() {
-    let error = examine(&Device::Scsi { device: &Restless }, None, &Bench::new(&Restless));
+    let disk = Restless::default();
+    let error = examine(&Device::Scsi { device: &disk }, None, &Bench::new(&disk));
     let words = error.unwrap_err().to_string();
     assert_eq!(words, "the device refused INQUIRY, completion status 0x02");
+    assert_eq!(*disk.0.lock().unwrap(), 8);
 }
 
 /// SBC-4, table of the LBPRZ field, bits 4:2: 1 is zeros, and other values are patterns.

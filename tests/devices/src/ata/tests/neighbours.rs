@@ -72,7 +72,8 @@ fn states() -> Vec<(&'static str, Disk)> {
     vec![
         ("spins", full(spins())),
         ("flash", full(flash())),
-        ("asked for its native size", after(full(hidden), 0x27, 0)),
+        ("asked for its native size", after(full(hidden.clone()), 0x27, 0)),
+        ("asked for its native size in 28 bits", after(full(hidden), 0xf8, 0)),
         ("has a password", secured),
         ("is locked", locked),
         ("is prepared to be erased", prepared),

@@ -178,3 +178,15 @@ fn namespaces_are_deleted_created_and_attached() {
     let answer = controller.admin(0x15, 1, [1, 0, 0, 0, 0, 0], &mut list);
     assert_eq!(refusal(answer), status::NOT_ATTACHED);
 }
+
+#[test]
+fn what_is_no_namespace_is_all_zeros_and_power_on_hours_are_hours() {
+    let mut controller = Controller::new(Config::default());
+    assert_eq!(identify(&mut controller, 0, 7), vec![0; 4096]);
+    let mut hours = |log: &mut [u8; 512]| {
+        controller.advance(10 * HOUR);
+        controller.admin(0x02, ALL_NAMESPACES, [0x7f << 16 | 2, 0, 0, 0, 0, 0], log).unwrap();
+        u16::from_le_bytes([log[128], log[129]])
+    };
+    assert_eq!((hours(&mut [0; 512]), hours(&mut [0; 512])), (1010, 1020));
+}

@@ -94,6 +94,13 @@ fn a_parameter_list_has_count_and_pattern() {
     good(&mut disk, &cdb, &mut list);
     disk.advance(Duration::from_secs(100));
     assert_eq!(disk.medium()[..4], [254, 253, 252, 254], "the first is");
+    for passes in [2, 3] {
+        let mut disk = written(Config::default());
+        let (cdb, mut list) = overwrite(IMMEDIATE, passes, &[1, 2, 3]);
+        good(&mut disk, &cdb, &mut list);
+        disk.advance(Duration::from_secs(100));
+        assert_eq!(disk.medium()[..4], [1, 2, 3, 1], "no pass is, of {passes}");
+    }
 }
 
 #[test]

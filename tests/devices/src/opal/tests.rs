@@ -127,7 +127,7 @@ fn ranges_lock_when_power_comes_where_they_were_told_to() {
     };
     let ranges = vec![range(0, true), range(8, false)];
     let mut disk = Disk::new(Config { ranges, global_is_locked: false, ..Config::default() });
-    assert!(disk.read(0, 16).is_some());
+    assert_eq!(disk.read(0, 16).unwrap(), [0; 16 * BLOCK], "nothing was written yet");
     disk.power_cut();
     assert_eq!(disk.status(), Ok(0x0f));
     assert!(disk.read(0, 1).is_none() && disk.read(8, 1).is_some());

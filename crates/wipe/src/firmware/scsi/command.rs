@@ -154,6 +154,8 @@ mod tests {
         assert_eq!(support(&[0, 1, 0, 0]), Support::No);
         assert_eq!(support(&[0, 5, 0, 0]), Support::No, "the vendor's own way");
         assert_eq!(support(&[0, 3, 0, 2, 0x48, 0xff]), Support::Yes { estimate: None });
+        let unsaid = [0, 0x03, 0, 2, 0x48, 0xff, 0, 10, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0];
+        assert_eq!(support(&unsaid), Support::Yes { estimate: None }, "CTDP is not set");
         let answer = [0, 0x83, 0, 2, 0x48, 0xff, 0, 10, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0];
         assert_eq!(support(&answer), takes(256));
         for length in 0..answer.len() {

@@ -362,7 +362,7 @@ fn leave(port: &mut Port<'_>) -> Ending {
 mod tests {
     use super::*;
 
-    /// SBC-4, READ CAPACITY (16): PROT_EN is bit 0, P_TYPE bits 3:1; type 3 is the last that there is.
+    /// SBC-4, READ CAPACITY (16): `PROT_EN` is bit 0, `P_TYPE` bits 3:1; type 3 is the last that there is.
     #[test]
     fn protection_has_the_type_after_its_field() {
         for byte in 0..=u8::MAX {

@@ -22,7 +22,7 @@ use super::*;
 /// A device whose exchanges are written down.
 #[derive(Debug)]
 pub(super) struct Recorded<'d, D> {
-    device: &'d D,
+    pub(super) device: &'d D,
     text: Mutex<Vec<(String, String)>>,
 }
 
@@ -44,6 +44,16 @@ impl<'d, D> Recorded<'d, D> {
     }
 }
 
+/// What is tried with devices of a kind.
+#[derive(Debug)]
+pub(super) struct Trial<D> {
+    pub(super) techniques: &'static [Technique],
+    /// How the engine is shown one.
+    pub(super) face: for<'r> fn(&'r Recorded<'_, D>) -> Device<'r>,
+    /// Whether it is examined once more after each technique.
+    pub(super) is_examined_after: bool,
+}
+
 /// A transcript as it grows.
 #[derive(Debug, Default)]
 pub(super) struct Transcript {
@@ -53,6 +63,54 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
+    /// Adds how a device is examined, and how another one like it erases itself, for each technique.
+    pub(super) fn add_all<D: Clocked>(
+        &mut self,
+        name: &str,
+        trial: &Trial<D>,
+        device: impl Fn() -> D,
+    ) {
+        let disk = device();
+        let recorded = Recorded::new(&disk);
+        let examined = examine(&(trial.face)(&recorded), None, &Bench::new(&disk));
+        self.add(&format!("{name}, examined"), &recorded, &lines(&examined));
+        for &technique in trial.techniques {
+            let disk = device();
+            let recorded = Recorded::new(&disk);
+            let watch = Bench::new(&disk);
+            let outcome = apply(&(trial.face)(&recorded), None, technique, &settings(), &watch);
+            self.add(&format!("{name}, {technique:?}"), &recorded, &ended(&outcome));
+            if trial.is_examined_after {
+                let again = Recorded::new(&disk);
+                let examined = lines(&examine(&(trial.face)(&again), None, &Bench::new(&disk)));
+                let title = format!("{name}, examined after {technique:?}");
+                self.add(&title, &Recorded::new(&disk), &examined);
+            }
+        }
+    }
+
+    /// Adds what the engine makes of devices that answer by chance, without the answers: which field comes from where.
+    pub(super) fn add_chance<D: Clocked>(
+        &mut self,
+        seeds: u64,
+        trial: &Trial<D>,
+        device: impl Fn(Vec<u8>) -> D,
+    ) {
+        for seed in 0..seeds {
+            let disk = device(chance(seed));
+            let recorded = Recorded::new(&disk);
+            let face = (trial.face)(&recorded);
+            let examined = lines(&examine(&face, None, &Bench::short(&disk)));
+            self.add(&format!("chance {seed}, examined"), &Recorded::new(&disk), &examined);
+            for &technique in trial.techniques {
+                let watch = Bench::short(&disk);
+                let outcome = apply(&face, None, technique, &super::settings(), &watch);
+                let title = format!("chance {seed}, {technique:?}");
+                self.add(&title, &Recorded::new(&disk), &ended(&outcome));
+            }
+        }
+    }
+
     /// Adds what was exchanged, and what came of it.
     pub(super) fn add<D>(&mut self, title: &str, recorded: &Recorded<'_, D>, result: &str) {
         let _ = writeln!(self.text, "== {title}");
@@ -208,7 +266,7 @@ impl<D: OpalDevice> OpalDevice for Recorded<'_, D> {
 }
 
 /// Settings of somebody who soon has waited long enough.
-pub(super) fn settings() -> Settings {
+fn settings() -> Settings {
     Settings { patience: Duration::from_mins(5), ..super::settings() }
 }
 
@@ -239,7 +297,7 @@ pub(super) fn ended(outcome: &TechniqueOutcome) -> String {
 }
 
 /// Bytes by chance, the same each time: every field of what a device says holds something else.
-pub(super) fn chance(seed: u64) -> Vec<u8> {
+fn chance(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = |_| {
         state ^= state << 13;

@@ -1,7 +1,22 @@
 //! All that goes to eMMC cards and comes from them.
 
 use super::*;
-use crate::firmware::tests::transcript::{self, Recorded, Transcript};
+use crate::firmware::tests::transcript::{Transcript, Trial};
+
+const TRIAL: Trial<Simulated> = Trial {
+    techniques: &BOTH,
+    face: |recorded| {
+        let Device::Mmc { size, .. } = recorded.device.device() else { unreachable!() };
+        Device::Mmc { device: recorded, size }
+    },
+    is_examined_after: false,
+};
+
+const BY_CHANCE: Trial<Chance> = Trial {
+    techniques: &BOTH,
+    face: |recorded| Device::Mmc { device: recorded, size: 8 << 30 },
+    is_examined_after: false,
+};
 
 #[test]
 fn what_goes_to_and_fro_stays_as_it_is() {
@@ -17,43 +32,14 @@ fn what_goes_to_and_fro_stays_as_it_is() {
     ];
     let mut transcript = Transcript::default();
     for (name, config) in configs {
-        let card = Simulated::new(config.clone());
-        let Device::Mmc { size, .. } = card.device() else { unreachable!() };
-        let recorded = Recorded::new(&card);
-        let device = Device::Mmc { device: &recorded, size };
-        let examined = transcript::lines(&examine(&device, None, &Bench::new(&card)));
-        transcript.add(&format!("{name}, examined"), &recorded, &examined);
-        for technique in BOTH {
-            let card = Simulated::new(config.clone());
-            let recorded = Recorded::new(&card);
-            let device = Device::Mmc { device: &recorded, size };
-            let outcome = apply(&device, None, technique, &settings(), &Bench::new(&card));
-            transcript.add(
-                &format!("{name}, {technique:?}"),
-                &recorded,
-                &transcript::ended(&outcome),
-            );
-        }
+        transcript.add_all(name, &TRIAL, || Simulated::new(config.clone()));
     }
     transcript.compare("mmc");
 }
 
-/// Devices that answer by chance: which field comes from where.
 #[test]
 fn what_answers_by_chance_mean_stays_as_it_is() {
     let mut transcript = Transcript::default();
-    for seed in 0..24 {
-        let device = Chance(transcript::chance(seed), Mutex::new(0));
-        let recorded = Recorded::new(&device);
-        let face = Device::Mmc { device: &recorded, size: 8 << 30 };
-        let watch = Bench::short(&device);
-        let examined = transcript::lines(&examine(&face, None, &watch));
-        transcript.add(&format!("chance {seed}, examined"), &Recorded::new(&device), &examined);
-        for technique in BOTH {
-            let outcome = apply(&face, None, technique, &settings(), &Bench::short(&device));
-            let title = format!("chance {seed}, {technique:?}");
-            transcript.add(&title, &Recorded::new(&device), &transcript::ended(&outcome));
-        }
-    }
+    transcript.add_chance(24, &BY_CHANCE, |bytes| Chance(bytes, Mutex::new(0)));
     transcript.compare("mmc-chance");
 }

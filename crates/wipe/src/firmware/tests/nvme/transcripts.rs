@@ -1,7 +1,27 @@
 //! All that goes to NVMe controllers and comes from them.
 
 use super::*;
-use crate::firmware::tests::transcript::{self, Recorded, Transcript};
+use crate::firmware::tests::transcript::{Transcript, Trial};
+
+const ALL: [Technique; 5] = [
+    Technique::NvmeSanitizeBlock,
+    Technique::NvmeSanitizeCrypto,
+    Technique::NvmeSanitizeOverwrite,
+    Technique::NvmeFormatCrypto,
+    Technique::NvmeFormatErase,
+];
+
+const TRIAL: Trial<Simulated> = Trial {
+    techniques: &ALL,
+    face: |recorded| Device::Nvme { controller: recorded, nsid: 1 },
+    is_examined_after: true,
+};
+
+const BY_CHANCE: Trial<Chance> = Trial {
+    techniques: &ALL,
+    face: |recorded| Device::Nvme { controller: recorded, nsid: 1 },
+    is_examined_after: false,
+};
 
 fn configs() -> Vec<(&'static str, Config)> {
     let large = {
@@ -49,53 +69,14 @@ fn configs() -> Vec<(&'static str, Config)> {
 fn what_goes_to_and_fro_stays_as_it_is() {
     let mut transcript = Transcript::default();
     for (name, config) in configs() {
-        let disk = Simulated::new(config.clone());
-        let recorded = Recorded::new(&disk);
-        let device = Device::Nvme { controller: &recorded, nsid: 1 };
-        let examined = transcript::lines(&examine(&device, None, &Bench::new(&disk)));
-        transcript.add(&format!("{name}, examined"), &recorded, &examined);
-        for technique in
-            SANITIZES.into_iter().chain([Technique::NvmeFormatCrypto, Technique::NvmeFormatErase])
-        {
-            let disk = Simulated::new(config.clone());
-            let recorded = Recorded::new(&disk);
-            let device = Device::Nvme { controller: &recorded, nsid: 1 };
-            let outcome =
-                apply(&device, None, technique, &transcript::settings(), &Bench::new(&disk));
-            transcript.add(
-                &format!("{name}, {technique:?}"),
-                &recorded,
-                &transcript::ended(&outcome),
-            );
-            let again = transcript::lines(&examine(&disk.device(), None, &Bench::new(&disk)));
-            transcript.add(
-                &format!("{name}, examined after {technique:?}"),
-                &Recorded::new(&disk),
-                &again,
-            );
-        }
+        transcript.add_all(name, &TRIAL, || Simulated::new(config.clone()));
     }
     transcript.compare("nvme");
 }
 
-/// Devices that answer by chance: which field comes from where.
 #[test]
 fn what_answers_by_chance_mean_stays_as_it_is() {
     let mut transcript = Transcript::default();
-    for seed in 0..8 {
-        let device = Chance(transcript::chance(seed), Mutex::new(0));
-        let recorded = Recorded::new(&device);
-        let face = Device::Nvme { controller: &recorded, nsid: 1 };
-        let watch = Bench::short(&device);
-        let examined = transcript::lines(&examine(&face, None, &watch));
-        transcript.add(&format!("chance {seed}, examined"), &Recorded::new(&device), &examined);
-        for technique in
-            SANITIZES.into_iter().chain([Technique::NvmeFormatCrypto, Technique::NvmeFormatErase])
-        {
-            let outcome = apply(&face, None, technique, &settings(), &Bench::short(&device));
-            let title = format!("chance {seed}, {technique:?}");
-            transcript.add(&title, &Recorded::new(&device), &transcript::ended(&outcome));
-        }
-    }
+    transcript.add_chance(8, &BY_CHANCE, |bytes| Chance(bytes, Mutex::new(0)));
     transcript.compare("nvme-chance");
 }

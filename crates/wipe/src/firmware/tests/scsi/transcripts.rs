@@ -1,7 +1,7 @@
 //! All that goes to SCSI disks and comes from them.
 
 use super::*;
-use crate::firmware::tests::transcript::{self, Recorded, Transcript};
+use crate::firmware::tests::transcript::{Transcript, Trial};
 
 const ALL: [Technique; 4] = [
     Technique::ScsiSanitizeOverwrite,
@@ -9,6 +9,18 @@ const ALL: [Technique; 4] = [
     Technique::ScsiSanitizeCrypto,
     Technique::ScsiFormatUnit,
 ];
+
+const TRIAL: Trial<Simulated> = Trial {
+    techniques: &ALL,
+    face: |recorded| Device::Scsi { device: recorded },
+    is_examined_after: false,
+};
+
+const BY_CHANCE: Trial<Chance> = Trial {
+    techniques: &ALL,
+    face: |recorded| Device::Scsi { device: recorded },
+    is_examined_after: false,
+};
 
 fn configs() -> Vec<(&'static str, Config)> {
     let spins = Config::default;
@@ -53,43 +65,14 @@ fn configs() -> Vec<(&'static str, Config)> {
 fn what_goes_to_and_fro_stays_as_it_is() {
     let mut transcript = Transcript::default();
     for (name, config) in configs() {
-        let disk = Simulated::new(config.clone());
-        let recorded = Recorded::new(&disk);
-        let device = Device::Scsi { device: &recorded };
-        let examined = transcript::lines(&examine(&device, None, &Bench::new(&disk)));
-        transcript.add(&format!("{name}, examined"), &recorded, &examined);
-        for technique in ALL {
-            let disk = Simulated::new(config.clone());
-            let recorded = Recorded::new(&disk);
-            let device = Device::Scsi { device: &recorded };
-            let outcome =
-                apply(&device, None, technique, &transcript::settings(), &Bench::new(&disk));
-            transcript.add(
-                &format!("{name}, {technique:?}"),
-                &recorded,
-                &transcript::ended(&outcome),
-            );
-        }
+        transcript.add_all(name, &TRIAL, || Simulated::new(config.clone()));
     }
     transcript.compare("scsi");
 }
 
-/// Devices that answer by chance: which field comes from where.
 #[test]
 fn what_answers_by_chance_mean_stays_as_it_is() {
     let mut transcript = Transcript::default();
-    for seed in 0..24 {
-        let device = Chance(transcript::chance(seed), Mutex::new(0));
-        let recorded = Recorded::new(&device);
-        let face = Device::Scsi { device: &recorded };
-        let watch = Bench::short(&device);
-        let examined = transcript::lines(&examine(&face, None, &watch));
-        transcript.add(&format!("chance {seed}, examined"), &Recorded::new(&device), &examined);
-        for technique in ALL {
-            let outcome = apply(&face, None, technique, &settings(), &Bench::short(&device));
-            let title = format!("chance {seed}, {technique:?}");
-            transcript.add(&title, &Recorded::new(&device), &transcript::ended(&outcome));
-        }
-    }
+    transcript.add_chance(24, &BY_CHANCE, |bytes| Chance(bytes, Mutex::new(0)));
     transcript.compare("scsi-chance");
 }

@@ -11,7 +11,9 @@
 //!
 //! `NEIGHBOURS=write` writes the files anew, to be read before they are committed.
 
-use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::Path, time::Duration};
+
+use crate::{Answer, NoAnswer};
 
 /// As much of what a command carries is flipped as structures go.
 const MOST_CARRIED: usize = 28;
@@ -26,26 +28,37 @@ pub(crate) enum Carried {
 }
 
 /// Answers to commands and to their neighbours, as they grow.
-#[derive(Debug, Default)]
-pub(crate) struct Neighbours {
+#[derive(Debug)]
+pub(crate) struct Neighbours<D> {
     text: String,
+    /// Sends a command, and says what was answered.
+    send: fn(&mut D, &[u8], &mut [u8]) -> String,
+    /// Says how a device stands, later on.
+    later: fn(&mut D) -> String,
 }
 
-impl Neighbours {
-    /// Adds a command: `act` sends it to a device of its own, and says what came of it.
-    pub(crate) fn add(
-        &mut self,
-        title: &str,
-        command: &[u8],
-        carried: &Carried,
-        act: impl Fn(&[u8], &mut [u8]) -> String,
-    ) {
+impl<D: Clone> Neighbours<D> {
+    pub(crate) fn new(
+        send: fn(&mut D, &[u8], &mut [u8]) -> String,
+        later: fn(&mut D) -> String,
+    ) -> Self {
+        Self { text: String::new(), send, later }
+    }
+
+    /// Adds a command. Each neighbour goes to a copy of the device.
+    pub(crate) fn add(&mut self, title: &str, device: &D, command: &[u8], carried: &Carried) {
+        let unchanged = (self.later)(&mut device.clone());
         let data = match carried {
             Carried::In(length) => vec![0; *length],
             Carried::Out(bytes) => bytes.clone(),
         };
         let ask = |command: &[u8], mut data: Vec<u8>| {
-            let answer = act(command, &mut data);
+            let mut device = device.clone();
+            let mut answer = (self.send)(&mut device, command, &mut data);
+            let later = (self.later)(&mut device);
+            if later != unchanged {
+                answer += &format!(", then {later}");
+            }
             let brought = match carried {
                 Carried::In(_) => spots(&data),
                 Carried::Out(_) => String::new(),
@@ -154,6 +167,16 @@ pub(crate) fn spots(bytes: &[u8]) -> String {
         at += run.len();
     }
     text.trim_start().to_owned()
+}
+
+/// What a SCSI command was answered, and how long that took.
+pub(crate) fn answered(answer: Result<Answer, NoAnswer>, took: Duration) -> String {
+    match answer {
+        Ok(Answer { status, sense, transferred }) => {
+            format!("{status:02x} {} {transferred} {took:?}", spots(&sense))
+        }
+        Err(NoAnswer) => "no answer".to_owned(),
+    }
 }
 
 /// What a medium holds: how many of its pages hold nothing but one byte, by that byte, and how many are mixed.

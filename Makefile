@@ -28,8 +28,9 @@ boards := $(if $(foreign),$(build)/raspberry-pi.stamp)
 # What machines start from a CD or a stick; with PIN also one that knows whom to trust, and with SIGN that one is signed.
 medium := $(if $(SIGN),signed,$(if $(PIN),pinned))
 media := $(if $(foreign),,$(foreach system,sunshineos herculesos,dist/$(system)-x86_64.iso $(if $(medium),dist/$(system)-x86_64-$(medium).iso)))
-# Debian's packages are fetched and packed while cargo optimises an agent, which takes one processor; one job more, since who
-# fetches mostly waits.
+# Debian's packages are fetched and packed while cargo optimises an agent, which takes one processor: before that it goes
+# first, since the agents take longest. One job more, since who fetches mostly waits.
+beside := nice
 at_once = $(if $(filter -j%,$(MAKEFLAGS)),,--jobs=$(shell expr $$(nproc) + 1))
 # Only the images are built side by side: somebody else's -j would build a tree for two goals at once.
 ifneq ($(MAKECMDGOALS),dist/SHA256SUMS)
@@ -54,7 +55,7 @@ image: ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:
 	@$(if $(media),for old in $(filter-out $(media),$(wildcard dist/*.iso)); do echo "image: $$old is that of an earlier build"; done)
 	@image/check-image $(arch)
 	@image/check-unified $(arch)
-	@$(if $(media),image/check-media,:)
+	@$(if $(media),image/check-media "$(SIGN)" $(media),:)
 	@image/settle $(if $(SIGN),signed)
 
 update: ## builds dist/ anew where Debian has newer packages; the server serves it to the next boot without a restart
@@ -79,7 +80,7 @@ refresh: ## has the next image built from the newest Debian packages
 
 # The tree of Debian packages: built once, then only when its description changes or after `make refresh`.
 target/image/parts.stamp: mkosi.conf image/build-tree
-	image/build-tree .
+	$(beside) image/build-tree .
 	touch $@
 
 # What the tools of that tree make of another architecture's packages.
@@ -94,17 +95,17 @@ target/image-aarch64/vmlinuz: image/wrap-kernel target/image-aarch64/parts.stamp
 
 # Core and store are indexed together, so that a machine knows of every driver, whether it has it or not.
 $(build)/union.stamp: image/select-modules $(build)/parts.stamp $(pack) $(wildcard image/modules/* image/store/*.list)
-	image/select-modules $(arch) $$PWD/$(parts)/usr/lib/modules/* $$PWD/$(build)/union image/modules/*.list image/store/*.list
+	$(beside) image/select-modules $(arch) $$PWD/$(parts)/usr/lib/modules/* $$PWD/$(build)/union image/modules/*.list image/store/*.list
 	touch $@
 
 # Modules change seldom and the agent often: the initramfs is two compressed archives in a row, the agent's first, so that it can
 # say what is missing where the rest is cut off; then what a report needs. Both systems have the same core.
 $(build)/modules.cpio.zst: $(build)/union.stamp $(wildcard image/store/src/* crates/modules/src/*)
-	cargo run --quiet --locked --package store --target-dir target -- divide $(build)
-	image/pack $(build)/modules $@ /modules. /net/
+	$(beside) cargo run --quiet --locked --package store --target-dir target -- divide $(build)
+	$(beside) image/pack $(build)/modules $@ /modules. /net/
 
 dist/pack-$(arch)/cards: $(build)/modules.cpio.zst image/publish
-	image/publish $(arch)
+	$(beside) image/publish $(arch)
 	touch $@
 
 # What machines report of their image, and `drydock version` of those that it serves.
@@ -228,9 +229,10 @@ target/workshop/initrd: target/image/workshop.cpio.zst image/select-modules $(pa
 	rm -r target/workshop/root target/workshop/root.named target/workshop/modules.cpio.zst
 	cp $(parts)/usr/lib/modules/*/vmlinuz target/workshop/vmlinuz
 
+# What a link is changes with its directory; what it leads to is not ours.
 cloud: target/cloud/cloud.raw ## builds the cloud image that tests install
 
-target/image/cloud.stamp: $(shell find image/cloud/mkosi.conf image/cloud/mkosi.extra image/cloud/mkosi.skeleton -type f) image/build-tree
+target/image/cloud.stamp: $(shell find image/cloud/mkosi.conf image/cloud/mkosi.extra image/cloud/mkosi.skeleton -not -type l) image/build-tree
 	image/build-tree image/cloud
 	touch $@
 
@@ -240,7 +242,7 @@ target/cloud/cloud.raw: target/image/cloud.stamp image/cloud/assemble
 
 host: target/host/host.raw ## builds the Debian on which tests install a release
 
-target/image/host.stamp: $(shell find image/host/mkosi.conf image/host/mkosi.extra image/cloud/mkosi.skeleton -type f) image/build-tree
+target/image/host.stamp: $(shell find image/host/mkosi.conf image/host/mkosi.extra image/cloud/mkosi.skeleton -not -type l) image/build-tree
 	image/build-tree image/host
 	touch $@
 

@@ -180,8 +180,7 @@ fn run(
                 if !queue.want_again(want.file) {
                     debug!(module = want.file, "not loaded: not all of it came");
                 } else if want.is_loaded && !firmware.is_empty() {
-                    let findings = findings.clone();
-                    reprobe::probe_again(Path::new("/sys"), want, move |gap| findings.add_gap(gap));
+                    reprobe::probe_again(Path::new("/sys"), want, findings);
                 }
             });
         };
@@ -359,6 +358,7 @@ fn listen(
             }
             matters |= supply.take_end();
             matters |= MEDIA.take_news();
+            matters |= findings.take_news();
             // A driver that is wanted only now: until it has come, nothing is to be decided by what it would show.
             let awaited = findings.awaited().len();
             matters |= awaited > told;
@@ -372,7 +372,8 @@ fn listen(
 
 /// Holds where nothing is under way: until the kernel says something, there is nothing to do.
 fn is_at_rest(queue: &Queue<'_>, findings: &Findings) -> bool {
-    queue.is_idle() && queue.supply().is_idle() && !findings.is_waiting() && MEDIA.is_quiet()
+    let is_known = !findings.is_waiting() && !findings.is_hanging() && MEDIA.is_quiet();
+    queue.is_idle() && queue.supply().is_idle() && is_known
 }
 
 /// Says which drivers do not come to an end.

@@ -18,6 +18,10 @@ pub struct Findings(Arc<(Mutex<Found>, Condvar)>);
 #[derive(Debug, Default)]
 struct Found {
     gaps: Vec<Gap>,
+    /// Drivers that do not come to an end, for as long as they do not.
+    hanging: Vec<Gap>,
+    /// Whether one of them came to an end since somebody asked.
+    is_news: bool,
     read_only: BTreeMap<String, bool>,
     /// Drivers of ports and disks that are to be fetched or loaded, by name.
     awaited: BTreeSet<String>,
@@ -32,7 +36,7 @@ impl Findings {
     /// of each device without a driver which modules are made for it.
     pub fn complete(&self, inventory: &mut Inventory) {
         let found = self.found();
-        inventory.gaps.extend(found.gaps.iter().cloned());
+        inventory.gaps.extend(found.gaps.iter().chain(&found.hanging).cloned());
         // What was awaited when the look began may have come after it.
         let awaited: BTreeSet<String> =
             inventory.awaited.drain(..).chain(found.awaited.iter().cloned()).collect();
@@ -118,6 +122,33 @@ impl Findings {
         if !found.gaps.contains(&gap) {
             found.gaps.push(gap);
         }
+    }
+
+    /// Adds a driver that does not come to an end.
+    pub(super) fn add_hanging(&self, gap: Gap) {
+        warn!(what = gap.what, reason = gap.reason, "gap");
+        self.found().hanging.push(gap);
+    }
+
+    /// Notes that a driver came to an end, with what is wrong then, if anything. That is news where it was said to hang.
+    pub(super) fn end_hanging(&self, hanging: &Gap, then: Option<Gap>) {
+        if let Some(gap) = then {
+            self.add_gap(gap);
+        }
+        let mut found = self.found();
+        let before = found.hanging.len();
+        found.hanging.retain(|gap| gap != hanging);
+        found.is_news |= found.hanging.len() < before;
+    }
+
+    /// Holds while a driver that was offered its devices again does not come to an end.
+    pub(super) fn is_hanging(&self) -> bool {
+        !self.found().hanging.is_empty()
+    }
+
+    /// Says once that a driver which was said to hang came to an end.
+    pub(super) fn take_news(&self) -> bool {
+        std::mem::take(&mut self.found().is_news)
     }
 
     pub(super) fn note_read_only(&self, disk: String, before: bool) {

@@ -1,121 +1,176 @@
 //! Devices whose driver was loaded before its firmware came: looked at by it once more.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
 use protocol::inventory::Gap;
 use tracing::info;
 
-use super::supply::{self, Want};
+use super::{
+    findings::Findings,
+    supply::{self, Want},
+};
 
 /// How long a driver may take to begin anew: what is wanted after it waits as long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Has the kernel offer a device to its drivers again, on a thread of its own: a driver that hangs is left to itself, which is
-/// a gap.
-pub(super) fn probe_again(
-    sys: &Path,
-    want: &Want<'_>,
-    report: impl Fn(Gap) + Clone + Send + 'static,
-) {
-    probe_within(PATIENCE, sys, want, report);
+/// Devices whose drivers have not come to an end.
+type Open = (Mutex<BTreeSet<PathBuf>>, Condvar);
+
+/// Has the kernel offer devices of one kind to their driver again, each on a thread of its own: a driver that hangs is left to
+/// itself, which is a gap for as long as it does.
+pub(super) fn probe_again(sys: &Path, want: &Want<'_>, findings: &Findings) {
+    probe_within(PATIENCE, sys, want, findings);
 }
 
-fn probe_within(
-    limit: Duration,
-    sys: &Path,
-    want: &Want<'_>,
-    report: impl Fn(Gap) + Clone + Send + 'static,
-) {
-    let (done, ended) = mpsc::channel::<()>();
-    let (sys, file, device) = (PathBuf::from(sys), want.file.to_owned(), want.device.clone());
-    let tell = report.clone();
-    let work = move || {
-        probe(&sys, &file, &device, tell);
-        drop(done);
-    };
-    let reason = match super::aside("probe".to_owned(), Box::new(work)) {
-        Ok(()) if ended.recv_timeout(limit) != Err(RecvTimeoutError::Timeout) => return,
-        Ok(()) => "its firmware came after its driver, which had not come to an end when nobody waited longer".to_owned(),
-        Err(error) => format!("its firmware came after its driver, and no thread: {error}"),
-    };
-    report(supply::gap(&modules::name(want.file), &want.device, &reason));
-}
-
-/// Has the kernel offer a device to its drivers again, where none has taken it. One that is not taken then either needs a
-/// restart of its driver, which is a gap.
-fn probe(sys: &Path, file: &str, modalias: &str, report: impl Fn(Gap)) {
-    for bus in super::names(&sys.join("bus")) {
-        let bus = sys.join("bus").join(bus);
-        for name in super::names(&bus.join("devices")) {
-            let device = bus.join("devices").join(&name);
-            let is_meant = fs::read_to_string(device.join("modalias"))
-                .is_ok_and(|its| its.trim_end() == modalias);
-            if !is_meant || device.join("driver").exists() {
-                continue;
+fn probe_within(limit: Duration, sys: &Path, want: &Want<'_>, findings: &Findings) {
+    let devices = undriven(sys, &want.device);
+    let open: Arc<Open> = Arc::new((Mutex::new(devices.iter().cloned().collect()), Condvar::new()));
+    for device in &devices {
+        let hangs = hangs(want, device);
+        let work = {
+            let (open, findings) = (Arc::clone(&open), findings.clone());
+            let (file, modalias) = (want.file.to_owned(), want.device.clone());
+            let (device, hangs) = (device.clone(), hangs.clone());
+            move || {
+                let gap = probe(&device, &file, &modalias);
+                // Under the lock: whoever waits says that it hangs before this says that it does not, or never.
+                let mut left = open.0.lock().unwrap_or_else(PoisonError::into_inner);
+                left.remove(&device);
+                findings.end_hanging(&hangs, gap);
+                drop(left);
+                open.1.notify_all();
             }
-            info!(device = name, module = file, "offered to its driver again: firmware came");
-            let offered = fs::write(bus.join("drivers_probe"), &name);
-            if offered.is_err() || !device.join("driver").exists() {
-                let reason = format!(
-                    "{name}: its firmware came after its driver, which does not begin anew"
-                );
-                report(supply::gap(&modules::name(file), modalias, &reason));
-            }
+        };
+        if let Err(error) = super::aside("probe".to_owned(), Box::new(work)) {
+            open.0.lock().unwrap_or_else(PoisonError::into_inner).remove(device);
+            let reason = format!("{}: no thread: {error}", without_driver(device));
+            findings.add_gap(supply::gap(&modules::name(want.file), &want.device, &reason));
         }
     }
+    let (left, changed) = &*open;
+    let left = left.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = changed.wait_timeout_while(left, limit, |left| !left.is_empty());
+    for device in waited.unwrap_or_else(PoisonError::into_inner).0.iter() {
+        findings.add_hanging(hangs(want, device));
+    }
+}
+
+/// Lists the devices with this `modalias` that no driver has taken.
+fn undriven(sys: &Path, modalias: &str) -> Vec<PathBuf> {
+    let is_meant = |device: &PathBuf| {
+        let its = fs::read_to_string(device.join("modalias"));
+        its.is_ok_and(|its| its.trim_end() == modalias) && !device.join("driver").exists()
+    };
+    let buses = super::names(&sys.join("bus")).into_iter();
+    let places = buses.map(|bus| sys.join("bus").join(bus).join("devices"));
+    places
+        .flat_map(|place| super::names(&place).into_iter().map(move |name| place.join(name)))
+        .filter(is_meant)
+        .collect()
+}
+
+/// Has the kernel offer a device to its drivers again. One that is not taken then either needs a restart of its driver, which
+/// is a gap.
+fn probe(device: &Path, file: &str, modalias: &str) -> Option<Gap> {
+    let name = device.file_name().unwrap_or_default();
+    info!(device = ?name, module = file, "offered to its driver again: firmware came");
+    let bus = device.ancestors().nth(2).unwrap_or(device);
+    let offered = fs::write(bus.join("drivers_probe"), name.as_encoded_bytes());
+    if offered.is_ok() && device.join("driver").exists() {
+        return None;
+    }
+    let reason = format!("{}, which does not begin anew", without_driver(device));
+    Some(supply::gap(&modules::name(file), modalias, &reason))
+}
+
+fn hangs(want: &Want<'_>, device: &Path) -> Gap {
+    let reason = format!("{}, which has not come to an end", without_driver(device));
+    supply::gap(&modules::name(want.file), &want.device, &reason)
+}
+
+fn without_driver(device: &Path) -> String {
+    let name = device.file_name().unwrap_or_default().to_string_lossy();
+    format!("{name}: its firmware came after its driver")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{fs::File, time::Instant};
 
     use nix::{sys::stat::Mode, unistd::mkfifo};
+    use protocol::Inventory;
 
     use super::*;
 
-    /// Returns the gaps of offering devices again, where `one` and `two` are of one kind, and `two` is driven.
-    fn offered(sys: &Path, limit: Duration) -> Vec<Gap> {
-        let bus = sys.join("bus/pci");
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// Makes devices on a bus: `one` and `two` are of one kind, and `two` is driven.
+    fn make(sys: &Path, bus: &str) {
+        let bus = sys.join("bus").join(bus);
         for (name, modalias) in [("one", "pci:a"), ("two", "pci:a"), ("three", "pci:b")] {
             fs::create_dir_all(bus.join("devices").join(name)).unwrap();
             fs::write(bus.join("devices").join(name).join("modalias"), format!("{modalias}\n"))
                 .unwrap();
         }
         fs::create_dir(bus.join("devices/two/driver")).unwrap();
-        let gaps = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&gaps);
-        let want = Want::of("kernel/drivers/net/x.ko.xz", "pci:a");
-        probe_within(limit, sys, &want, move |gap| told.lock().unwrap().push(gap));
-        let gaps = gaps.lock().unwrap();
-        gaps.clone()
+    }
+
+    fn offer(sys: &Path, limit: Duration) -> Findings {
+        let findings = Findings::default();
+        probe_within(limit, sys, &Want::of("kernel/drivers/net/x.ko.xz", "pci:a"), &findings);
+        findings
+    }
+
+    fn gaps(findings: &Findings) -> Vec<Gap> {
+        let mut inventory = Inventory::default();
+        findings.complete(&mut inventory);
+        inventory.gaps
     }
 
     #[test]
-    fn a_driver_that_hangs_holds_nobody_up_and_is_named() {
+    fn a_driver_that_hangs_holds_nobody_up_and_is_named_until_it_comes_to_an_end() {
         let sys = tempfile::tempdir().unwrap();
-        fs::create_dir_all(sys.path().join("bus/pci")).unwrap();
-        // Who writes into it waits for a reader, who never comes.
-        mkfifo(&sys.path().join("bus/pci/drivers_probe"), Mode::S_IRWXU).unwrap();
-        let gaps = offered(sys.path(), Duration::from_millis(200));
-        let [gap] = &gaps[..] else { panic!("{gaps:?}") };
-        assert_eq!((gap.what.as_str(), gap.source.as_str()), ("modules/x", "pci:a"));
-        assert!(gap.reason.contains("come to an end"), "{}", gap.reason);
+        make(sys.path(), "hangs");
+        make(sys.path(), "other");
+        // Who writes into it waits for a reader.
+        let stuck = sys.path().join("bus/hangs/drivers_probe");
+        mkfifo(&stuck, Mode::S_IRWXU).unwrap();
+        let findings = offer(sys.path(), SHORT);
+        let asked = fs::read_to_string(sys.path().join("bus/other/drivers_probe")).unwrap();
+        assert_eq!(asked, "one", "its twin waits for nothing");
+        let hangs = |gap: &Gap| gap.reason.contains("not come to an end");
+        let before = gaps(&findings);
+        assert_eq!((before.len(), before.iter().filter(|gap| hangs(gap)).count()), (2, 1));
+        assert!(before.iter().all(|gap| (&*gap.what, &*gap.source) == ("modules/x", "pci:a")));
+        assert!(findings.is_hanging() && !findings.take_news());
+
+        // Its driver comes to an end after all, well.
+        fs::create_dir(sys.path().join("bus/hangs/devices/one/driver")).unwrap();
+        assert_eq!(std::io::read_to_string(File::open(&stuck).unwrap()).unwrap(), "one");
+        let begun = Instant::now();
+        while findings.is_hanging() && begun.elapsed() < Duration::from_mins(1) {
+            std::thread::yield_now();
+        }
+        assert!(findings.take_news() && !findings.take_news(), "the server is told");
+        let after = gaps(&findings);
+        assert_eq!((after.len(), after.iter().filter(|gap| hangs(gap)).count()), (1, 0));
     }
 
     #[test]
     fn a_device_without_a_driver_is_offered_again_and_one_that_is_driven_is_left_alone() {
         let sys = tempfile::tempdir().unwrap();
-        let gaps = offered(sys.path(), PATIENCE);
-        let bus = sys.path().join("bus/pci");
-        assert_eq!(fs::read_to_string(bus.join("drivers_probe")).unwrap(), "one");
-        assert_eq!(
-            (gaps.len(), gaps[0].what.as_str(), gaps[0].source.as_str()),
-            (1, "modules/x", "pci:a")
-        );
+        make(sys.path(), "pci");
+        let findings = offer(sys.path(), PATIENCE);
+        let asked = fs::read_to_string(sys.path().join("bus/pci/drivers_probe")).unwrap();
+        assert_eq!(asked, "one");
+        let gaps = gaps(&findings);
+        assert_eq!((gaps.len(), &*gaps[0].what, &*gaps[0].source), (1, "modules/x", "pci:a"));
+        assert!(!findings.is_hanging() && !findings.take_news(), "it was in time");
     }
 }

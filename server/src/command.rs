@@ -15,7 +15,9 @@ mod version;
 mod wipe;
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
+    iter,
     path::PathBuf,
     process::ExitCode,
 };
@@ -190,10 +192,12 @@ fn status(format: Format, server: &Server) -> anyhow::Result<()> {
         };
         rows.push(row(["clock", &clock]));
         if let Some(build) = &status.images.build {
-            let mut all = status.images.systems.iter().flat_map(|system| &system.software);
-            let kernel = all.find(|line| line.starts_with("linux-image-"));
-            let kernel = kernel.map(|line| format!(", {line}")).unwrap_or_default();
-            rows.push(row(["images", &format!("build {build}{kernel}")]));
+            let all = status.images.systems.iter().flat_map(|system| &system.software);
+            // One for each architecture.
+            let kernels: BTreeSet<_> =
+                all.filter(|line| line.starts_with("linux-image-")).cloned().collect();
+            let words: Vec<_> = iter::once(format!("build {build}")).chain(kernels).collect();
+            rows.push(row(["images", &words.join(", ")]));
         }
         rows.push(row(["machines", &format!("{machines}, {waiting} of them not approved")]));
         output::align(&rows)

@@ -1,4 +1,4 @@
-//! An image of one's own, with the server's pin or a certificate authority inside, as who signs images builds it.
+//! An image of one's own: with the server's pin or a certificate authority inside, as who signs images builds it, or damaged.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
@@ -42,6 +42,13 @@ impl Image {
         let image = Image { directory };
         fs::copy(dist.join(INITRD), image.initrd()).context("copying the initramfs")?;
         Ok(image)
+    }
+
+    /// Has only so many percent of its initramfs arrive.
+    pub(crate) fn cut_off(&self, percent: usize) -> Result<()> {
+        let mut initrd = fs::read(self.initrd()).context("reading the initramfs")?;
+        initrd.truncate(initrd.len() / 100 * percent);
+        fs::write(self.initrd(), initrd).context("cutting the initramfs off")
     }
 
     /// Puts a pin into it, which replaces an earlier one: of files with one name the last one counts.

@@ -1,11 +1,12 @@
 //! An initramfs that did not arrive whole.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{BOOT_PATIENCE, Case, When};
 use crate::{
+    image::Image,
     lab::Lab,
     machine::{Bus, Disk, Kernel, Machine},
     server::{Known, Mode, Server},
@@ -18,6 +19,10 @@ const NAME: &str = "initramfs";
 const KERNEL_SAYS: &str = "Initramfs unpacking failed";
 /// How much of it arrives, in percent: the agent and what a report needs, not the drivers of most disks.
 const ARRIVES: usize = 70;
+/// How many boots it has (`server/src/machine/awaited.rs`).
+const BOOTS: u32 = 3;
+/// How long each of them waits at its end for a person (`agent`).
+const PAUSE: Duration = Duration::from_mins(1);
 
 pub(super) const CASES: &[Case] = &[
     // Seen red: there is no manifest in the image; what a report needs stands at the end of the archive, as the names are sorted.
@@ -27,6 +32,13 @@ pub(super) const CASES: &[Case] = &[
         machines: 1,
         when: When::Test,
         run: truncated_initramfs,
+    },
+    Case {
+        name: "cut_off_again_and_again",
+        claim: "a machine whose initramfs never comes whole starts again by itself, three boots in all, and then its own disk, which nobody touched",
+        machines: 1,
+        when: When::Soak,
+        run: cut_off_again_and_again,
     },
 ];
 
@@ -76,4 +88,19 @@ fn truncated_initramfs(lab: &Lab) -> Result<()> {
     ensure!(booted.restarts() == 0, "it restarted");
     // SAFETY 11.
     machine.has_unchanged_disks(lab)
+}
+
+fn cut_off_again_and_again(lab: &Lab) -> Result<()> {
+    let image = Image::make(lab)?;
+    image.cut_off(ARRIVES)?;
+    let server = Server::serving(lab, Mode::Authoritative, "", image.directory.clone())?;
+    let mut booted = Machine::bios("tug").disk(Disk::bootable(Bus::Nvme)).boot(lab)?;
+    booted.starts_own_disk(1, BOOTS * (BOOT_PATIENCE + PAUSE))?;
+    ensure!(booted.restarts() == BOOTS as usize, "it restarted {} times", booted.restarts());
+    let known = Known::with_port(&server.records()?, booted.machine.mac()).context("no record")?;
+    let boots = server.boots_of(&known.name)?;
+    ensure!(boots == u64::from(BOOTS), "{boots} boots were heard of");
+    server.names(booted.machine.mac(), "ownDisk")?;
+    // SAFETY 11.
+    booted.machine.has_unchanged_disks(lab)
 }

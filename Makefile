@@ -28,8 +28,8 @@ boards := $(if $(foreign),$(build)/raspberry-pi.stamp)
 # What machines start from a CD or a stick; with PIN also one that knows whom to trust, and with SIGN that one is signed.
 medium := $(if $(SIGN),signed,$(if $(PIN),pinned))
 media := $(if $(foreign),,$(foreach system,sunshineos herculesos,dist/$(system)-x86_64.iso $(if $(medium),dist/$(system)-x86_64-$(medium).iso)))
-# Debian's packages are fetched and packed while cargo optimises an agent, which takes one processor: before that it goes
-# first, since the agents take longest. One job more, since who fetches mostly waits.
+# The agents take longest: what only the packages of Debian need gives way to cargo, and goes on while that optimises an agent,
+# which takes one processor. One job more, since who fetches mostly waits.
 beside := nice
 at_once = $(if $(filter -j%,$(MAKEFLAGS)),,--jobs=$(shell expr $$(nproc) + 1))
 # Only the images are built side by side: somebody else's -j would build a tree for two goals at once.
@@ -55,7 +55,7 @@ image: ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:
 	@$(if $(media),for old in $(filter-out $(media),$(wildcard dist/*.iso)); do echo "image: $$old is that of an earlier build"; done)
 	@image/check-image $(arch)
 	@image/check-unified $(arch)
-	@$(if $(media),image/check-media "$(SIGN)" $(media),:)
+	@$(if $(media),image/check-media "$(SIGN)" "$(PIN)" $(media),:)
 	@image/settle $(if $(SIGN),signed)
 
 update: ## builds dist/ anew where Debian has newer packages; the server serves it to the next boot without a restart
@@ -229,7 +229,7 @@ target/workshop/initrd: target/image/workshop.cpio.zst image/select-modules $(pa
 	rm -r target/workshop/root target/workshop/root.named target/workshop/modules.cpio.zst
 	cp $(parts)/usr/lib/modules/*/vmlinuz target/workshop/vmlinuz
 
-# What a link is changes with its directory; what it leads to is not ours.
+# Trees are made anew when a file or a directory of theirs changes; what links lead to is not ours.
 cloud: target/cloud/cloud.raw ## builds the cloud image that tests install
 
 target/image/cloud.stamp: $(shell find image/cloud/mkosi.conf image/cloud/mkosi.extra image/cloud/mkosi.skeleton -not -type l) image/build-tree

@@ -356,9 +356,7 @@ fn listen(
                 finish();
                 matters |= findings.end_wait();
             }
-            matters |= supply.take_end();
-            matters |= MEDIA.take_news();
-            matters |= findings.take_news();
+            matters |= [supply.take_end(), MEDIA.take_news(), findings.take_news()].contains(&true);
             // A driver that is wanted only now: until it has come, nothing is to be decided by what it would show.
             let awaited = findings.awaited().len();
             matters |= awaited > told;
@@ -370,10 +368,11 @@ fn listen(
     }
 }
 
-/// Holds where nothing is under way: until the kernel says something, there is nothing to do.
+/// Holds where nothing is under way, and nothing came that nobody has told: until the kernel says something, there is nothing
+/// to do. In the order in which things go on: what leaves one of these is in the next before.
 fn is_at_rest(queue: &Queue<'_>, findings: &Findings) -> bool {
-    let is_known = !findings.is_waiting() && !findings.is_hanging() && MEDIA.is_quiet();
-    queue.is_idle() && queue.supply().is_idle() && is_known
+    let is_brought = queue.supply().is_quiet() && queue.is_idle();
+    is_brought && !findings.is_waiting() && findings.is_quiet() && MEDIA.is_quiet()
 }
 
 /// Says which drivers do not come to an end.

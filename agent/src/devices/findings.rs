@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,8 +19,8 @@ pub struct Findings(Arc<(Mutex<Found>, Condvar)>);
 #[derive(Debug, Default)]
 struct Found {
     gaps: Vec<Gap>,
-    /// Drivers that do not come to an end, for as long as they do not.
-    hanging: Vec<Gap>,
+    /// Drivers that were offered a device again and do not come to an end, by its place, for as long as they do not.
+    hanging: BTreeMap<PathBuf, Gap>,
     /// Whether one of them came to an end since somebody asked.
     is_news: bool,
     read_only: BTreeMap<String, bool>,
@@ -36,7 +37,7 @@ impl Findings {
     /// of each device without a driver which modules are made for it.
     pub fn complete(&self, inventory: &mut Inventory) {
         let found = self.found();
-        inventory.gaps.extend(found.gaps.iter().chain(&found.hanging).cloned());
+        inventory.gaps.extend(found.gaps.iter().chain(found.hanging.values()).cloned());
         // What was awaited when the look began may have come after it.
         let awaited: BTreeSet<String> =
             inventory.awaited.drain(..).chain(found.awaited.iter().cloned()).collect();
@@ -124,26 +125,25 @@ impl Findings {
         }
     }
 
-    /// Adds a driver that does not come to an end.
-    pub(super) fn add_hanging(&self, gap: Gap) {
+    /// Notes that a driver does not come to an end with the device at this place.
+    pub(super) fn add_hanging(&self, device: PathBuf, gap: Gap) {
         warn!(what = gap.what, reason = gap.reason, "gap");
-        self.found().hanging.push(gap);
+        self.found().hanging.insert(device, gap);
     }
 
-    /// Notes that a driver came to an end, with what is wrong then, if anything. That is news where it was said to hang.
-    pub(super) fn end_hanging(&self, hanging: &Gap, then: Option<Gap>) {
+    /// Notes that it came to an end, with what is wrong then, if anything. That is news where it was said to hang.
+    pub(super) fn end_hanging(&self, device: &Path, then: Option<Gap>) {
         if let Some(gap) = then {
             self.add_gap(gap);
         }
         let mut found = self.found();
-        let before = found.hanging.len();
-        found.hanging.retain(|gap| gap != hanging);
-        found.is_news |= found.hanging.len() < before;
+        found.is_news |= found.hanging.remove(device).is_some();
     }
 
-    /// Holds while a driver that was offered its devices again does not come to an end.
-    pub(super) fn is_hanging(&self) -> bool {
-        !self.found().hanging.is_empty()
+    /// Holds where no driver hangs so, and none came to an end that nobody asked about.
+    pub(super) fn is_quiet(&self) -> bool {
+        let found = self.found();
+        found.hanging.is_empty() && !found.is_news
     }
 
     /// Says once that a driver which was said to hang came to an end.

@@ -157,23 +157,14 @@ impl Media {
     ) -> Option<Result<(), Failure>> {
         let disks = self.found().answering();
         for disk in disks {
-            let room = match fetch::begin(parcel, stock, Instant::now() + limit) {
-                Ok(Some(room)) => Arc::new(room),
+            let _room = match fetch::begin(parcel, stock, Instant::now() + limit) {
+                Ok(Some(room)) => room,
                 Ok(None) => return Some(Ok(())),
                 Err(failure) => return Some(Err(failure)),
             };
             let (path, name, length) =
                 (belt::device(&disk), parcel.digest.to_string(), parcel.length);
-            // A read that nobody waits for any more still fills it.
-            let filled = Arc::clone(&room);
-            let came = patiently(
-                limit,
-                Box::new(move || {
-                    let came = read(&path, &name, length);
-                    drop(filled);
-                    came
-                }),
-            );
+            let came = patiently(limit, Box::new(move || read(&path, &name, length)));
             let why = match came {
                 Some(Ok(bytes)) => match fetch::accept(parcel, stock, &bytes) {
                     Err(altered @ Failure::Altered(_)) => altered.to_string(),

@@ -243,6 +243,12 @@ impl<'t> Supply<'t> {
         self.state().wants.is_empty()
     }
 
+    /// Holds when nothing is wanted, and its end was told.
+    pub(super) fn is_quiet(&self) -> bool {
+        let state = self.state();
+        state.wants.is_empty() && !state.has_ended
+    }
+
     /// Holds when nothing is wanted that disks or ports may appear with.
     pub(super) fn is_over(&self) -> bool {
         !self.state().wants.iter().any(Want::is_awaited)

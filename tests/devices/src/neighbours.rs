@@ -54,11 +54,10 @@ impl<D: Clone> Neighbours<D> {
         };
         let ask = |command: &[u8], mut data: Vec<u8>| {
             let mut device = device.clone();
-            let mut answer = (self.send)(&mut device, command, &mut data);
+            let answer = (self.send)(&mut device, command, &mut data);
             let later = (self.later)(&mut device);
-            if later != unchanged {
-                answer += &format!(", then {later}");
-            }
+            let answer =
+                if later == unchanged { answer } else { format!("{answer}, then {later}") };
             let brought = match carried {
                 Carried::In(_) => spots(&data),
                 Carried::Out(_) => String::new(),

@@ -23,8 +23,6 @@ pub mod flag {
     pub const LOCKED: u32 = 0x08;
     /// The shadow MBR is shown after power on.
     pub const SHADOW_ENABLED: u32 = 0x10;
-    /// It is not shown until the next time.
-    pub const SHADOW_DONE: u32 = 0x20;
 }
 
 /// Method status codes (Core, section 5.1.5, table 166).
@@ -123,7 +121,6 @@ pub struct Disk {
     medium: Medium,
     wrong_psids: u8,
     wrong_sids: u8,
-    shadow_is_done: bool,
     now: Duration,
     is_silent: bool,
 }
@@ -135,7 +132,6 @@ impl Disk {
             medium: Medium::flash(BLOCK, config.blocks + config.spare_blocks, true),
             wrong_psids: 0,
             wrong_sids: 0,
-            shadow_is_done: false,
             now: Duration::ZERO,
             is_silent: false,
             config,
@@ -160,7 +156,6 @@ impl Disk {
             (can && config.sid.is_some(), flag::LOCKING_ENABLED),
             (can && is_locked, flag::LOCKED),
             (config.shadow_is_enabled, flag::SHADOW_ENABLED),
-            (self.shadow_is_done, flag::SHADOW_DONE),
         ];
         Ok(bits.into_iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, bit)| flags | bit))
     }
@@ -223,7 +218,6 @@ impl Disk {
         self.config.ranges.clear();
         self.config.global_is_locked = false;
         self.config.shadow_is_enabled = false;
-        self.shadow_is_done = false;
         (self.wrong_psids, self.wrong_sids) = (0, 0);
         Ok(())
     }
@@ -289,7 +283,6 @@ impl Disk {
     /// Takes power away and gives it back: attempts may count anew, ranges lock, the shadow MBR is shown again.
     pub fn power_cut(&mut self) {
         self.is_silent = false;
-        self.shadow_is_done = false;
         self.config.sid_is_blocked = false;
         if !self.config.attempts_persist {
             (self.wrong_psids, self.wrong_sids) = (0, 0);

@@ -121,6 +121,43 @@ mod tests {
         }
     }
 
+    fn bytes() -> impl Iterator<Item = u8> {
+        0..=u8::MAX
+    }
+
+    /// Every operation code, with every service action, command and feature there is.
+    #[test]
+    fn nothing_else_is_a_question() {
+        let with_any_action =
+            bytes().filter(|code| (0..32).all(|action| is_question(&[*code, action])));
+        assert_eq!(with_any_action.collect::<Vec<_>>(), [0x00, 0x03, 0x12, 0x1a, 0x25, 0x4d, 0x5a]);
+        let with_one_action: Vec<_> = bytes()
+            .flat_map(|code| (0..32).map(move |action| (code, action)))
+            .filter(|(code, action)| is_question(&[*code, *action]) && !SCSI.contains(code))
+            .collect();
+        assert_eq!(with_one_action, [(0x9e, 0x10), (0xa3, 0x0c)]);
+
+        let short = |ata: u8, feature: u8| {
+            let mut command = [0; 12];
+            (command[0], command[3], command[9]) = (0xa1, feature, ata);
+            command
+        };
+        for is_asked in [
+            &(|ata, feature| is_question(&long(ata, feature))) as &dyn Fn(u8, u8) -> bool,
+            &|ata, feature| is_question(&short(ata, feature)),
+        ] {
+            let with_any = bytes().filter(|ata| bytes().all(|feature| is_asked(*ata, feature)));
+            let with_any: Vec<_> = with_any.collect();
+            assert_eq!(with_any, [0x27, 0x2f, 0x47, 0xe5, 0xec, 0xf8]);
+            let with_one: Vec<_> = bytes()
+                .flat_map(|ata| bytes().map(move |feature| (ata, feature)))
+                .filter(|(ata, feature)| is_asked(*ata, *feature) && !with_any.contains(ata))
+                .collect();
+            assert_eq!(with_one, [(0x78, 0x00), (0xb1, 0xc2), (0xb4, 0x00)]);
+        }
+        assert_eq!((NVME, MMC), ([0x06, 0x02, 0x0a], [8, 13]));
+    }
+
     #[test]
     fn whatever_destroys_is_none() {
         // FORMAT UNIT, WRITE, UNMAP, SANITIZE, MODE SELECT, WRITE SAME, SECURITY PROTOCOL OUT, PERSISTENT RESERVE OUT.

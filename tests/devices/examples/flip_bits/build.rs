@@ -133,8 +133,8 @@ impl Build {
     }
 
     /// Runs the tests with one flip on, and stops where the first turns red.
-    pub(crate) fn run(&self, index: Option<usize>, number: &Number) -> io::Result<End> {
-        self.run_programs(&self.programs, index, number)
+    pub(crate) fn run(&self, index: Option<usize>, number: &Number) -> Result<End, Box<dyn Error>> {
+        Ok(self.run_programs(&self.programs, index, number)?)
     }
 
     /// Builds one flip without a switch, and runs the tests.

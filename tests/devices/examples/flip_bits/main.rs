@@ -4,10 +4,11 @@
 //! ```text
 //! flip_bits COUNT SEED [FILES]    so many numbers, `all` or a part of them by lot (`600-900`: what comes from the 600th on
 //!                                 and before the 900th), of files whose path holds FILES; the seed says which bit of each, too
+//! flip_bits OUTPUT SEED           those that survived an earlier run, which wrote this file
 //! ```
 //!
-//! Works in a copy of the checkout below `target/`. All flips that can be are built at once, each behind a switch, so
-//! that one takes as long as the tests do; those in constants and patterns are built one by one. What survives is
+//! Works in copies of the checkout below `target/`, one for each processor. All flips that can be are built at once, each
+//! behind a switch, so that one takes as long as the tests do; those in constants and patterns are built one by one. What survives is
 //! listed, and fails the run unless `tests/devices/examples/flip_bits/allowed.txt` says why it may.
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "it runs cargo, and waits for it")]
@@ -56,7 +57,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let allowed = fs::read_to_string("tests/devices/examples/flip_bits/allowed.txt")?;
     let allowed: BTreeSet<String> =
         allowed.lines().filter_map(|line| Some(line.split_once(" # ")?.0.to_owned())).collect();
-    let mut build = Build::copy(Path::new("target/flip-bits"))?;
+    let workers = thread::available_parallelism()?.get();
+    let copies = (0..workers)
+        .map(|worker| Build::copy(&Path::new("target/flip-bits").join(worker.to_string())));
+    let mut builds = copies.collect::<Result<Vec<_>, _>>()?;
+    let build = &mut builds[0];
     let mut numbers = Vec::new();
     for (file, source) in build.sources() {
         numbers.extend(numbers::find(file, source, seed));
@@ -68,6 +73,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     });
     if let Some((first, end)) = count.split_once('-') {
         numbers = numbers.into_iter().take(end.parse()?).skip(first.parse()?).collect();
+    } else if let Ok(earlier) = fs::read_to_string(&count) {
+        numbers.retain(|number| {
+            earlier.contains(&format!("SURVIVED {} → {}", number.name, number.new))
+        });
     } else if count != "all" {
         numbers.truncate(count.parse()?);
     }
@@ -98,27 +107,28 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             }
         }
     };
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<(), String> {
-        while let Some(index) = switched.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let number = &numbers[*index];
-            let end = build
-                .run(Some(*index), number)
-                .map_err(|error| format!("{}: {error}", number.name))?;
-            tell(number, end);
-        }
-        Ok(())
-    };
-    let workers = thread::available_parallelism()?.get();
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().map_err(|_| "a worker panicked".to_owned())?)
-    })?;
-    for index in fixed {
-        let number = &numbers[index];
-        tell(number, build.run_alone(number)?);
+    for (indices, is_alone) in [(switched, false), (fixed, true)] {
+        let next = AtomicUsize::new(0);
+        let work = |worker: usize| -> Result<(), String> {
+            while let Some(&index) = indices.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let number = &numbers[index];
+                let end = if is_alone {
+                    builds[worker].run_alone(number)
+                } else {
+                    builds[0].run(Some(index), number)
+                };
+                tell(number, end.map_err(|error| format!("{}: {error}", number.name))?);
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let work = &work;
+            let running: Vec<_> =
+                (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
+            running
+                .into_iter()
+                .try_for_each(|worker| worker.join().map_err(|_| "a worker panicked".to_owned())?)
+        })?;
     }
     let Tally { seen, unbuilt, allowed, survived, .. } = tally.into_inner()?;
     println!(

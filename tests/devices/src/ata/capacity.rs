@@ -1,7 +1,11 @@
 //! What is hidden: host protected area (ATA8-ACS), accessible maximum address (ACS-4) and
 //! device configuration overlay (ATA8-ACS).
 
-use super::{Abort, Config, Disk, NOT_FOUND, Output, identify::with_checksum, pass_through::Task};
+use super::{
+    Abort, Config, Disk, NOT_FOUND, Output,
+    identify::{put_u64, with_checksum},
+    pass_through::Task,
+};
 use crate::layout::answer;
 
 /// Addresses; each is the highest one.
@@ -132,10 +136,7 @@ impl Disk {
             0xc2 => {
                 let mut words = [0; 256];
                 words[0] = 2; // revision
-                for (number, word) in words[3..7].iter_mut().enumerate() {
-                    *word = u16::try_from(capacity.factory >> (16 * number) & 0xffff)
-                        .expect("16 bits are left");
-                }
+                put_u64(&mut words[3..7], capacity.factory);
                 words[7] = 1 << 3 | 1 << 7 | 1 << 8; // security, protected area, 48-bit addresses can be changed
                 Ok(Output {
                     transferred: answer(data, &with_checksum(&words)),

@@ -77,7 +77,7 @@ fn put_text(words: &mut [u16], text: &str) {
 }
 
 /// The low word comes first.
-fn put_u64(words: &mut [u16], value: u64) {
+pub(super) fn put_u64(words: &mut [u16], value: u64) {
     for (number, word) in words.iter_mut().enumerate() {
         *word = u16::try_from(value >> (16 * number) & 0xffff).expect("16 bits are left");
     }
@@ -87,8 +87,7 @@ fn put_u64(words: &mut [u16], value: u64) {
 pub(super) fn with_checksum(words: &[u16; 256]) -> Vec<u8> {
     let mut page: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     page[510] = 0xa5;
-    page[511] = 0;
-    let sum = page.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    let sum = page[..511].iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
     page[511] = sum.wrapping_neg();
     debug_assert!(page.len() == SECTOR, "256 words");
     page

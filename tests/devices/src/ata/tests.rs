@@ -146,6 +146,19 @@ fn every_word_of_identify_is_where_the_specification_has_it() {
 }
 
 #[test]
+fn numbers_of_64_bits_stand_in_four_words() {
+    let odd = 0x8123_4567_89ab_cdef;
+    for wwn in [odd, !odd] {
+        let words = identify(&mut Disk::new(Config { wwn, ..Config::default() }));
+        let bytes: Vec<u8> = words[108..112].iter().flat_map(|word| word.to_be_bytes()).collect();
+        assert_eq!(bytes, wwn.to_be_bytes());
+        let mut words = [0; 4];
+        identify::put_u64(&mut words, wwn);
+        assert_eq!(words.map(u16::to_le_bytes).concat(), wwn.to_le_bytes());
+    }
+}
+
+#[test]
 fn both_sizes_of_pass_through_are_taken_and_must_fit_the_command() {
     let mut disk = Disk::new(Config::default());
     let twelve = [0xa1, 4 << 1, 0x0e, 0, 1, 0, 0, 0, 0, 0xec, 0, 0];
@@ -160,6 +173,21 @@ fn both_sizes_of_pass_through_are_taken_and_must_fit_the_command() {
     }
     let answer = disk.execute(&[0x48, 2], &mut []).unwrap();
     assert_eq!((answer.status, answer.sense[1], answer.sense[2]), (2, 0x05, 0x20));
+}
+
+#[test]
+fn a_transfer_is_as_long_in_bytes_as_in_blocks() {
+    let mut disk = Disk::new(Config::default());
+    // T_LENGTH: FEATURES; BYT_BLOK: bytes, or blocks.
+    for (flags, features, fits) in
+        [(0x29, 512_u16, true), (0x29, 511, false), (0x2d, 1, true), (0x2d, 512, false)]
+    {
+        let [high, low] = features.to_be_bytes();
+        let cdb = [0x85, 4 << 1 | 1, flags, high, low, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xec, 0];
+        let answer = disk.execute(&cdb, &mut [0; 512]).unwrap();
+        let is_refused = answer.sense.get(1).is_some_and(|key| *key == 5);
+        assert_eq!(is_refused, !fits, "{flags:#x} {features}");
+    }
 }
 
 #[test]

@@ -200,6 +200,14 @@ fn what_a_card_cannot_switch_is_told_with_the_next_status() {
 }
 
 #[test]
+fn erased_sectors_read_as_the_register_says() {
+    for (erases_to_ones, byte) in [(false, 0), (true, 0xff)] {
+        let mut card = Card::new(Config { erases_to_ones, ..Config::default() });
+        assert_eq!(card.read(0, 1).unwrap(), [byte; 512]);
+    }
+}
+
+#[test]
 fn a_power_cut_in_a_sanitize_ends_it_half_way() {
     let mut card = written(Config::default());
     erase(&mut card, 0, 2047, 0);

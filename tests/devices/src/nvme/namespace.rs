@@ -7,9 +7,6 @@ use super::{
 };
 use crate::layout::{bits, bytes};
 
-/// Namespace Identifier Unavailable (Base, section 3.3.3.2.1).
-const IDENTIFIER_UNAVAILABLE: u16 = 0x116;
-
 impl Controller {
     pub(super) fn manage_namespace(
         &mut self,
@@ -43,7 +40,7 @@ impl Controller {
         if bytes > self.unallocated_bytes() {
             return Err(status::INSUFFICIENT_CAPACITY);
         }
-        let nsid = free_identifier(self).ok_or(IDENTIFIER_UNAVAILABLE)?;
+        let nsid = free_identifier(self).ok_or(status::IDENTIFIER_UNAVAILABLE)?;
         let number = u8::try_from(nsid).expect("at most 32 namespaces");
         let namespace = Namespace { format, is_attached: false, ..Namespace::new(bytes, number) };
         self.namespaces.insert(nsid, namespace);

@@ -22,6 +22,8 @@ pub const INVALID_LOG_PAGE: u16 = 0x109;
 pub const INVALID_FORMAT: u16 = 0x10a;
 /// Namespace Insufficient Capacity.
 pub const INSUFFICIENT_CAPACITY: u16 = 0x115;
+/// Namespace Identifier Unavailable.
+pub const IDENTIFIER_UNAVAILABLE: u16 = 0x116;
 /// Namespace Already Attached.
 pub const ALREADY_ATTACHED: u16 = 0x118;
 /// Namespace Not Attached.

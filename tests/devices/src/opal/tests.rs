@@ -75,6 +75,11 @@ fn wrong_credentials_lock_out_until_power_is_cut() {
     );
     assert_eq!(left(&disk), 128);
     disk.power_cut();
+    for _ in 0..4 {
+        assert_eq!(disk.revert_with_psid(b"wrong"), refused(status::NOT_AUTHORIZED), "all anew");
+        assert_eq!(disk.revert_with_sid(b"wrong"), refused(status::NOT_AUTHORIZED), "all anew");
+    }
+    assert_eq!(disk.clone().revert_with_sid(b"owner"), Ok(()));
     assert_eq!(disk.revert_with_psid(PSID), Ok(()));
     let mut disk = written(Config { attempts: 1, attempts_persist: true, ..Config::default() });
     assert_eq!(disk.revert_with_psid(b"wrong"), refused(status::NOT_AUTHORIZED));
@@ -148,4 +153,29 @@ fn a_revert_can_hang_or_lie() {
     assert_eq!(disk.revert_with_psid(PSID), Ok(()));
     assert_eq!(disk.status(), Ok(0x03));
     assert_eq!(disk.read(0, 9).unwrap(), vec![0x5a; 9 * BLOCK]);
+}
+
+/// Core specification, table 166; `<linux/sed-opal.h>`.
+#[test]
+fn codes_and_flags_are_those_of_the_specification() {
+    let codes = [
+        status::NOT_AUTHORIZED,
+        status::INVALID_PARAMETER,
+        status::AUTHORITY_LOCKED_OUT,
+        status::FAIL,
+    ];
+    assert_eq!(codes, [0x01, 0x0c, 0x12, 0x3f]);
+    let flags = [
+        flag::SUPPORTED,
+        flag::LOCKING_SUPPORTED,
+        flag::LOCKING_ENABLED,
+        flag::LOCKED,
+        flag::SHADOW_ENABLED,
+    ];
+    assert_eq!(flags, [1, 2, 4, 8, 16]);
+    let all = Config { shadow_is_enabled: true, ..Config::default() };
+    assert_eq!(Disk::new(all).status(), Ok(0x1f));
+    let open = Config { global_is_locked: false, ..Config::default() };
+    assert_eq!(Disk::new(open.clone()).status(), Ok(0x07));
+    assert_eq!(Disk::new(Config { sid: None, ..open }).status(), Ok(0x03));
 }

@@ -20,8 +20,8 @@ const KERNEL_SAYS: &str = "Initramfs unpacking failed";
 /// How much of it arrives, in percent: the agent and what a report needs, not the drivers of most disks.
 const ARRIVES: usize = 70;
 /// How many boots it has (`server/src/machine/awaited.rs`).
-const BOOTS: u32 = 3;
-/// How long each of them waits at its end for a person (`agent`).
+const BOOTS: u8 = 3;
+/// How long the server has each of them wait at its end for a person (`server/src/machine/fleet.rs`).
 const PAUSE: Duration = Duration::from_mins(1);
 
 pub(super) const CASES: &[Case] = &[
@@ -95,8 +95,8 @@ fn cut_off_again_and_again(lab: &Lab) -> Result<()> {
     image.cut_off(ARRIVES)?;
     let server = Server::serving(lab, Mode::Authoritative, "", image.directory.clone())?;
     let mut booted = Machine::bios("tug").disk(Disk::bootable(Bus::Nvme)).boot(lab)?;
-    booted.starts_own_disk(1, BOOTS * (BOOT_PATIENCE + PAUSE))?;
-    ensure!(booted.restarts() == BOOTS as usize, "it restarted {} times", booted.restarts());
+    booted.starts_own_disk(1, u32::from(BOOTS) * (BOOT_PATIENCE + PAUSE))?;
+    ensure!(booted.restarts() == usize::from(BOOTS), "it restarted {} times", booted.restarts());
     let known = Known::with_port(&server.records()?, booted.machine.mac()).context("no record")?;
     let boots = server.boots_of(&known.name)?;
     ensure!(boots == u64::from(BOOTS), "{boots} boots were heard of");

@@ -144,7 +144,7 @@ impl Server {
         self.ask(&["machines", "show", name])
     }
 
-    /// Returns how often a machine has booted into an agent that reported completely.
+    /// Returns how often a machine has booted into an agent that announced itself.
     pub(crate) fn boots_of(&self, name: &str) -> Result<u64> {
         let machine = self.shows(name)?;
         machine["boots"].as_u64().with_context(|| format!("no number of boots: {machine}"))

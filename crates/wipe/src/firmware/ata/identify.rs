@@ -206,6 +206,33 @@ mod tests {
         assert!(disk.is_frozen() && disk.has_enhanced_erase() && !disk.is_password_set());
     }
 
+    /// ACS-4, IDENTIFY DEVICE data: word 217 is a rate, or 1 for what does not turn.
+    #[test]
+    fn a_disk_turns_where_it_says_how_fast() {
+        for rate in 0..=u16::MAX {
+            let expected = match rate {
+                1 => Some(false),
+                0x0401..=0xfffe => Some(true),
+                _ => None,
+            };
+            assert_eq!(identity(&[(217, rate)]).is_rotating(), expected, "{rate:#x}");
+        }
+    }
+
+    /// ACS-4, IDENTIFY DEVICE data: words 230 to 233 where word 69 bit 3 says so, else 100 to 103, else 60 and 61.
+    #[test]
+    fn sectors_are_counted_where_the_disk_says() {
+        let short = [(60, 1), (61, 2)];
+        let long = [(83, 1 << 14 | 1 << 10), (100, 3), (101, 4), (102, 5), (103, 6)];
+        let extended = [(69, 1 << 3), (230, 7), (231, 8), (232, 9), (233, 10)];
+        let mut words = Vec::from(short);
+        assert_eq!(identity(&words).sectors(), 0x0002_0001);
+        words.extend(long);
+        assert_eq!(identity(&words).sectors(), 0x0006_0005_0004_0003);
+        words.extend(extended);
+        assert_eq!(identity(&words).sectors(), 0x000a_0009_0008_0007);
+    }
+
     #[test]
     fn letters_are_swapped_and_a_wrong_checksum_is_seen() {
         let words = [(10, 0x5345), (11, 0x5249), (27, 0x4d4f), (60, 8), (61, 1)];
@@ -213,6 +240,8 @@ mod tests {
         assert_eq!((disk.serial().as_deref(), disk.model().as_deref()), (Some("SERI"), Some("MO")));
         assert_eq!(disk.sectors(), 0x1_0008);
         assert!(disk.is_plausible());
+        let sized = |sectors| identity(&[words[0], words[2], (60, sectors)]).is_plausible();
+        assert!(sized(1) && !sized(0), "a disk has sectors");
         let mut bytes: [u8; 512] = disk.bytes.try_into().unwrap();
         bytes[510] = 0xa5;
         assert!(!Identity::new(&bytes).is_plausible());

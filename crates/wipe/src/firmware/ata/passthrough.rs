@@ -285,6 +285,17 @@ mod tests {
         assert_eq!(data[..3], [0, 0, 0x41]);
     }
 
+    /// SPC-5, table 28: only what is of this command, with bit 7 of the byte the vendor's.
+    #[test]
+    fn a_task_file_is_read_out_of_two_formats() {
+        for code in 0..=u8::MAX {
+            let mut sense = [0; 22];
+            (sense[0], sense[4], sense[8], sense[9]) = (code, 0x51, 9, 12);
+            let is_read = matches!(code & 0x7f, 0x70 | 0x72);
+            assert_eq!(taskfile(&sense).is_some(), is_read, "{code:#x}");
+        }
+    }
+
     /// ACS-4, 6.2: BSY, DRDY, DF, an old one, DRQ, two old ones, ERR.
     #[test]
     fn each_bit_of_the_status_counts_as_it_should() {

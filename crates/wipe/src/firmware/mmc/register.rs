@@ -170,5 +170,11 @@ mod tests {
         );
         assert_eq!(register.erase_limit(), Duration::from_millis(900 * 2048));
         assert_eq!(register.firmware().as_deref(), Some("0102030000000000"));
+        for (byte, firmware) in [(0, None), (1, Some("0101010101010101"))] {
+            bytes[254..262].fill(byte);
+            assert_eq!(Register::new(&bytes).firmware().as_deref(), firmware);
+        }
+        bytes[254..262].copy_from_slice(b"V1.2\0\0\0\0");
+        assert_eq!(Register::new(&bytes).firmware().as_deref(), Some("V1.2"));
     }
 }

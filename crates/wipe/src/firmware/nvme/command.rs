@@ -164,6 +164,7 @@ mod tests {
         assert_eq!(sanitize(Action::Block, true).dwords[0], 0x0a);
         assert_eq!(sanitize(Action::Crypto, false).dwords[0], 0x04);
         assert_eq!(sanitize(Action::ExitFailure, true).dwords[0], 0x01);
+        assert_eq!(sanitize(Action::ExitVerification, true).dwords[0], 0x05);
     }
 
     #[test]

@@ -145,6 +145,7 @@ mod tests {
         assert_eq!(command.bytes, [0x48, 0xa1, 0, 0, 0, 0, 0, 0, 8, 0]);
         assert_eq!(command.data, [1, 0, 0, 4, 0, 0, 0, 0]);
         assert_eq!(sanitize(Sanitize::Crypto, false).bytes[..2], [0x48, 0x83]);
+        assert_eq!(sanitize(Sanitize::Block, false).bytes[..2], [0x48, 0x82]);
         assert_eq!(sanitize(Sanitize::ExitFailure, true).bytes[..2], [0x48, 0x1f]);
     }
 
@@ -158,6 +159,8 @@ mod tests {
         assert_eq!(support(&unsaid), Support::Yes { estimate: None }, "CTDP is not set");
         let answer = [0, 0x83, 0, 2, 0x48, 0xff, 0, 10, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0];
         assert_eq!(support(&answer), takes(256));
+        let with = |seconds| support(&[&answer[..14], &[0, 0, 0, seconds]].concat());
+        assert_eq!((with(0), with(1)), (Support::Yes { estimate: None }, takes(1)));
         for length in 0..answer.len() {
             support(&answer[..length]);
         }

@@ -92,14 +92,25 @@ mod tests {
         let mut fixed = vec![0x70, 0, 2, 0, 0, 0, 0, 10, 0, 0, 0, 0, 4, 0x1b, 0, 0x80, 0x40, 0x01];
         let sense = Sense::parse(&fixed).unwrap();
         assert_eq!((sense.condition(), sense.progress), (Condition::Sanitizing, Some(0x4001)));
-        fixed[15] = 0;
-        assert_eq!(Sense::parse(&fixed).unwrap().progress, None);
+        // The other bits point at a field, and there is no progress without SKSV.
+        for bit in 0..7 {
+            fixed[15] = 1 << bit;
+            assert_eq!(Sense::parse(&fixed).unwrap().progress, None);
+        }
         let described = [0x72, 2, 4, 4, 0, 0, 0, 12, 0, 2, 0, 0, 2, 6, 0, 0, 0x80, 0x12, 0x34, 0];
         let sense = Sense::parse(&described).unwrap();
         assert_eq!((sense.condition(), sense.progress), (Condition::Formatting, Some(0x1234)));
+        let mut invalid = described;
+        for bit in 0..7 {
+            invalid[16] = 1 << bit;
+            assert_eq!(Sense::parse(&invalid).unwrap().progress, None, "not without SKSV");
+        }
         for length in 0..described.len() {
             Sense::parse(&described[..length]);
         }
+        // Another progress indication, behind a descriptor of something else.
+        let another = [0x72, 2, 4, 4, 0, 0, 0, 12, 3, 2, 7, 7, 0x0a, 6, 2, 4, 4, 0, 0x56, 0x78];
+        assert_eq!(Sense::parse(&another).unwrap().progress, Some(0x5678));
     }
 
     /// SPC-5, table 28: what is of a command before is read as what is of this one.
@@ -113,6 +124,10 @@ mod tests {
             bytes[if code < 0x72 { 2 } else { 1 }] = 0xf5;
             let key = Sense::parse(&bytes).map(|sense| sense.key);
             assert_eq!(key, found.map(|_| 5), "{code:#x}");
+        }
+        for (code, least) in [(0x70, 3), (0x71, 3), (0x72, 4), (0x73, 4)] {
+            let read = |length| Sense::parse(&[code, 0, 0, 0][..length]).is_some();
+            assert_eq!((read(least - 1), read(least)), (false, true), "{code:#x}");
         }
     }
 

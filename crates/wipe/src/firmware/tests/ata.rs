@@ -1,5 +1,6 @@
 //! ATA: sanitize, the security state machine, hidden sectors, bridges.
 
+mod altered;
 mod security;
 mod transcripts;
 
@@ -198,38 +199,6 @@ fn a_sanitize_goes_on_after_a_power_cut_and_is_rejoined() {
     let outcome = rejoin(&disk.device(), &running, &Bench::new(&disk));
     assert_eq!((outcome.ended, outcome.technique), (Ended::Done, Technique::AtaSanitizeBlock));
     assert_eq!(disk.left(), 0);
-}
-
-/// A disk whose host adapter loses the command that begins a sanitize.
-#[derive(Debug)]
-struct Losing<'d>(&'d Simulated);
-
-impl ScsiDevice for Losing<'_> {
-    fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
-        // SANITIZE DEVICE, but SANITIZE STATUS EXT.
-        if let [0x85, _, _, _, feature, .., 0xb4, _] = *command
-            && feature != 0
-        {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.0.execute(command, data, limit)
-    }
-}
-
-#[test]
-fn a_sanitize_that_never_arrived_is_not_waited_for_as_long_as_one_that_runs() {
-    for was_sanitized in [false, true] {
-        let disk = Simulated::new(Config::solid_state());
-        if was_sanitized {
-            assert_eq!(disk.apply(Technique::AtaSanitizeBlock).ended, Ended::Done);
-        }
-        let bench = Bench::new(&disk);
-        let device = Device::Ata { device: &Losing(&disk) };
-        let outcome = apply(&device, None, Technique::AtaSanitizeBlock, &settings(), &bench);
-        assert_eq!(outcome.ended, Ended::Unknown, "{was_sanitized}");
-        assert!(reason(&outcome).contains("sent and not answered"), "{}", reason(&outcome));
-        assert!(bench.elapsed() < HOUR / 4, "{:?}", bench.elapsed());
-    }
 }
 
 #[test]

@@ -198,6 +198,46 @@ impl MmcDevice for Chance {
     }
 }
 
+/// A card with this register.
+#[derive(Debug)]
+struct Registered([u8; 512]);
+
+impl Clocked for Registered {
+    fn advance(&self, _: Duration) {}
+}
+
+impl MmcDevice for Registered {
+    fn command(&self, _: &MmcCommand, data: Data<'_>, _: Duration) -> io::Result<[u32; 4]> {
+        if let Data::In(buffer) = data {
+            buffer.copy_from_slice(&self.0);
+        }
+        Ok([4 << 9 | 1 << 8; 4])
+    }
+
+    fn secure_discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// JESD84-B51, table of the extended register: `GP_SIZE_MULT` 154 to 143, `RPMB_SIZE_MULT` 168, `BOOT_SIZE_MULT` 226.
+#[test]
+fn partitions_are_known_by_their_bytes_and_no_other() {
+    for at in 0..512 {
+        let mut register = [0; 512];
+        register[at] = 1;
+        let card = Registered(register);
+        let face = Device::Mmc { device: &card, size: 8 << 30 };
+        let expected = match at {
+            143..=154 => Some("general purpose partitions"),
+            168 => Some("replay protected memory block"),
+            226 => Some("boot partitions"),
+            _ => None,
+        };
+        let found = examine(&face, None, &Bench::new(&card)).unwrap().out_of_scope;
+        assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), Vec::from_iter(expected));
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
 

@@ -1,5 +1,6 @@
 //! NVMe: sanitize in all its states, and formats.
 
+mod altered;
 mod transcripts;
 
 use std::{collections::BTreeMap, io};

@@ -145,3 +145,34 @@ fn credentials_are_not_in_what_settings_print() {
     let text = format!("{:?}", Settings { psid: Some(LABEL.to_vec()), ..settings() });
     assert!(!text.contains("48, 49") && !text.contains("0123"), "{text}");
 }
+
+/// A disk that says this of itself.
+#[derive(Debug)]
+struct Flagged(u32);
+
+impl OpalDevice for Flagged {
+    fn status(&self) -> io::Result<OpalStatus> {
+        Ok(OpalStatus { flags: self.0 })
+    }
+
+    fn revert_with_psid(&self, _: &[u8]) -> Result<(), OpalFailure> {
+        Err(OpalFailure::Status(0x3f))
+    }
+
+    fn revert_with_sid(&self, _: &[u8]) -> Result<(), OpalFailure> {
+        Err(OpalFailure::Status(0x3f))
+    }
+}
+
+/// Linux, `include/uapi/linux/sed-opal.h`: supported, locking supported, locking enabled, locked; what else there is says nothing here.
+#[test]
+fn a_revert_is_offered_where_three_flags_are_set_and_an_obstacle_is_a_fourth() {
+    for flags in 0..1 << 10 {
+        let clock = Simulated::new(Config::default());
+        let examined = examine(&Device::None, Some(&Flagged(flags)), &Bench::new(&clock)).unwrap();
+        let erases = flags & 7 == 7;
+        assert_eq!(examined.techniques.len(), usize::from(erases), "{flags:#x}");
+        let is_locked = erases && flags & 8 == 8;
+        assert_eq!(examined.obstacles.contains(&Obstacle::OpalLocked), is_locked, "{flags:#x}");
+    }
+}

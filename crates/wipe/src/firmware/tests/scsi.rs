@@ -1,5 +1,6 @@
 //! SCSI: sanitize and format, as they are listed.
 
+mod altered;
 mod transcripts;
 
 use std::io;
@@ -359,79 +360,4 @@ fn a_certificate_shows_what_the_device_says() {
     let expected = "DRYDOCK Simulated SAS, SAS0001, 0001, 0: MEDIUM ROTATION RATE=1c20, WABEREQ WACEREQ=50, \
          LOGICAL BLOCK PROVISIONING=00000000, READ CAPACITY bytes 12 to 15=00000000";
     assert_eq!(shown(&Simulated::new(Config::default()).examine()), expected);
-}
-
-/// A disk one of whose pages of vital product data says something else.
-#[derive(Debug)]
-struct Altered(Simulated, u8, Vec<u8>);
-
-impl ScsiDevice for Altered {
-    fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
-        match data {
-            Data::In(buffer) if command[..3] == [0x12, 1, self.1] => {
-                buffer[..self.2.len()].copy_from_slice(&self.2);
-                Ok(ScsiAnswer { status: 0, sense: Vec::new(), transferred: buffer.len() })
-            }
-            data => self.0.execute(command, data, limit),
-        }
-    }
-}
-
-impl Altered {
-    fn examine(page: u8, bytes: &[u8]) -> Examined {
-        let disk = Self(Simulated::new(Config::default()), page, bytes.to_vec());
-        examine(&Device::Scsi { device: &disk }, None, &Bench::new(&disk.0)).unwrap()
-    }
-}
-
-#[test]
-fn a_serial_number_is_as_long_as_its_page_says() {
-    let examined = Altered::examine(0x80, b"\0\x80\0\x03ABCDEF");
-    assert_eq!(examined.serial.as_deref(), Some("ABC"));
-}
-
-/// SBC-4, table of the WABEREQ and WACEREQ fields: bits 7:6 and 5:4.
-#[test]
-fn what_must_be_written_before_it_is_read_is_either_field_s_third_value() {
-    for byte in 0..=u8::MAX {
-        let is_unreadable = byte >> 6 == 3 || byte >> 4 & 3 == 3;
-        let examined = Altered::examine(0xb1, &[0, 0xb1, 0, 60, 0, 1, 0, byte]);
-        let found = examined.obstacles.contains(&Obstacle::UnreadableAfterSanitize);
-        assert_eq!(found, is_unreadable, "{byte:#x}");
-    }
-}
-
-/// A disk to which something happens before each command.
-#[derive(Debug, Default)]
-struct Restless(Mutex<usize>);
-
-impl Clocked for Restless {
-    fn advance(&self, _: Duration) {}
-}
-
-impl ScsiDevice for Restless {
-    fn execute(&self, _: &[u8], _: Data<'_>, _: Duration) -> io::Result<ScsiAnswer> {
-        *self.0.lock().unwrap() += 1;
-        // BUS DEVICE RESET OCCURRED.
-        Ok(ScsiAnswer { status: 2, sense: vec![0x72, 6, 0x29, 3, 0, 0, 0, 0], transferred: 0 })
-    }
-}
-
-#[test]
-fn a_disk_that_never_comes_to_rest_is_not_asked_for_ever() {
-    let disk = Restless::default();
-    let error = examine(&Device::Scsi { device: &disk }, None, &Bench::new(&disk));
-    let words = error.unwrap_err().to_string();
-    assert_eq!(words, "the device refused INQUIRY, completion status 0x02");
-    assert_eq!(*disk.0.lock().unwrap(), 8);
-}
-
-/// SBC-4, table of the LBPRZ field, bits 4:2: 1 is zeros, and other values are patterns.
-#[test]
-fn unmapped_blocks_are_zeros_where_three_bits_are_one() {
-    for byte in 0..=u8::MAX {
-        let expected = (byte >> 2 & 7 == 1).then_some(Expected::Zeros);
-        let examined = Altered::examine(0xb2, &[0, 0xb2, 0, 4, 0, byte]);
-        assert_eq!(examined.discarded_reads, expected, "{byte:#x}");
-    }
 }

@@ -41,6 +41,15 @@ fn every_command_removes_all_that_was_ever_written() {
 }
 
 #[test]
+fn an_overwritten_disk_of_flash_holds_the_pattern() {
+    let can = SanitizeCapabilities { overwrite: true, ..Config::solid_state().sanitize.unwrap() };
+    let mut disk = written(Config { sanitize: Some(can), ..Config::solid_state() });
+    assert_eq!(sanitize(&mut disk, OVERWRITE, 1).error, 0);
+    disk.advance(HOUR);
+    assert_eq!(disk.read(0, 1).unwrap()[..8], [1, 2, 3, 4, 1, 2, 3, 4]);
+}
+
+#[test]
 fn what_is_wrong_with_a_command_is_told() {
     let mut disk = Disk::new(Config::solid_state());
     assert_eq!(status(&mut disk), Registers { error: 0, count: 0, lba: 0xffff, status: 0x50 });

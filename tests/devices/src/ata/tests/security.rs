@@ -124,8 +124,10 @@ fn only_an_enhanced_erase_reaches_what_was_reallocated() {
         let mut disk = written(Config::default());
         assert!(disk.reallocate(5));
         set(&mut disk, 0);
+        let mut by_master = disk.clone();
         assert_eq!(erase(&mut disk, control, PASSWORD), 0);
-        assert_eq!(left(&disk), expected);
+        assert_eq!(erase(&mut by_master, control | IS_MASTER, MASTER), 0);
+        assert_eq!((left(&disk), left(&by_master)), (expected, expected));
     }
     let mut config = Config::default();
     config.security.as_mut().unwrap().enhanced_erase = false;
@@ -179,6 +181,7 @@ fn a_power_cut_in_an_erase_leaves_a_locked_disk_that_is_half_erased() {
     disk.cut_power_in_erase(0x8000);
     let cdb = [0x85, 5 << 1, 0x26, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xa0, 0xf4, 0];
     assert_eq!(disk.execute(&cdb, &mut with_password(0, PASSWORD)), Err(NoAnswer));
+    assert_eq!(disk.now(), Duration::from_mins(2), "half of it");
     assert_eq!(state(&mut disk), (true, true, false, false));
     assert_eq!(left(&disk), 64);
     assert_eq!(erase(&mut disk, 0, PASSWORD), 0, "a locked disk is erased with its password");

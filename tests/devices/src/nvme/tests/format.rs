@@ -82,6 +82,7 @@ fn a_format_can_fail_hang_lie_or_lose_power() {
     let mut controller = with(Course::Finishes);
     controller.cut_power_in_format(0x4000);
     assert_eq!(format(&mut controller, 1, 1 << 9), Err(Failure::NoAnswer));
+    assert_eq!(controller.now(), Duration::from_millis(2500));
     assert!(left(&controller) > 0 && left(&controller) < 64 << 10);
     format(&mut controller, 1, 1 << 9).unwrap();
     assert_eq!(left(&controller), 0);

@@ -71,6 +71,7 @@ fn every_field_of_identify_is_where_the_specification_has_it() {
         [(0, 128), (8, 128), (16, 128), (25, 1), (33, 9), (50, 1), (130, 9), (134, 12)]
     );
     assert_eq!(set(&identify(&mut controller, 6, 0), &[]), [(1, 3)]);
+    assert_eq!(set(&identify(&mut controller, 0x11, 2), &[]), [], "no such namespace");
     assert_eq!(set(&identify(&mut controller, 0x13, 0), &[]), [(0, 1), (2, 1)]);
     let other_set = controller.admin(0x06, 0, [6, 2 << 24, 0, 0, 0, 0], &mut [0; 4096]);
     assert_eq!(refusal(other_set), status::INVALID_FIELD);
@@ -90,6 +91,7 @@ fn status_codes_are_the_specification_s() {
         (status::INVALID_LOG_PAGE, 0x109),
         (status::INVALID_FORMAT, 0x10a),
         (status::INSUFFICIENT_CAPACITY, 0x115),
+        (status::IDENTIFIER_UNAVAILABLE, 0x116),
         (status::ALREADY_ATTACHED, 0x118),
         (status::NOT_ATTACHED, 0x11a),
         (status::NO_THIN_PROVISIONING, 0x11b),
@@ -116,9 +118,12 @@ fn a_log_page_comes_in_pieces() {
     let estimates = [2, 0, 0, 0, 0x40, 6, 0, 0, 100, 0, 0, 0, 100, 0, 0, 0];
     assert_eq!(read(3, 4)[..17], [&estimates[..], &[0xee]].concat());
     assert_eq!(read(2, 20)[..12], estimates[4..], "without deallocation");
-    let smart =
-        controller.admin(0x02, ALL_NAMESPACES, [0x7f << 16 | 0x02, 0, 0, 0, 0, 0], &mut [0; 512]);
-    assert_eq!(smart, Ok(0));
+    controller.power_cut();
+    let mut smart = [0; 512];
+    controller.admin(0x02, ALL_NAMESPACES, [0x7f << 16 | 0x02, 0, 0, 0, 0, 0], &mut smart).unwrap();
+    // Temperature, spare and its threshold, used; power-on hours; unsafe shutdowns.
+    let expected = [(1, 0x36), (2, 1), (3, 100), (4, 10), (5, 3), (128, 0xe9), (129, 3), (144, 1)];
+    assert_eq!(set(&smart, &[]), expected);
     let misplaced = controller.admin(0x02, 0, [0x81, 0, 2, 0, 0, 0], &mut [0; 512]);
     assert_eq!(refusal(misplaced), status::INVALID_FIELD);
     let beyond = controller.admin(0x02, 0, [0x81, 0, 516, 0, 0, 0], &mut [0; 512]);

@@ -36,6 +36,11 @@ fn each_of_several_ranges_is_deallocated() {
     let mut is_left = |lba: u64| controller.read(1, lba, 1).unwrap() == vec![0x5a; 512];
     let gone: Vec<u64> = (0..8).filter(|lba| !is_left(*lba)).collect();
     assert_eq!(gone, [0, 5, 6]);
+    // The last of 129.
+    let mut many = vec![0; 4096];
+    many[128 * 16..129 * 16].copy_from_slice(&deallocation(7, 1)[..16]);
+    controller.io(0x09, 1, [128, 4, 0, 0, 0, 0], &mut many).unwrap();
+    assert_eq!(controller.read(1, 7, 1).unwrap(), vec![0; 512]);
 }
 
 #[test]

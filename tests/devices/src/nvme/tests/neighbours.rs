@@ -11,18 +11,15 @@ fn later(controller: &mut Controller) -> String {
     controller.advance(HOUR);
     let _ = controller.admin(0x02, ALL_NAMESPACES, [0xf << 16 | 0x81, 0, 0, 0, 0, 0], &mut log);
     let feature = controller.admin(0x0a, 0, [0x17, 0, 0, 0, 0, 0], &mut []);
-    let namespaces: Vec<_> = controller
-        .namespaces
-        .iter()
-        .map(|(id, found)| format!("{id}:{},{},{}", found.bytes, found.format, found.is_attached))
-        .collect();
-    let read = controller.read(1, 0, 1).map(|block| holds(&block));
+    let mut namespaces = Vec::new();
+    for (id, found) in controller.namespaces.clone() {
+        let all = u16::try_from(found.blocks()).unwrap();
+        let read = controller.read(id, 0, all).map(|blocks| holds(&blocks));
+        let Namespace { bytes, format, is_attached, .. } = found;
+        namespaces.push(format!("{id}:{bytes},{format},{is_attached},{read:?}"));
+    }
     let medium = holds(&controller.medium());
-    format!(
-        "{meanwhile} / {} / {feature:x?} / {} / {read:?} / {medium}",
-        spots(&log),
-        namespaces.join(" ")
-    )
+    format!("{meanwhile} / {} / {feature:x?} / {} / {medium}", spots(&log), namespaces.join(" "))
 }
 
 /// Opcode, whether it is an I/O command, namespace and dwords 10 to 15, these little-endian.

@@ -124,6 +124,37 @@ fn while_it_runs_hardly_anything_is_executed_and_it_goes_on_after_a_power_cut() 
     assert_eq!((sense(&mut disk).0, left(&disk)), ((0, 0, 0), 0));
 }
 
+/// What SBC-4 has a disk execute in each state: sanitizing, failed at that, and with a format that was cut off.
+#[test]
+fn each_state_refuses_every_command_but_its_own() {
+    let mut sanitizing = written(Config::solid_state());
+    good(&mut sanitizing, &sanitize(IMMEDIATE | BLOCK_ERASE), &mut []);
+    let config = Config { sanitize_course: Course::FailsAt(1), ..Config::solid_state() };
+    let mut failed = written(config);
+    good(&mut failed, &sanitize(IMMEDIATE | BLOCK_ERASE), &mut []);
+    failed.advance(HOUR);
+    let mut corrupted = written(Config::default());
+    good(&mut corrupted, &[0x04, 0x10, 0, 0, 0, 0], &mut [0, 2, 0, 0]);
+    corrupted.power_cut();
+    // INQUIRY, REPORT LUNS, REQUEST SENSE always are.
+    let always = [0x03, 0x12, 0xa0];
+    let others = [0x04, 0x15, 0x1a, 0x25, 0x48, 0x55, 0x5a, 0x9e, 0xa3];
+    for (state, code, executed) in [
+        (sanitizing, (2, 0x04, 0x1b), &[][..]),
+        (failed, (3, 0x31, 3), &[0x48]),
+        (corrupted, (3, 0x31, 0), &others),
+    ] {
+        for opcode in 0..=u8::MAX {
+            let mut cdb = [0; 16];
+            cdb[0] = opcode;
+            let answer = state.clone().execute(&cdb, &mut []).unwrap();
+            let is_refused = answer.sense.len() > 3 && codes(&answer.sense) == code;
+            let is_executed = always.contains(&opcode) || executed.contains(&opcode);
+            assert_eq!(is_refused, !is_executed, "{opcode:#x} {code:x?}");
+        }
+    }
+}
+
 #[test]
 fn a_failure_is_left_by_exit_failure_mode_only_where_it_was_allowed() {
     let config = Config { sanitize_course: Course::FailsAt(0x8000), ..Config::solid_state() };

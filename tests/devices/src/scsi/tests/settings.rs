@@ -32,6 +32,17 @@ fn another_block_length_comes_with_the_next_format() {
 }
 
 #[test]
+fn five_block_lengths_are_taken() {
+    let disk = Disk::new(Config::default());
+    let is_accepted = |length: &u32| {
+        let (cdb, mut list) = select(0, *length);
+        disk.clone().execute(&cdb, &mut list).unwrap().status == 0
+    };
+    let taken: Vec<u32> = (0..=0x4000).filter(is_accepted).collect();
+    assert_eq!(taken, [512, 520, 528, 4096, 4160]);
+}
+
+#[test]
 fn a_block_length_that_was_not_formatted_is_forgotten() {
     let mut disk = Disk::new(Config { block_bytes: 520, ..Config::default() });
     let (cdb, mut list) = select(0, 512);

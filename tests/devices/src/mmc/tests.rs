@@ -113,6 +113,46 @@ fn commands_must_wait_for_their_own_kind_of_response() {
     card.command(8, 0, R1_DATA | 1 << 7, false, &mut [0; 512]).unwrap();
 }
 
+/// JESD84-B51, READ_SINGLE_BLOCK, READ_MULTIPLE_BLOCK, WRITE_BLOCK, WRITE_MULTIPLE_BLOCK.
+#[test]
+fn sectors_are_read_and_written_one_by_one_and_several_at_once() {
+    let mut card = Card::new(Config::default());
+    for (write, read, byte) in [(24, 17, 0x11), (25, 18, 0x22)] {
+        let mut sectors = [byte; 1024];
+        card.command(write, 5, R1_DATA, true, &mut sectors).unwrap();
+        let mut found = [0; 1024];
+        card.command(read, 5, R1_DATA, false, &mut found).unwrap();
+        assert_eq!((found, card.read(5, 2).unwrap()), (sectors, sectors.to_vec()));
+    }
+    assert_eq!(card.read(4, 1).unwrap(), [0; 512]);
+}
+
+/// What a card takes: R1b with SWITCH, ERASE and stop, data with reads and writes, R1 with the others that there are.
+#[test]
+fn every_command_has_one_kind_of_response_and_one_direction() {
+    for (command, flags, is_write) in (0..64).flat_map(|command| {
+        [R1, R1B, R1_DATA]
+            .into_iter()
+            .flat_map(move |flags| [false, true].map(|is_write| (command, flags, is_write)))
+    }) {
+        let expected = match command {
+            6 | 12 | 38 => Some((R1B, false)),
+            8 | 17 | 18 => Some((R1_DATA, false)),
+            24 | 25 => Some((R1_DATA, true)),
+            13 | 16 | 23 | 35 | 36 => Some((R1, false)),
+            _ => None,
+        };
+        let mut card = Card::new(Config::default());
+        drop(card.command(command, 1 << 16, flags, is_write, &mut [0; 512]));
+        let is_taken = told(&mut card) & status::ILLEGAL_COMMAND == 0;
+        assert_eq!(
+            is_taken,
+            expected == Some((flags, is_write)),
+            "{command} {flags:#x} {is_write}"
+        );
+    }
+}
+
 #[test]
 fn an_erase_takes_the_whole_groups_and_leaves_all_on_the_medium() {
     let mut card = written(Config::default());

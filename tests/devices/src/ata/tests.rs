@@ -190,6 +190,24 @@ fn a_transfer_is_as_long_in_bytes_as_in_blocks() {
     }
 }
 
+/// SAT-4, PROTOCOL: 4 and 5 are PIO in and out, 6 is DMA, 10 and 11 are UDMA in and out.
+#[test]
+fn each_transfer_has_its_protocols() {
+    for (command, flags, expected) in
+        [(0x24, 0x2e, &[4][..]), (0x34, 0x26, &[5]), (0x25, 0x2e, &[6, 10]), (0x35, 0x26, &[6, 11])]
+    {
+        let mut disk = Disk::new(Config::default());
+        let mut fits = |protocol: u8| {
+            let cdb =
+                [0x85, protocol << 1 | 1, flags, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xe0, command, 0];
+            let answer = disk.execute(&cdb, &mut [0; 512]).unwrap();
+            answer.sense.get(1).is_none_or(|key| *key != 5)
+        };
+        let found: Vec<u8> = (0..16).filter(|protocol| fits(*protocol)).collect();
+        assert_eq!(found, expected, "{command:#x}");
+    }
+}
+
 #[test]
 fn sectors_are_read_and_written_by_both_protocols() {
     let mut disk = Disk::new(Config::default());

@@ -113,7 +113,7 @@ fn commands_must_wait_for_their_own_kind_of_response() {
     card.command(8, 0, R1_DATA | 1 << 7, false, &mut [0; 512]).unwrap();
 }
 
-/// JESD84-B51, READ_SINGLE_BLOCK, READ_MULTIPLE_BLOCK, WRITE_BLOCK, WRITE_MULTIPLE_BLOCK.
+/// JESD84-B51: `READ_SINGLE_BLOCK`, `READ_MULTIPLE_BLOCK`, `WRITE_BLOCK`, `WRITE_MULTIPLE_BLOCK`.
 #[test]
 fn sectors_are_read_and_written_one_by_one_and_several_at_once() {
     let mut card = Card::new(Config::default());

@@ -53,6 +53,26 @@ fn a_password_locks_after_a_power_cut_and_not_before() {
     assert_eq!(state(&mut disk), (false, false, false, false), "SEC1");
 }
 
+/// ACS-4, security command actions.
+#[test]
+fn each_state_refuses_its_commands() {
+    let refused = |disk: &Disk| -> Vec<u8> {
+        (0..=u8::MAX).filter(|command| !disk.security.allows(*command)).collect()
+    };
+    let mut open = written(Config::default());
+    assert_eq!(refused(&open), []);
+    let mut locked = open.clone();
+    set(&mut locked, 0);
+    assert_eq!(refused(&locked), [], "not before power goes");
+    locked.power_cut();
+    let expected = [0x06, 0x24, 0x25, 0x34, 0x35, 0x37, 0xe7, 0xea, 0xf1, 0xf5, 0xf6, 0xf9];
+    assert_eq!(refused(&locked), expected);
+    order(&mut open, 0xf5, 0, 0, 0);
+    assert_eq!(refused(&open), [0xf1, 0xf2, 0xf3, 0xf4, 0xf6], "frozen");
+    let unable = Disk::new(Config { security: None, ..Config::default() });
+    assert_eq!(refused(&unable), [0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6]);
+}
+
 #[test]
 fn five_wrong_passwords_expire_until_power_is_cut() {
     let mut disk = written(Config::default());

@@ -83,6 +83,22 @@ fn while_it_runs_hardly_anything_is_executed_and_it_goes_on_after_a_power_cut() 
     assert_eq!((status(&mut disk).count, left(&disk)), (1 << 15, 0));
 }
 
+/// ACS-4, sanitize operation in progress and failed: IDENTIFY DEVICE, CHECK POWER MODE, SECURITY UNLOCK, its own.
+#[test]
+fn four_commands_are_executed_while_it_runs_and_after_it_failed() {
+    let allowed = |disk: &Disk| -> Vec<u8> {
+        let task = |command| Task { command, ..Task::default() };
+        (0..=u8::MAX).filter(|command| disk.sanitizing.allows(task(*command))).collect()
+    };
+    let config = Config { sanitize_course: Course::FailsAt(1), ..Config::solid_state() };
+    let mut disk = written(config);
+    assert_eq!(allowed(&disk).len(), 256);
+    sanitize(&mut disk, BLOCK_ERASE, 0);
+    assert_eq!(allowed(&disk), [0xb4, 0xe5, 0xec, 0xf2]);
+    disk.advance(HOUR);
+    assert_eq!(allowed(&disk), [0xb4, 0xe5, 0xec, 0xf2]);
+}
+
 #[test]
 fn an_overwrite_of_count_zero_has_sixteen_passes_and_inverts_where_it_is_told() {
     let mut disk = written(Config::default());

@@ -78,6 +78,20 @@ fn every_field_of_identify_is_where_the_specification_has_it() {
 }
 
 #[test]
+fn lists_begin_behind_any_namespace_but_the_last_two_numbers() {
+    let mut controller = Controller::new(three_namespaces());
+    for cns in [0x02, 0x10] {
+        for nsid in (0..32).map(|bit| 0xffff_fffd ^ (1 << bit)).filter(|nsid| *nsid < 0xffff_fffe) {
+            assert_eq!(set(&identify(&mut controller, cns, nsid), &[]), [], "{nsid:#x}");
+        }
+        for nsid in [0xffff_fffe, 0xffff_ffff] {
+            let answer = controller.admin(0x06, nsid, [cns, 0, 0, 0, 0, 0], &mut [0; 4096]);
+            assert!(answer.is_err(), "{nsid:#x}");
+        }
+    }
+}
+
+#[test]
 fn status_codes_are_the_specification_s() {
     let codes = [
         (status::INVALID_OPCODE, 0x001),

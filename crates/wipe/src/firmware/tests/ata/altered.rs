@@ -137,3 +137,27 @@ fn other_sectors_than_two_kinds_are_an_obstacle() {
         assert_eq!(is_obstacle, !matches!(bytes, 512 | 4096), "{bytes}");
     }
 }
+
+/// A disk that says of itself that this is its highest address.
+#[derive(Debug)]
+struct Native(Simulated, u64);
+
+impl ScsiDevice for Native {
+    fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
+        let [0x85, .., 0x27, _] = *command else { return self.0.execute(command, data, limit) };
+        let [a, b, c, d, e, f, ..] = self.1.to_le_bytes();
+        let mut sense = vec![0x72, 1, 0, 0x1d, 0, 0, 0, 14, 9, 12, 1, 0, 0, 0];
+        sense.extend([d, a, e, b, f, c, 0x40, 0x50]);
+        Ok(ScsiAnswer { status: 2, sense, transferred: 0 })
+    }
+}
+
+#[test]
+fn hidden_sectors_are_counted_in_48_bits() {
+    for highest in [127, 0xffff, 1 << 16, 1 << 32, (1 << 48) - 1] {
+        let disk = Native(Simulated::new(Config::default()), highest);
+        let device = Device::Ata { device: &disk };
+        let examined = examine(&device, None, &Bench::new(&disk.0)).unwrap();
+        assert_eq!(examined.native_bytes, Some((highest + 1) * 512), "{highest:#x}");
+    }
+}

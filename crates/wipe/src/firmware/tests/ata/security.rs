@@ -180,3 +180,11 @@ fn every_journaled_password_is_tried_and_never_as_many_as_lock_the_disk_for_good
     assert_eq!(disk.examine().obstacles, [Obstacle::Locked], "not expired");
     secure(&disk, 0xf2, own(9));
 }
+
+#[test]
+fn one_journaled_password_that_is_wrong_is_called_that() {
+    let disk = Simulated::new(Config::default());
+    secure(&disk, 0xf1, [7; 32]);
+    let Recovered::Refused { words } = disk.recover() else { panic!("it was let in") };
+    assert!(words.contains("neither the journaled one nor empty"), "{words}");
+}

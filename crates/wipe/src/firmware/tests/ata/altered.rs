@@ -145,9 +145,9 @@ struct Native(Simulated, u64);
 impl ScsiDevice for Native {
     fn execute(&self, command: &[u8], data: Data<'_>, limit: Duration) -> io::Result<ScsiAnswer> {
         let [0x85, .., 0x27, _] = *command else { return self.0.execute(command, data, limit) };
-        let [a, b, c, d, e, f, ..] = self.1.to_le_bytes();
+        let lba = self.1.to_le_bytes();
         let mut sense = vec![0x72, 1, 0, 0x1d, 0, 0, 0, 14, 9, 12, 1, 0, 0, 0];
-        sense.extend([d, a, e, b, f, c, 0x40, 0x50]);
+        sense.extend([lba[3], lba[0], lba[4], lba[1], lba[5], lba[2], 0x40, 0x50]);
         Ok(ScsiAnswer { status: 2, sense, transferred: 0 })
     }
 }

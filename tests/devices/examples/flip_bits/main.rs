@@ -71,12 +71,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     numbers.sort_by_cached_key(|number| {
         numbers::hash(format!("{seed}{}{:?}", number.name, number.at).as_bytes())
     });
-    if let Some((first, end)) = count.split_once('-') {
-        numbers = numbers.into_iter().take(end.parse()?).skip(first.parse()?).collect();
-    } else if let Ok(earlier) = fs::read_to_string(&count) {
+    if let Ok(earlier) = fs::read_to_string(&count) {
         numbers.retain(|number| {
             earlier.contains(&format!("SURVIVED {} → {}", number.name, number.new))
         });
+    } else if let Some((first, end)) = count.split_once('-') {
+        numbers = numbers.into_iter().take(end.parse()?).skip(first.parse()?).collect();
     } else if count != "all" {
         numbers.truncate(count.parse()?);
     }

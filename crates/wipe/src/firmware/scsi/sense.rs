@@ -93,16 +93,16 @@ mod tests {
         let sense = Sense::parse(&fixed).unwrap();
         assert_eq!((sense.condition(), sense.progress), (Condition::Sanitizing, Some(0x4001)));
         // The other bits point at a field, and there is no progress without SKSV.
-        for bit in 0..7 {
-            fixed[15] = 1 << bit;
+        for byte in 0..0x80 {
+            fixed[15] = byte;
             assert_eq!(Sense::parse(&fixed).unwrap().progress, None);
         }
         let described = [0x72, 2, 4, 4, 0, 0, 0, 12, 0, 2, 0, 0, 2, 6, 0, 0, 0x80, 0x12, 0x34, 0];
         let sense = Sense::parse(&described).unwrap();
         assert_eq!((sense.condition(), sense.progress), (Condition::Formatting, Some(0x1234)));
         let mut invalid = described;
-        for bit in 0..7 {
-            invalid[16] = 1 << bit;
+        for byte in 0..0x80 {
+            invalid[16] = byte;
             assert_eq!(Sense::parse(&invalid).unwrap().progress, None, "not without SKSV");
         }
         for length in 0..described.len() {

@@ -54,9 +54,8 @@ pub(crate) enum When {
 /// A disk in a machine, with what the server was told.
 pub(crate) struct Machine {
     state: Mutex<State>,
-    /// How often it was said how far it is, and how often it was written.
+    /// How often it was said how far it is.
     looks: AtomicU64,
-    writes: AtomicU64,
 }
 
 struct State {
@@ -93,6 +92,12 @@ pub(crate) fn off() -> io::Error {
 }
 
 impl State {
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.drive.advance(time);
+    }
+
     /// Puts everything on the medium that a flush would.
     fn flush(&mut self) {
         for (lba, versions) in std::mem::take(&mut self.cache) {
@@ -138,8 +143,7 @@ impl Machine {
             chance,
             lies: Vec::new(),
         };
-        let (looks, writes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { state: Mutex::new(state), looks, writes }
+        Self { state: Mutex::new(state), looks: AtomicU64::new(0) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -322,13 +326,12 @@ impl Medium for Machine {
                 state.cache.entry(lba).or_default().push(piece.to_vec());
             }
             let time = if sectors >= LARGE { WRITE_TIME } else { SMALL_WRITE_TIME };
-            state.now += time;
-            state.drive.advance(time);
+            state.pass(time);
             Ok(())
         };
         let sectors = buffer.len() / SECTOR;
         if sectors >= LARGE {
-            self.wait_for_a_look();
+            self.wait_for_a_look(offset);
         }
         gone(self.happen(
             |state, share| drop(place(state, sectors * usize::from(share) / 0x1_0000)),
@@ -352,20 +355,23 @@ impl Medium for Machine {
     }
 }
 
-/// Sectors of a write of a pass, of which there are so many between two looks at what is safe.
+/// Sectors of a write of a pass.
 const LARGE: usize = 128;
-const WRITES_OF_A_LOOK: u64 = 3;
 
 impl Machine {
-    /// Has one write wait until it was looked twice at what is safe, now and then: real disks take their time.
-    fn wait_for_a_look(&self) {
-        if self.writes.fetch_add(1, Ordering::Relaxed) % WRITES_OF_A_LOOK != WRITES_OF_A_LOOK - 1 {
+    /// Has every third place wait until it was looked three times at what is safe, which is what stands before it: real
+    /// disks take their time. By place, not by turn: the first one may come last.
+    fn wait_for_a_look(&self, offset: u64) {
+        if lba(offset) / LARGE % 3 != 2 {
             return;
         }
-        let (seen, begun) = (self.looks.load(Ordering::Relaxed), Instant::now());
-        while self.looks.load(Ordering::Relaxed) < seen + 2 && !self.is_off() {
-            assert!(begun.elapsed() < Duration::from_mins(1), "nobody looks");
-            thread::park_timeout(Duration::from_millis(2));
+        for _ in 0..3 {
+            let (seen, begun) = (self.looks.load(Ordering::Relaxed), Instant::now());
+            while self.looks.load(Ordering::Relaxed) == seen && !self.is_off() {
+                assert!(begun.elapsed() < Duration::from_mins(1), "nobody looks");
+                thread::park_timeout(Duration::from_millis(2));
+            }
+            self.state().pass(WRITE_TIME);
         }
     }
 }
@@ -394,13 +400,9 @@ impl Watch for Machine {
     }
 
     fn wait(&self, time: Duration) -> Result<(), Stopped> {
-        let pass = |state: &mut State, time: Duration| {
-            state.now += time;
-            state.drive.advance(time);
-        };
         self.happen(
-            |state, share| pass(state, time * u32::from(share) / 0x1_0000),
-            |state| pass(state, time),
+            |state, share| state.pass(time * u32::from(share) / 0x1_0000),
+            |state| state.pass(time),
         )
         .map_err(|Off| Stopped::GivenUp)
     }

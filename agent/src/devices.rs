@@ -315,7 +315,7 @@ fn listen(
             Stage::Arriving | Stage::Late
                 if silent_for(QUIET_MILLISECONDS) || start.elapsed() > HANG_PATIENCE =>
             {
-                note_hanging(queue, findings);
+                queue.note_hanging();
                 finish();
                 check_belt(findings, &mut looked_at);
                 if watchdog::arm_all() == 0 {
@@ -351,7 +351,7 @@ fn listen(
             let is_loaded = queue.is_idle_before_rest() && still_for(QUIET_MILLISECONDS);
             let hangs = over.is_some_and(|since| since.elapsed() > HANG_PATIENCE);
             if over.is_some() && (is_loaded || hangs) && findings.is_waiting() {
-                note_hanging(queue, findings);
+                queue.note_hanging();
                 check_belt(findings, &mut looked_at);
                 finish();
                 matters |= findings.end_wait();
@@ -373,17 +373,6 @@ fn listen(
 fn is_at_rest(queue: &Queue<'_>, findings: &Findings) -> bool {
     let is_brought = queue.supply().is_quiet() && queue.is_idle();
     is_brought && !findings.is_waiting() && findings.is_quiet() && MEDIA.is_quiet()
-}
-
-/// Says which drivers do not come to an end.
-fn note_hanging(queue: &Queue<'_>, findings: &Findings) {
-    for path in queue.busy_before_rest() {
-        findings.add_gap(supply::gap(
-            &modules::name(path),
-            path,
-            "its driver does not come to an end",
-        ));
-    }
 }
 
 /// Looks whether anybody has written to the disks that came: nobody had a permit, so that went past the belt.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,8 +18,8 @@ pub struct Findings(Arc<(Mutex<Found>, Condvar)>);
 #[derive(Debug, Default)]
 struct Found {
     gaps: Vec<Gap>,
-    /// Drivers that were offered a device again and do not come to an end, by its place, for as long as they do not.
-    hanging: BTreeMap<PathBuf, Gap>,
+    /// Drivers that do not come to an end, for as long as they do not: by their file, or the device that they were offered.
+    hanging: Vec<(String, Gap)>,
     /// Whether one of them came to an end since somebody asked.
     is_news: bool,
     read_only: BTreeMap<String, bool>,
@@ -37,7 +36,9 @@ impl Findings {
     /// of each device without a driver which modules are made for it.
     pub fn complete(&self, inventory: &mut Inventory) {
         let found = self.found();
-        inventory.gaps.extend(found.gaps.iter().chain(found.hanging.values()).cloned());
+        inventory
+            .gaps
+            .extend(found.gaps.iter().chain(found.hanging.iter().map(|(_, gap)| gap)).cloned());
         // What was awaited when the look began may have come after it.
         let awaited: BTreeSet<String> =
             inventory.awaited.drain(..).chain(found.awaited.iter().cloned()).collect();
@@ -125,19 +126,21 @@ impl Findings {
         }
     }
 
-    /// Notes that a driver does not come to an end with the device at this place.
-    pub(super) fn add_hanging(&self, device: PathBuf, gap: Gap) {
+    /// Notes that a driver does not come to an end: the one in this file, or with the device at this place.
+    pub(super) fn add_hanging(&self, what: &str, gap: Gap) {
         warn!(what = gap.what, reason = gap.reason, "gap");
-        self.found().hanging.insert(device, gap);
+        self.found().hanging.push((what.to_owned(), gap));
     }
 
     /// Notes that it came to an end, with what is wrong then, if anything. That is news where it was said to hang.
-    pub(super) fn end_hanging(&self, device: &Path, then: Option<Gap>) {
+    pub(super) fn end_hanging(&self, what: &str, then: Option<Gap>) {
         if let Some(gap) = then {
             self.add_gap(gap);
         }
         let mut found = self.found();
-        found.is_news |= found.hanging.remove(device).is_some();
+        let before = found.hanging.len();
+        found.hanging.retain(|(hanging, _)| hanging != what);
+        found.is_news |= found.hanging.len() < before;
     }
 
     /// Holds where no driver hangs so, and none came to an end that nobody asked about.
@@ -166,6 +169,14 @@ impl Findings {
 
     fn found(&self) -> MutexGuard<'_, Found> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Findings {
+    /// Returns what the gaps name of the drivers that do not come to an end.
+    pub(super) fn hanging(&self) -> Vec<String> {
+        self.found().hanging.iter().map(|(_, gap)| gap.what.clone()).collect()
     }
 }
 

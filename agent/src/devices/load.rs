@@ -102,7 +102,7 @@ impl<'t> Queue<'t> {
     /// Asks for everything that drives a device.
     pub(super) fn want_device(&self, modalias: &str) {
         let drivers = self.index.drivers(modalias);
-        self.supply.note_drivers(modalias, &drivers);
+        self.supply.findings().note_drivers(modalias, &drivers);
         for driver in drivers {
             self.want_module(driver, modalias);
         }
@@ -180,6 +180,19 @@ impl<'t> Queue<'t> {
             && self.busy_before_rest().is_empty()
     }
 
+    /// Says which drivers that ports and disks need do not come to an end, for as long as they do not.
+    pub(super) fn note_hanging(&self) {
+        let findings = self.supply.findings();
+        for path in self.busy_before_rest() {
+            let reason = "its driver does not come to an end";
+            findings.add_hanging(path, supply::gap(&modules::name(path), path, reason));
+            // Who loads it says that it is over once it is busy no more: before it was said to hang, or after that.
+            if !self.busy().contains(&path) {
+                findings.end_hanging(path, None);
+            }
+        }
+    }
+
     /// Returns what is being loaded at this moment of what ports and disks need.
     pub(super) fn busy_before_rest(&self) -> Vec<&'t str> {
         let state = self.state();
@@ -242,6 +255,7 @@ impl<'t> Queue<'t> {
             state = self.state();
             state.busy.retain(|busy| busy.file != file);
             state.ahead.retain(|ahead| *ahead != file);
+            self.supply.findings().end_hanging(file, None);
             if state.is_idle() {
                 self.changed.notify_all();
             }

@@ -1,9 +1,8 @@
 //! Devices whose driver was loaded before its firmware came: looked at by it once more.
 
 use std::{
-    collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,8 +18,8 @@ use super::{
 /// How long a driver may take to begin anew: what is wanted after it waits as long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Devices whose drivers have not come to an end.
-type Open = (Mutex<BTreeSet<PathBuf>>, Condvar);
+/// The places of devices whose drivers have not come to an end.
+type Open = (Mutex<Vec<String>>, Condvar);
 
 /// Has the kernel offer devices of one kind to their driver again, each on a thread of its own: a driver that hangs is left to
 /// itself, which is a gap for as long as it does.
@@ -30,7 +29,7 @@ pub(super) fn probe_again(sys: &Path, want: &Want<'_>, findings: &Findings) {
 
 fn probe_within(limit: Duration, sys: &Path, want: &Want<'_>, findings: &Findings) {
     let devices = undriven(sys, &want.device);
-    let open: Arc<Open> = Arc::new((Mutex::new(devices.iter().cloned().collect()), Condvar::new()));
+    let open: Arc<Open> = Arc::new((Mutex::new(devices.clone()), Condvar::new()));
     for device in &devices {
         let work = {
             let (open, findings) = (Arc::clone(&open), findings.clone());
@@ -40,14 +39,14 @@ fn probe_within(limit: Duration, sys: &Path, want: &Want<'_>, findings: &Finding
                 let gap = probe(&device, &file, &modalias);
                 // Under the lock: whoever waits says that it hangs before this says that it does not, or never.
                 let mut left = open.0.lock().unwrap_or_else(PoisonError::into_inner);
-                left.remove(&device);
+                left.retain(|other| *other != device);
                 findings.end_hanging(&device, gap);
                 drop(left);
                 open.1.notify_all();
             }
         };
         if let Err(error) = super::aside("probe".to_owned(), Box::new(work)) {
-            open.0.lock().unwrap_or_else(PoisonError::into_inner).remove(device);
+            open.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other != device);
             let reason = format!("{}: no thread: {error}", without_driver(device));
             findings.add_gap(supply::gap(&modules::name(want.file), &want.device, &reason));
         }
@@ -57,46 +56,52 @@ fn probe_within(limit: Duration, sys: &Path, want: &Want<'_>, findings: &Finding
     let waited = changed.wait_timeout_while(left, limit, |left| !left.is_empty());
     let left = waited.unwrap_or_else(PoisonError::into_inner).0;
     for device in &*left {
-        findings.add_hanging(device.clone(), hangs(want, device));
+        findings.add_hanging(device, hangs(want, device));
     }
 }
 
-/// Lists the devices with this `modalias` that no driver has taken.
-fn undriven(sys: &Path, modalias: &str) -> Vec<PathBuf> {
-    let is_meant = |device: &PathBuf| {
-        let its = fs::read_to_string(device.join("modalias"));
-        its.is_ok_and(|its| its.trim_end() == modalias) && !device.join("driver").exists()
-    };
-    let buses = super::names(&sys.join("bus")).into_iter();
-    let places = buses.map(|bus| sys.join("bus").join(bus).join("devices"));
-    places
-        .flat_map(|place| super::names(&place).into_iter().map(move |name| place.join(name)))
-        .filter(is_meant)
-        .collect()
+/// Lists the places of the devices with this `modalias` that no driver has taken.
+fn undriven(sys: &Path, modalias: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for bus in super::names(&sys.join("bus")) {
+        let devices = sys.join("bus").join(bus).join("devices");
+        for name in super::names(&devices) {
+            let device = devices.join(name);
+            let its = fs::read_to_string(device.join("modalias")).unwrap_or_default();
+            if its.trim_end() == modalias && !device.join("driver").exists() {
+                found.extend(device.to_str().map(str::to_owned));
+            }
+        }
+    }
+    found
 }
 
 /// Has the kernel offer a device to its drivers again. One that is not taken then either needs a restart of its driver, which
 /// is a gap.
-fn probe(device: &Path, file: &str, modalias: &str) -> Option<Gap> {
-    let name = device.file_name().unwrap_or_default();
-    info!(device = ?name, module = file, "offered to its driver again: firmware came");
-    let bus = device.ancestors().nth(2).unwrap_or(device);
-    let offered = fs::write(bus.join("drivers_probe"), name.as_encoded_bytes());
-    if offered.is_ok() && device.join("driver").exists() {
+fn probe(device: &str, file: &str, modalias: &str) -> Option<Gap> {
+    let name = name(device);
+    info!(device = name, module = file, "offered to its driver again: firmware came");
+    let place = Path::new(device);
+    let bus = place.ancestors().nth(2).unwrap_or(place);
+    let offered = fs::write(bus.join("drivers_probe"), name);
+    if offered.is_ok() && place.join("driver").exists() {
         return None;
     }
     let reason = format!("{}, which does not begin anew", without_driver(device));
     Some(supply::gap(&modules::name(file), modalias, &reason))
 }
 
-fn hangs(want: &Want<'_>, device: &Path) -> Gap {
+fn hangs(want: &Want<'_>, device: &str) -> Gap {
     let reason = format!("{}, which has not come to an end", without_driver(device));
     supply::gap(&modules::name(want.file), &want.device, &reason)
 }
 
-fn without_driver(device: &Path) -> String {
-    let name = device.file_name().unwrap_or_default().to_string_lossy();
-    format!("{name}: its firmware came after its driver")
+fn without_driver(device: &str) -> String {
+    format!("{}: its firmware came after its driver", name(device))
+}
+
+fn name(device: &str) -> &str {
+    device.rsplit('/').next().unwrap_or(device)
 }
 
 #[cfg(test)]

@@ -131,9 +131,9 @@ impl<'t> Supply<'t> {
         &self.stock
     }
 
-    /// Notes which modules are made for a device.
-    pub(super) fn note_drivers(&self, modalias: &str, drivers: &[&str]) {
-        self.findings.note_drivers(modalias, drivers);
+    /// Returns what is noticed on the way.
+    pub(super) fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// Says whether a driver is to be loaded at once. What it lacks is wanted; where it can never be loaded that is a gap.

@@ -158,10 +158,20 @@ fn a_module_that_hangs_is_not_waited_for_and_holds_up_no_other_thread() {
                 std::thread::yield_now();
             }
             assert_eq!(queue.busy().len(), 1);
+            queue.note_hanging();
+            let findings = queue.supply().findings();
+            let before = (findings.hanging(), findings.take_news(), findings.is_quiet());
             *released.lock().unwrap() = true;
             changed.notify_all();
             assert!(queue.wait_until_idle(LONG));
+            let after = (findings.hanging(), findings.take_news(), findings.is_quiet());
             queue.close();
+            assert_eq!(before, (vec!["modules/dog".to_owned()], false, false));
+            assert_eq!(
+                after,
+                (Vec::new(), true, true),
+                "it came to an end after all: that is told"
+            );
         });
     };
     check(play, &["modules/dog", "modules/port", "modules/disk", "modules/fan"]);

@@ -54,7 +54,7 @@ image: ## builds dist/; ARCH=aarch64: for 64-bit Arm; SIGN=DIRECTORY PIN=sha256:
 	@$(MAKE) --no-print-directory $(at_once) dist/SHA256SUMS
 	@$(if $(media),for old in $(filter-out $(media),$(wildcard dist/*.iso)); do echo "image: $$old is that of an earlier build"; done)
 	@image/check-image $(arch)
-	@image/check-unified $(arch)
+	@image/check-unified $(arch) "$(SIGN)" "$(PIN)"
 	@$(if $(media),image/check-media "$(SIGN)" "$(PIN)" $(media),:)
 	@image/settle $(if $(SIGN),signed)
 

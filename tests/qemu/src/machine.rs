@@ -385,7 +385,7 @@ impl Machine {
             None => OVMF_CODE,
         };
         ensure!(Path::new(code).exists(), "{code} is missing: install the firmware's package");
-        if self.trusted.is_some() {
+        if self.trusted.is_some() && !self.is_arm {
             line.add("-machine", "smm=on");
             line.add("-global", "driver=cfi.pflash01,property=secure,value=on");
             line.add("-global", "ICH9-LPC.disable_s3=1");
@@ -427,11 +427,15 @@ impl Machine {
         if !variables.exists() {
             let blank = match self.trusted {
                 Some(Trusted::Microsoft) => OVMF_MICROSOFT_VARIABLES,
-                Some(Trusted::Own(_)) | None if self.is_arm => arm::VARIABLES,
+                Some(Trusted::Own(_)) if self.is_arm => arm::FORMATTED_VARIABLES,
+                None if self.is_arm => arm::VARIABLES,
                 Some(Trusted::Own(_)) | None => OVMF_VARIABLES,
             };
             let mut flash = fs::read(blank).context("reading the firmware's variables")?;
             if let Some(Trusted::Own(keys)) = &self.trusted {
+                if self.is_arm {
+                    Variables::clear(&mut flash)?;
+                }
                 for (name, vendor, data) in secure::variables(keys)? {
                     Variables::add(&mut flash, name, vendor, &data)?;
                 }

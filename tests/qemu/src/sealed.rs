@@ -1,10 +1,11 @@
 //! Unified kernel images that are signed with keys of one's own, as `make keys` and `make image SIGN=…` make them.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -22,11 +23,18 @@ pub(crate) struct Sealed {
     pub(crate) directory: PathBuf,
     /// The directory of the keys.
     pub(crate) keys: PathBuf,
+    /// What its images are for, as `uname -m` says it.
+    architecture: &'static str,
 }
 
 impl Sealed {
     /// Makes keys, and puts the images that nobody signed in the place of the signed ones.
     pub(crate) fn make(lab: &Lab) -> Result<Sealed> {
+        Sealed::make_for(lab, "x86_64")
+    }
+
+    /// Does so for machines of an architecture.
+    pub(crate) fn make_for(lab: &Lab, architecture: &'static str) -> Result<Sealed> {
         let dist = checkout::unified()?;
         let (directory, keys) = (lab.scratch("sealed"), lab.scratch("keys"));
         fs::create_dir(&directory).context("making a directory for images")?;
@@ -39,19 +47,26 @@ impl Sealed {
             }
         }
         run("image/make-keys", &[keys.as_os_str()])?;
-        let sealed = Sealed { directory, keys };
+        let sealed = Sealed { directory, keys, architecture };
         for system in SYSTEMS {
-            let open = fs::read(open(&dist, system)).context("reading an image")?;
-            sealed.put(system, &open)?;
+            // A server that serves signed images has those for this architecture in any case.
+            for architecture in BTreeSet::from(["x86_64", architecture]) {
+                let [open, signed] =
+                    ["all", "signed"].map(|form| format!("{system}-{architecture}-{form}.efi"));
+                fs::copy(dist.join(open), sealed.directory.join(signed))
+                    .context("copying an image")?;
+            }
         }
         Ok(sealed)
     }
 
     /// Puts an image there that trusts the servers with these pins, and is signed.
     pub(crate) fn sign(&self, system: &str, pins: &str) -> Result<()> {
-        let initrd = checkout::unified()?.join(format!("{system}-x86_64.initrd"));
+        let architecture = self.architecture;
+        let initrd = checkout::unified()?.join(format!("{system}-{architecture}.initrd"));
         let signed = self.image(system);
-        let [architecture, system, pins, by_dhcp] = ["x86_64", system, pins, ""].map(OsStr::new);
+        let [architecture, system, pins, by_dhcp] =
+            [architecture, system, pins, ""].map(OsStr::new);
         let words = [
             architecture,
             system,
@@ -104,7 +119,7 @@ impl Sealed {
 
     /// Returns where the signed image of a system is.
     pub(crate) fn image(&self, system: &str) -> PathBuf {
-        self.directory.join(format!("{system}-x86_64-signed.efi"))
+        self.directory.join(format!("{system}-{}-signed.efi", self.architecture))
     }
 
     /// Renames it into place: who loads it meanwhile gets one or the other.
@@ -113,11 +128,6 @@ impl Sealed {
         fs::write(&beside, image).context("writing an image")?;
         fs::rename(&beside, self.image(system)).context("replacing an image")
     }
-}
-
-/// Returns where the image is that nobody signed.
-fn open(dist: &Path, system: &str) -> PathBuf {
-    dist.join(format!("{system}-x86_64-all.efi"))
 }
 
 /// Runs a script of the checkout, as `make` does.

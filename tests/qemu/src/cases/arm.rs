@@ -3,11 +3,12 @@
 
 use anyhow::{Result, ensure};
 
-use super::{Case, When};
+use super::{Case, When, unified::starts_only_what_is_signed};
 use crate::{
     checkout,
     lab::Lab,
     machine::{Bus, Disk, Firmware, Machine},
+    sealed::Sealed,
     server::{Mode, Server},
 };
 
@@ -30,6 +31,13 @@ pub(super) const CASES: &[Case] = &[
         when: When::Soak,
         run: pxe,
     },
+    Case {
+        name: "aarch64_secure_boot",
+        claim: "with Secure Boot and one's own key a 64-bit Arm machine starts neither an unsigned image nor a signed one of which a bit was changed; the signed one starts, its packed kernel too, and the machine has a record",
+        machines: 1,
+        when: When::Soak,
+        run: secure_boot,
+    },
 ];
 
 fn http_boot(lab: &Lab) -> Result<()> {
@@ -42,6 +50,13 @@ fn pxe(lab: &Lab) -> Result<()> {
     checkout::arm()?;
     let mut server = Server::start(lab, Mode::Authoritative)?;
     is_discovered(lab, &mut server, Firmware::Uefi, "sunshineos-aarch64.vmlinuz")
+}
+
+fn secure_boot(lab: &Lab) -> Result<()> {
+    checkout::arm()?;
+    let sealed = Sealed::make_for(lab, "aarch64")?;
+    let machine = Machine::arm("crane", Firmware::UefiHttp).memory(MEMORY_MIB).without_ipv6();
+    starts_only_what_is_signed(lab, &sealed, machine)
 }
 
 /// A machine boots this file, and its record says what it is.

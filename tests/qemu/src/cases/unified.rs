@@ -93,13 +93,19 @@ fn http_boot(lab: &Lab) -> Result<()> {
 }
 
 fn secure_boot(lab: &Lab) -> Result<()> {
-    let sealed = Sealed::make(lab)?;
+    let machine = Machine::uefi_http("tug").memory(MEMORY_MIB);
+    starts_only_what_is_signed(lab, &Sealed::make(lab)?, machine)
+}
+
+/// A machine that boots by HTTP and trusts our keys starts neither what nobody signed nor what was changed.
+pub(super) fn starts_only_what_is_signed(
+    lab: &Lab,
+    sealed: &Sealed,
+    machine: Machine,
+) -> Result<()> {
     let mut server =
         Server::booting_by_http(lab, Mode::Authoritative, "signed", sealed.directory.clone())?;
-    let machine = Machine::uefi_http("tug")
-        .memory(MEMORY_MIB)
-        .disk(Disk::blank(Bus::Nvme))
-        .trusting(&sealed.keys);
+    let machine = machine.disk(Disk::blank(Bus::Nvme)).trusting(&sealed.keys);
 
     let mut booted = machine.boot(lab)?;
     is_refused_by_firmware(&mut booted, 1)?;

@@ -10,6 +10,8 @@ pub(super) const PROGRAM: &str = "qemu-system-aarch64";
 /// Debian's firmware and its empty memory; the same place on Debian 12 and 13.
 pub(super) const CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
 pub(super) const VARIABLES: &str = "/usr/share/AAVMF/AAVMF_VARS.fd";
+/// The empty one is formatted by the firmware itself. This one is already, and has keys that anybody has.
+pub(super) const FORMATTED_VARIABLES: &str = "/usr/share/AAVMF/AAVMF_VARS.snakeoil.fd";
 
 impl Machine {
     /// Describes a 64-bit Arm machine with one port that boots, no disk, and an identity of its own. It tries PXE, or HTTP

@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 const HEADER_LENGTH_AT: usize = 0x30;
 /// The store's header. EDK II, `MdeModulePkg/Include/Guid/VariableFormat.h`, as all below.
 const STORE_HEADER_BYTES: usize = 28;
+/// In which it says how long the store is, with this header.
+const STORE_SIZE_AT: usize = 16;
 const VARIABLE_HEADER_BYTES: usize = 60;
 const VARIABLE_START: u16 = 0x55aa;
 /// The state of a variable that was written whole and neither replaced nor deleted.
@@ -46,6 +48,15 @@ impl Variables {
         })?;
         ensure!(!by_name.is_empty(), "the firmware keeps nothing");
         Ok(Variables { by_name })
+    }
+
+    /// Takes all variables out of flash memory, and leaves it as firmware leaves it that has none.
+    pub(super) fn clear(flash: &mut [u8]) -> Result<()> {
+        let store = usize::from(short(flash, HEADER_LENGTH_AT)?);
+        let size = long(flash, store + STORE_SIZE_AT)?;
+        let held = flash.get_mut(store + STORE_HEADER_BYTES..store + size);
+        held.context("a store cut short")?.fill(0xff);
+        Ok(())
     }
 
     /// Writes another variable behind all others into the flash memory of OVMF.

@@ -75,7 +75,7 @@ const WATCHDOG_PATIENCE: Duration = Duration::from_secs(2);
 /// After this time the machine is announced without devices that are still coming.
 const DEVICE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// After this time a driver that has not come to an end never will.
+/// After this time a driver that has not come to an end is said to hang.
 const HANG_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long drivers that nothing waits for keep out of the way of the announcement.
@@ -315,7 +315,7 @@ fn listen(
             Stage::Arriving | Stage::Late
                 if silent_for(QUIET_MILLISECONDS) || start.elapsed() > HANG_PATIENCE =>
             {
-                queue.note_hanging();
+                queue.note_hanging(Class::Disk, THREAD_PATIENCE);
                 finish();
                 check_belt(findings, &mut looked_at);
                 if watchdog::arm_all() == 0 {
@@ -351,11 +351,12 @@ fn listen(
             let is_loaded = queue.is_idle_before_rest() && still_for(QUIET_MILLISECONDS);
             let hangs = over.is_some_and(|since| since.elapsed() > HANG_PATIENCE);
             if over.is_some() && (is_loaded || hangs) && findings.is_waiting() {
-                queue.note_hanging();
+                queue.note_hanging(Class::Disk, THREAD_PATIENCE);
                 check_belt(findings, &mut looked_at);
                 finish();
                 matters |= findings.end_wait();
             }
+            matters |= queue.note_hanging(Class::Rest, HANG_PATIENCE);
             matters |= [supply.take_end(), MEDIA.take_news(), findings.take_news()].contains(&true);
             // A driver that is wanted only now: until it has come, nothing is to be decided by what it would show.
             let awaited = findings.awaited().len();

@@ -127,9 +127,17 @@ impl Findings {
     }
 
     /// Notes that a driver does not come to an end: the one in this file, or with the device at this place.
-    pub(super) fn add_hanging(&self, what: &str, gap: Gap) {
+    /// Says whether nobody knew.
+    pub(super) fn add_hanging(&self, what: &str, gap: &Gap) -> bool {
+        let mut found = self.found();
+        if found.hanging.iter().any(|(hanging, _)| hanging == what) {
+            return false;
+        }
+        found.hanging.push((what.to_owned(), gap.clone()));
+        // A console may be slow, and who loads drivers would wait for it.
+        drop(found);
         warn!(what = gap.what, reason = gap.reason, "gap");
-        self.found().hanging.push((what.to_owned(), gap));
+        true
     }
 
     /// Notes that it came to an end, with what is wrong then, if anything. That is news where it was said to hang.

@@ -176,28 +176,28 @@ impl<'t> Queue<'t> {
 
     /// Holds when no port or disk is wanted or being loaded.
     pub(super) fn is_idle_before_rest(&self) -> bool {
-        !self.state().wanted.keys().any(|class| *class <= Class::Disk)
-            && self.busy_before_rest().is_empty()
+        let state = self.state();
+        !state.wanted.keys().any(|class| *class <= Class::Disk)
+            && !state.busy.iter().any(|busy| busy.class <= Class::Disk)
     }
 
-    /// Says which drivers that ports and disks need do not come to an end, for as long as they do not.
-    pub(super) fn note_hanging(&self) {
+    /// Says which drivers up to a class have not come to an end after so long, for as long as they do not. Says whether that
+    /// is new of any.
+    pub(super) fn note_hanging(&self, last: Class, patience: Duration) -> bool {
+        let hangs = |busy: &&Busy<'t>| busy.class <= last && busy.since.elapsed() > patience;
+        let hanging: Vec<_> =
+            self.state().busy.iter().filter(hangs).map(|busy| busy.file).collect();
         let findings = self.supply.findings();
-        for path in self.busy_before_rest() {
+        let mut is_new = false;
+        for path in hanging {
             let reason = "its driver does not come to an end";
-            findings.add_hanging(path, supply::gap(&modules::name(path), path, reason));
+            is_new |= findings.add_hanging(path, &supply::gap(&modules::name(path), path, reason));
             // Who loads it says that it is over once it is busy no more: before it was said to hang, or after that.
             if !self.busy().contains(&path) {
                 findings.end_hanging(path, None);
             }
         }
-    }
-
-    /// Returns what is being loaded at this moment of what ports and disks need.
-    pub(super) fn busy_before_rest(&self) -> Vec<&'t str> {
-        let state = self.state();
-        let early = state.busy.iter().filter(|busy| busy.class <= Class::Disk);
-        early.map(|busy| busy.file).collect()
+        is_new
     }
 
     /// Holds when nothing up to the opened class is to be begun any more, and disks are being looked for: until they are

@@ -56,7 +56,7 @@ fn probe_within(limit: Duration, sys: &Path, want: &Want<'_>, findings: &Finding
     let waited = changed.wait_timeout_while(left, limit, |left| !left.is_empty());
     let left = waited.unwrap_or_else(PoisonError::into_inner).0;
     for device in &*left {
-        findings.add_hanging(device, hangs(want, device));
+        findings.add_hanging(device, &hangs(want, device));
     }
 }
 
@@ -67,8 +67,9 @@ fn undriven(sys: &Path, modalias: &str) -> Vec<String> {
         let devices = sys.join("bus").join(bus).join("devices");
         for name in super::names(&devices) {
             let device = devices.join(name);
-            let its = fs::read_to_string(device.join("modalias")).unwrap_or_default();
-            if its.trim_end() == modalias && !device.join("driver").exists() {
+            let its = fs::read_to_string(device.join("modalias"));
+            let is_meant = its.is_ok_and(|its| its.trim_end() == modalias);
+            if is_meant && !device.join("driver").exists() {
                 found.extend(device.to_str().map(str::to_owned));
             }
         }

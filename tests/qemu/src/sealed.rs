@@ -41,7 +41,11 @@ impl Sealed {
         for entry in fs::read_dir(checkout::build()?).context("reading a build")? {
             let entry = entry.context("reading a build")?;
             let name = entry.file_name();
-            if !name.to_string_lossy().ends_with("-signed.efi") {
+            // Nor what belongs to them: what is written beside them goes into the build.
+            let is_of_signed = [".efi", ".store"]
+                .iter()
+                .any(|form| name.to_string_lossy().ends_with(&format!("-signed{form}")));
+            if !is_of_signed {
                 symlink(entry.path(), directory.join(&name))
                     .with_context(|| format!("linking {}", name.display()))?;
             }
@@ -109,11 +113,11 @@ impl Sealed {
         Ok(directory)
     }
 
-    /// Changes one bit in the middle of an image, which is in the initramfs.
+    /// Changes one bit well inside an image, which is in its kernel or its initramfs.
     pub(crate) fn tamper(&self, system: &str) -> Result<()> {
         let mut image = fs::read(self.image(system)).context("reading a signed image")?;
-        let middle = image.len() * 2 / 3;
-        image[middle] ^= 1;
+        let inside = image.len() * 2 / 3;
+        image[inside] ^= 1;
         self.put(system, &image)
     }
 

@@ -150,15 +150,18 @@ fn a_module_that_hangs_is_not_waited_for_and_holds_up_no_other_thread() {
                 });
             });
             queue.open(Class::Watchdog);
-            assert!(!queue.wait_until_idle(patience));
-            assert!(queue.stuck(Duration::ZERO) == 1 && queue.stuck(LONG) == 0);
-            scope.spawn(|| queue.work(report));
-            queue.open(Class::Rest);
-            while queue.count() < 4 {
+            while queue.busy().is_empty() {
                 std::thread::yield_now();
             }
-            assert_eq!(queue.busy().len(), 1);
-            queue.note_hanging();
+            let is_idle = queue.wait_until_idle(patience);
+            let stuck = (queue.stuck(Duration::ZERO), queue.stuck(LONG));
+            scope.spawn(|| queue.work(report));
+            queue.open(Class::Rest);
+            while queue.count() < 4 || queue.busy().len() > 1 {
+                std::thread::yield_now();
+            }
+            let noted = [(Class::Rest, LONG), (Class::Disk, patience), (Class::Rest, patience)]
+                .map(|(class, patience)| queue.note_hanging(class, patience));
             let findings = queue.supply().findings();
             let before = (findings.hanging(), findings.take_news(), findings.is_quiet());
             *released.lock().unwrap() = true;
@@ -166,6 +169,8 @@ fn a_module_that_hangs_is_not_waited_for_and_holds_up_no_other_thread() {
             assert!(queue.wait_until_idle(LONG));
             let after = (findings.hanging(), findings.take_news(), findings.is_quiet());
             queue.close();
+            assert_eq!((is_idle, stuck), (false, (1, 0)));
+            assert_eq!(noted, [false, true, false], "once, and not before it takes long");
             assert_eq!(before, (vec!["modules/dog".to_owned()], false, false));
             assert_eq!(
                 after,

@@ -178,7 +178,8 @@ impl Booted {
         bytes.with_context(|| format!("no count of bytes in {text}"))
     }
 
-    /// Returns how often the machine restarted of itself since it was switched on; the reset button does not count.
+    /// Returns how often the machine restarted of itself since it was switched on; the reset button does not count. SeaBIOS
+    /// makes two restarts of one.
     pub(crate) fn restarts(&self) -> usize {
         self.qmp.restarts()
     }

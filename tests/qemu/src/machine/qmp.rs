@@ -71,7 +71,7 @@ impl Qmp {
         events.iter().filter(|event| event["event"] == name).count()
     }
 
-    /// Counts how often the machine restarted by itself, by its firmware or by its system.
+    /// Counts how often the machine restarted by itself, by its firmware or by its system. SeaBIOS makes two restarts of one.
     pub(super) fn restarts(&self) -> usize {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events

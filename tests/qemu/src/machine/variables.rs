@@ -189,6 +189,28 @@ mod tests {
         assert!(Variables::add(&mut flash, "BootNext", CRASHES, &[0; 200]).is_err());
     }
 
+    #[test]
+    fn a_cleared_memory_holds_what_is_written_after_it_and_nothing_else() {
+        let mut flash = vec![0; 0x48 + STORE_HEADER_BYTES];
+        flash[HEADER_LENGTH_AT] = 0x48;
+        flash.extend(variable(ADDED, "Boot0001", &option("Debian")));
+        flash.extend([0xff; 400]);
+        let size = u32::try_from(flash.len() - 0x48).unwrap();
+        flash[0x48 + STORE_SIZE_AT..][..4].copy_from_slice(&size.to_le_bytes());
+        flash.extend([7; 8]);
+        Variables::clear(&mut flash).unwrap();
+        Variables::add(&mut flash, "Boot0002", GLOBAL, &option("Network")).unwrap();
+        Variables::add(&mut flash, "BootOrder", GLOBAL, &[2, 0]).unwrap();
+        let variables = Variables::parse(&flash).unwrap();
+        assert_eq!(
+            (variables.boot_order().unwrap(), variables.count("Boot")),
+            (vec!["Network".to_owned()], 2)
+        );
+        assert!(flash.ends_with(&[7; 8]), "what is behind the store is not its own");
+        flash.truncate(0x100);
+        assert!(Variables::clear(&mut flash).is_err());
+    }
+
     fn option(name: &str) -> Vec<u8> {
         [&[1, 0, 0, 0, 4, 0][..], &utf16(name), &[0x7f, 0xff, 4, 0]].concat()
     }

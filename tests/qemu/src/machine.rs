@@ -13,6 +13,7 @@ pub(crate) mod installed;
 mod program;
 mod qmp;
 mod secure;
+mod timer;
 pub(crate) mod tpm;
 pub(crate) mod variables;
 mod watchdog;
@@ -354,7 +355,9 @@ impl Machine {
         );
         line.add("-device", "virtio-rng-pci");
         line.add("-serial", format!("file:{}", files.serial.display()));
-        line.add("-qmp", format!("unix:{},server=on,wait=off", files.control.display()));
+        for control in [&files.control, &files.second_control()] {
+            line.add("-qmp", format!("unix:{},server=on,wait=off", control.display()));
+        }
         if let Some(clock) = &self.clock {
             line.add("-rtc", format!("base={clock}"));
         }
@@ -539,6 +542,13 @@ struct Files {
     serial: PathBuf,
     beacon: PathBuf,
     control: PathBuf,
+}
+
+impl Files {
+    /// A control socket beside the first one: each takes one conversation at a time.
+    fn second_control(&self) -> PathBuf {
+        self.control.with_extension("second.qmp")
+    }
 }
 
 /// A growing command line.

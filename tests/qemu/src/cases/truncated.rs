@@ -96,7 +96,6 @@ fn cut_off_again_and_again(lab: &Lab) -> Result<()> {
     let server = Server::serving(lab, Mode::Authoritative, "", image.directory.clone())?;
     let mut booted = Machine::bios("tug").disk(Disk::bootable(Bus::Nvme)).boot(lab)?;
     booted.starts_own_disk(1, u32::from(BOOTS) * (BOOT_PATIENCE + PAUSE))?;
-    // Not the machine's resets: SeaBIOS makes two of one.
     let restarts = booted.console()?.matches("reboot: Restarting system").count();
     ensure!(restarts == usize::from(BOOTS), "it restarted {restarts} times");
     let known = Known::with_port(&server.records()?, booted.machine.mac()).context("no record")?;

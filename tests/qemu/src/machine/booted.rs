@@ -20,6 +20,7 @@ use super::{
     Disk, Files, Machine, arm,
     frozen::{self, Security},
     qmp::Qmp,
+    timer::TimerWatch,
     watchdog,
 };
 use crate::{
@@ -34,7 +35,8 @@ pub(crate) struct Booted {
     /// What was switched on.
     pub(crate) machine: Machine,
     files: Files,
-    // Dropped in this order: the conversation, the machine, its cables.
+    // Dropped in this order: the conversations, the machine, its cables.
+    _timer: Option<TimerWatch>,
     qmp: Qmp,
     process: Process,
     _show: Option<Show>,
@@ -60,7 +62,10 @@ impl Booted {
             process.must_run()?;
             Qmp::connect(&files.control)
         })?;
-        Ok(Booted { machine, files, qmp, process, _show: show, taps, lab: lab.clone() })
+        let timer = (!machine.is_arm)
+            .then(|| TimerWatch::start(name, &files.serial, files.second_control()));
+        let lab = lab.clone();
+        Ok(Booted { machine, files, _timer: timer, qmp, process, _show: show, taps, lab })
     }
 
     /// Freezes it, between two of its instructions.
@@ -178,8 +183,7 @@ impl Booted {
         bytes.with_context(|| format!("no count of bytes in {text}"))
     }
 
-    /// Returns how often the machine restarted of itself since it was switched on; the reset button does not count. SeaBIOS
-    /// makes two restarts of one.
+    /// Returns how often the machine restarted of itself since it was switched on; the reset button does not count.
     pub(crate) fn restarts(&self) -> usize {
         self.qmp.restarts()
     }

@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 /// How long QEMU may take to answer; under TCG on a busy machine its main loop can lag.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// So soon after a reset firmware resets once more, and nothing else does.
+const ECHO_SECONDS: u64 = 5;
+
 /// A conversation with one QEMU.
 #[derive(Debug)]
 pub(super) struct Qmp {
@@ -71,14 +74,23 @@ impl Qmp {
         events.iter().filter(|event| event["event"] == name).count()
     }
 
-    /// Counts how often the machine restarted by itself, by its firmware or by its system. SeaBIOS makes two restarts of one.
+    /// Counts how often the machine restarted by itself, by its firmware or by its system.
     pub(super) fn restarts(&self) -> usize {
-        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events
-            .iter()
-            .filter(|event| event["event"] == "RESET" && event["data"]["guest"] == true)
-            .count()
+        restarts(&self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// SeaBIOS resets the machine once more where it was reset, by its button too: that is no restart of its own.
+fn restarts(events: &[Value]) -> usize {
+    let mut last = None;
+    let mut count = 0;
+    for event in events.iter().filter(|event| event["event"] == "RESET") {
+        let at = event["timestamp"]["seconds"].as_u64();
+        let is_echo = at.zip(last).is_some_and(|(at, last)| at <= last + ECHO_SECONDS);
+        count += usize::from(event["data"]["guest"] == true && !is_echo);
+        last = at;
+    }
+    count
 }
 
 impl Drop for Qmp {
@@ -87,5 +99,22 @@ impl Drop for Qmp {
         if let Some(reader) = self.reader.take() {
             drop(reader.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_counts_once_and_the_button_not() {
+        let reset = |seconds: u64, guest: bool| json!({ "event": "RESET", "timestamp": { "seconds": seconds, "microseconds": 0 }, "data": { "guest": guest } });
+        let stop = json!({ "event": "STOP", "timestamp": { "seconds": 21, "microseconds": 0 } });
+        assert_eq!(restarts(&[]), 0);
+        let button = [reset(10, false), reset(11, true)];
+        assert_eq!(restarts(&button), 0);
+        let restarted = [reset(20, true), stop, reset(22, true), reset(60, true)];
+        assert_eq!(restarts(&restarted), 2);
+        assert_eq!(restarts(&[&button[..], &restarted[..]].concat()), 2);
     }
 }
